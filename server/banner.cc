@@ -1,0 +1,70 @@
+#include "server/banner.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "server/model/config.h"
+#include "server/spec/sites.h"
+
+namespace scalpel {
+namespace {
+
+constexpr size_t kHashDigits = 12;
+
+// 1'234'567 as `1.2 M`.
+std::string Millions(int64_t count) {
+  return absl::StrFormat("%.1f M", static_cast<double>(count) / 1e6);
+}
+
+// A host that stands for every address of this machine is reached by its loopback address.
+std::string Reachable(const std::string& address) {
+  const std::string port = address.substr(address.rfind(':'));
+  const std::string host = address.substr(0, address.rfind(':'));
+  if (host == "0.0.0.0") return absl::StrCat("127.0.0.1", port);
+  if (host == "[::]") return absl::StrCat("[::1]", port);
+  return address;
+}
+
+// Scales the output of a late block and watches the residual stream's spread, layer by layer.
+std::string ExampleRequest(const spec::ModelFacts& facts) {
+  const std::string prompt =
+      facts.tokenizer ? R"("text":"When Mary and John went to the store, John gave a drink to")"
+                      : R"("token_ids":{"ids":[0]})";
+  return absl::StrCat(
+      R"({"prompts":[{)", prompt, R"(}],"interventions":[{"place":{"path":"blocks.)",
+      facts.config.n_layer * 3 / 4, R"(.hook_resid_post"},"scale":{"factor":0.1}}],)",
+      R"("probes":[{"place":{"path":"resid_post"},"statistics":["STATISTIC_STD"]}]})");
+}
+
+}  // namespace
+
+std::string Banner(const rpc::Backend& backend, const Limits& limits, const std::string& address,
+                   absl::Duration startup) {
+  const model::Gpt2Config& config = backend.facts.config;
+  std::string text;
+  absl::StrAppendFormat(&text,
+                        "  model     %s: %d layers, %d heads, width %d, %s parameters, float32\n",
+                        backend.facts.name, config.n_layer, config.n_head, config.d_model,
+                        Millions(config.ParameterCount()));
+  absl::StrAppendFormat(&text, "  weights   sha256 %s\n",
+                        backend.facts.weights_sha256.substr(0, kHashDigits));
+  absl::StrAppendFormat(&text, "  device    %s, %s, %d threads\n", backend.device, backend.kernels,
+                        backend.threads);
+  const auto sites = spec::AllSites();
+  const auto editable = std::count_if(sites.begin(), sites.end(),
+                                      [](const auto& site) { return site.facts.editable(); });
+  absl::StrAppendFormat(&text, "  sites     %d to observe, %d of them to edit\n", sites.size(),
+                        editable);
+  absl::StrAppendFormat(&text, "  limits    %d tokens a prompt, %d a request\n", config.n_ctx,
+                        limits.tokens_max);
+  absl::StrAppendFormat(&text, "  start-up  %.1f s\n\n", absl::ToDoubleSeconds(startup));
+  absl::StrAppend(&text, "listening on ", address, "\n\ntry:\n  grpcurl -plaintext -d '",
+                  ExampleRequest(backend.facts), "' ", Reachable(address),
+                  " scalpel.v1.InterventionService/Run\n\n");
+  return text;
+}
+
+}  // namespace scalpel

@@ -1,0 +1,21 @@
+// What the server prints once it serves.
+
+#ifndef SCALPEL_SERVER_BANNER_H_
+#define SCALPEL_SERVER_BANNER_H_
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "server/limits.h"
+#include "server/rpc/backend.h"
+
+namespace scalpel {
+
+// Several lines: the model, where it runs, `listening on HOST:PORT`, and a grpcurl command that
+// works as it stands.
+std::string Banner(const rpc::Backend& backend, const Limits& limits, const std::string& address,
+                   absl::Duration startup);
+
+}  // namespace scalpel
+
+#endif  // SCALPEL_SERVER_BANNER_H_

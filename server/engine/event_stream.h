@@ -1,0 +1,74 @@
+// What one request sends back, on its way from the engine to the wire.
+
+#ifndef SCALPEL_SERVER_ENGINE_EVENT_STREAM_H_
+#define SCALPEL_SERVER_ENGINE_EVENT_STREAM_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "proto/scalpel/v1/service.pb.h"
+
+namespace scalpel::engine {
+
+// A whole tensor in memory; the wire cuts it into chunks when it is written.
+struct TensorEvent {
+  v1::TensorHeader header;
+  std::string_view bytes;             // header.size_bytes() of them,
+  std::shared_ptr<const void> owner;  // alive as long as this is
+};
+
+// One event: a tensor, or any other message.
+struct Event {
+  v1::RunResponse message;  // unless `tensor`
+  std::optional<TensorEvent> tensor;
+};
+
+// A queue between one producer (the engine) and one consumer (the call's reactor). The producer
+// never blocks: the bytes of all events were reserved before the request was admitted
+// (Scheduler::Submit), which is what bounds the queue. Thread-safe.
+class EventStream {
+ public:
+  // Producer. Events after Close or Cancel are dropped.
+  void Push(Event event);
+  // Producer: nothing follows. `status` is the call's end. Only the first Close counts.
+  void Close(absl::Status status);
+
+  // Producer, before the consumer starts: keeps `resource` (the bytes reserved for this stream)
+  // alive as long as this object.
+  void Hold(std::shared_ptr<const void> resource) { held_ = std::move(resource); }
+
+  // Consumer. The next event; nullopt: none now.
+  std::optional<Event> Pop();
+  // Consumer: the status given to Close, once every event has been popped; nullopt before.
+  std::optional<absl::Status> End() const;
+  // Consumer: `ready` is called after each Push and Close, on the producer's thread and without
+  // this object's lock, and once at once. It must be thread-safe and must not block. It may still
+  // be running when the consumer has seen the end, so it owns (or weakly refers to) what it uses.
+  // Set at most once.
+  void SetReady(std::function<void()> ready);
+
+  // The consumer has no more use of the events: unread ones are dropped, and the engine stops
+  // working on more within one layer.
+  void Cancel();
+  bool cancelled() const;
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<const void> held_;
+  std::shared_ptr<const std::function<void()>> ready_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace scalpel::engine
+
+#endif  // SCALPEL_SERVER_ENGINE_EVENT_STREAM_H_

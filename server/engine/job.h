@@ -1,0 +1,29 @@
+// A request on its way through the engine.
+
+#ifndef SCALPEL_SERVER_ENGINE_JOB_H_
+#define SCALPEL_SERVER_ENGINE_JOB_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/engine/event_stream.h"
+#include "server/spec/plan.h"
+
+namespace scalpel::engine {
+
+struct Job {
+  std::string request_id;
+  std::shared_ptr<const spec::Plan> plan;
+  std::shared_ptr<EventStream> stream;
+  absl::Time deadline = absl::InfiniteFuture();
+  absl::Time submitted = absl::InfinitePast();  // set by Scheduler::Submit
+};
+
+// OK while somebody waits for the job; else CANCELLED or DEADLINE_EXCEEDED.
+absl::Status StillWanted(const Job& job);
+
+}  // namespace scalpel::engine
+
+#endif  // SCALPEL_SERVER_ENGINE_JOB_H_

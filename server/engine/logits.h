@@ -1,0 +1,22 @@
+// Answers a request's LogitsRequest from the logits that the model returned.
+
+#ifndef SCALPEL_SERVER_ENGINE_LOGITS_H_
+#define SCALPEL_SERVER_ENGINE_LOGITS_H_
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+#include "server/engine/event_stream.h"
+#include "server/engine/tensor_sender.h"
+#include "server/spec/plan.h"
+
+namespace scalpel::engine {
+
+// `logits`: by row, [positions, vocab], undefined for rows whose logits are not asked for.
+void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventStream& stream,
+                TensorSender& sender);
+
+}  // namespace scalpel::engine
+
+#endif  // SCALPEL_SERVER_ENGINE_LOGITS_H_

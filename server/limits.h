@@ -1,0 +1,44 @@
+// Every limit of a request and of the server, in one place. GetModel returns them; flags set those
+// that operators tune.
+
+#ifndef SCALPEL_SERVER_LIMITS_H_
+#define SCALPEL_SERVER_LIMITS_H_
+
+#include <cstdint>
+
+namespace scalpel {
+
+// Units last in each name. All of them are inclusive upper bounds.
+struct Limits {
+  // Of one request. Beyond one of these it is refused before anything is computed.
+  int64_t request_bytes_max = int64_t{16} << 20;
+  int64_t request_fields_max = 1'000'000;  // of the message, with those of messages inside
+  int32_t prompts_max = 256;
+  int64_t tokens_max = 16384;  // all rows together, clean rows included
+  int64_t text_bytes_max = int64_t{1} << 20;
+  int32_t interventions_max = 1024;
+  int32_t probes_max = 1024;
+  int32_t captures_max = 1024;
+  int32_t name_bytes_max = 128;
+  int32_t top_k_max = 1000;
+  int32_t histogram_bins_max = 1024;
+  int32_t quantiles_max = 64;
+  int64_t response_bytes_max = int64_t{1} << 30;
+  // Steps and observations that a request unfolds into: one for each place, layer and prompt.
+  int64_t places_max = 200'000;
+  // Estimated memory of the activations that are alive at once.
+  int64_t activation_bytes_max = int64_t{4} << 30;
+  // Violations listed in one error.
+  int32_t violations_max = 50;
+
+  // Of the server.
+  int32_t queue_max = 64;                         // requests that wait for the engine
+  int64_t buffered_bytes_max = int64_t{2} << 30;  // responses reserved, over all requests
+  int32_t chunk_bytes = 1 << 20;                  // tensor data in one message
+  int32_t concurrent_streams_max = 100;           // calls on one connection
+  int32_t drain_seconds_max = 30;                 // from SIGTERM to the end
+};
+
+}  // namespace scalpel
+
+#endif  // SCALPEL_SERVER_LIMITS_H_

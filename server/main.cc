@@ -1,0 +1,120 @@
+// The server's program: reads the flags, binds the port, loads the model, serves until it is told
+// to stop, and drains.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "server/banner.h"
+#include "server/config.h"
+#include "server/engine/scheduler.h"
+#include "server/loaded_model.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/listener.h"
+#include "server/rpc/service.h"
+#include "server/stop_signal.h"
+#include "server/version.h"
+
+namespace scalpel {
+namespace {
+
+constexpr int kExitCannotServe = 1;
+constexpr int kExitBadFlag = 2;
+// For statuses and last messages to reach their readers after the calls have ended.
+constexpr absl::Duration kLastBytes = absl::Milliseconds(200);
+
+// Says why the server does not start, in one line.
+int Fail(absl::string_view what, const absl::Status& status, int code) {
+  std::fprintf(stderr, "scalpel-server: %s%s\n", std::string(what).c_str(),
+               absl::Utf8SafeCEscape(status.message()).c_str());
+  return code;
+}
+
+// What is written to a closed pipe or standard stream must not end the server, nor land in a file
+// that was opened in its place.
+void GuardStandardStreams() {
+  signal(SIGPIPE, SIG_IGN);
+  for (int fd = open("/dev/null", O_RDWR); fd >= 0; fd = open("/dev/null", O_RDWR)) {
+    if (fd <= STDERR_FILENO) continue;
+    close(fd);
+    break;
+  }
+}
+
+void StartLog(const std::string& level) {
+  setenv("GRPC_VERBOSITY", "NONE", 0);  // what matters of gRPC's errors comes back as a status
+  spdlog::set_default_logger(spdlog::stderr_color_mt("scalpel"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  spdlog::set_level(spdlog::level::from_str(level));
+}
+
+// Lets the calls under way finish, for as long as the limits allow.
+void Drain(const Limits& limits, rpc::Listener& listener, rpc::Service& service,
+           engine::Scheduler& scheduler) {
+  spdlog::info("draining for at most {} s; a second signal ends at once", limits.drain_seconds_max);
+  listener.SetServing(false);
+  service.Close();
+  scheduler.StopAdmission();
+  if (!service.WaitIdle(absl::Now() + absl::Seconds(limits.drain_seconds_max))) {
+    spdlog::warn("calls are cut off: {} s are over", limits.drain_seconds_max);
+    scheduler.CancelAll();
+    service.WaitIdle(absl::Now() + kLastBytes);
+  }
+  listener.Shutdown(absl::Now() + kLastBytes);
+  spdlog::info("stopped");
+}
+
+int Serve(const Config& config, absl::Time began) {
+  StopSignal stop;
+  rpc::Service service(config.limits);
+  auto listener = rpc::Listener::Open(config.listen, config.limits, &service);
+  if (!listener.ok()) return Fail("--listen: ", listener.status(), kExitBadFlag);
+
+  const absl::StatusOr<LoadedModel> loaded = LoadModel(config);
+  if (!loaded.ok()) return Fail("cannot load the model: ", loaded.status(), kExitCannotServe);
+  engine::Scheduler scheduler(*loaded->gpt2, config.limits);
+  const absl::Status warm = WarmUp(loaded->facts, scheduler);
+  if (!warm.ok()) return Fail("cannot run the model: ", warm, kExitCannotServe);
+
+  const auto submit = [&scheduler](engine::Job job) { return scheduler.Submit(std::move(job)); };
+  const auto backend = std::make_shared<const rpc::Backend>(
+      rpc::Backend{loaded->facts, loaded->gpt2->device().str(),
+                   std::string(loaded->gpt2->kernels()), loaded->threads, submit});
+  service.Open(backend);
+  stop.Arm();
+  (*listener)->SetServing(true);
+  std::fputs(Banner(*backend, config.limits, (*listener)->address(), absl::Now() - began).c_str(),
+             stdout);
+  std::fflush(stdout);
+
+  stop.Wait();
+  Drain(config.limits, **listener, service, scheduler);
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  const absl::Time began = absl::Now();
+  GuardStandardStreams();
+  const absl::StatusOr<Config> config = ParseFlags(argc, argv);
+  if (!config.ok()) return Fail("", config.status(), kExitBadFlag);
+  if (config->help) return std::printf("%s", HelpText().c_str()) < 0;
+  if (config->version) return std::printf("scalpel-server %s\n", kVersion) < 0;
+  StartLog(config->log_level);
+  return Serve(*config, began);
+}
+
+}  // namespace
+}  // namespace scalpel
+
+int main(int argc, char** argv) { return scalpel::Main(argc, argv); }

@@ -1,0 +1,51 @@
+// The linear layers: one seam, behind which the weights are kept in whatever layout is fastest on
+// this device.
+
+#ifndef SCALPEL_SERVER_MODEL_KERNELS_H_
+#define SCALPEL_SERVER_MODEL_KERNELS_H_
+
+#include <ATen/ATen.h>
+
+#include <string_view>
+
+#include "server/model/config.h"
+#include "server/model/weights.h"
+
+namespace scalpel::model {
+
+enum class LinearKernel {
+  // oneDNN with weights packed once. The bits of a row do not depend on how many rows there are.
+  kMkldnnPacked,
+  // ATen's addmm: MKL on a CPU, cuBLAS on a GPU. The bits of a row may depend on how many rows
+  // there are.
+  kBlas,
+};
+
+// Packed where libtorch can (float32 on a CPU with oneDNN), BLAS elsewhere.
+LinearKernel ChooseLinearKernel(at::Device device);
+
+// `mkldnn-packed`, `blas` or `cublas`.
+std::string_view LinearKernelName(LinearKernel kernel, at::Device device);
+
+// y = x weight + bias. Immutable; const methods are thread-safe.
+class Linear {
+ public:
+  // `weight` is [in, out], `bias` [out] or undefined; both on the device where it will run.
+  Linear(const LinearWeights& weights, LinearKernel kernel);
+
+  // x: [rows, in], at least one row. Returns a fresh [rows, out].
+  at::Tensor operator()(const at::Tensor& x) const;
+
+ private:
+  LinearKernel kernel_;
+  at::Tensor weight_;  // [in, out], or oneDNN's opaque layout
+  at::Tensor bias_;
+};
+
+// The MLP's nonlinearity, elementwise. x: [rows, width]. Returns a fresh tensor; on a CPU the bits
+// of a row do not depend on how many rows there are.
+at::Tensor Activate(Activation activation, const at::Tensor& x);
+
+}  // namespace scalpel::model
+
+#endif  // SCALPEL_SERVER_MODEL_KERNELS_H_

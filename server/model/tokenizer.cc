@@ -1,0 +1,366 @@
+#include "server/model/tokenizer.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <queue>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "server/model/json.h"
+#include "server/model/tokenizer_files.h"
+#include "server/model/unicode.h"
+
+namespace scalpel::model {
+namespace {
+
+// A merge of two tokens into one; the lowest rank goes first.
+struct Merge {
+  int32_t rank;
+  int32_t result;
+};
+
+uint64_t PairKey(int32_t left, int32_t right) {
+  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+}
+
+using MergeTable = absl::flat_hash_map<uint64_t, Merge>;
+
+// A word while it is merged: a linked list of tokens over an array.
+struct Symbol {
+  int32_t token;  // kGone after it was merged into its left neighbour
+  int32_t previous;
+  int32_t next;
+};
+
+constexpr int32_t kGone = -1;
+constexpr int32_t kEnd = -1;  // no neighbour
+
+// A merge that may still be possible when its turn comes.
+struct Candidate {
+  Merge merge;
+  int32_t left;  // index of the left symbol
+
+  bool operator>(const Candidate& other) const {
+    return std::pair(merge.rank, left) > std::pair(other.merge.rank, other.left);
+  }
+};
+
+// Merges the lowest rank first, the leftmost of equals, one at a time, as HuggingFace does.
+// O(n log n): the queue holds at most two candidates per merge besides the initial ones.
+void MergeWord(const MergeTable& merges, std::vector<Symbol>* symbols) {
+  std::vector<Symbol>& word = *symbols;
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
+  const auto merge_of = [&](int32_t left) -> const Merge* {
+    if (left == kEnd || word[left].next == kEnd) return nullptr;
+    const auto found = merges.find(PairKey(word[left].token, word[word[left].next].token));
+    return found == merges.end() ? nullptr : &found->second;
+  };
+  const auto offer = [&](int32_t left) {
+    if (const Merge* merge = merge_of(left); merge != nullptr) queue.push({*merge, left});
+  };
+  for (int32_t i = 0; i < static_cast<int32_t>(word.size()); ++i) offer(i);
+  while (!queue.empty()) {
+    const Candidate candidate = queue.top();
+    queue.pop();
+    Symbol& left = word[candidate.left];
+    if (left.token == kGone) continue;
+    // A neighbour may have changed since; then the pair is another one, or none.
+    const Merge* merge = merge_of(candidate.left);
+    if (merge == nullptr || merge->result != candidate.merge.result) continue;
+    Symbol& right = word[left.next];
+    left.token = merge->result;
+    left.next = right.next;
+    right.token = kGone;
+    if (left.next != kEnd) word[left.next].previous = candidate.left;
+    offer(left.previous);
+    offer(candidate.left);
+  }
+}
+
+struct PatternDeleter {
+  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
+};
+struct MatchDeleter {
+  void operator()(pcre2_match_data* match) const { pcre2_match_data_free(match); }
+};
+using Pattern = std::unique_ptr<pcre2_code, PatternDeleter>;
+using MatchData = std::unique_ptr<pcre2_match_data, MatchDeleter>;
+
+// GPT-2's pattern: it matches at every position, so that the words cover the text:
+// 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+absl::StatusOr<Pattern> CompilePattern() {
+  const std::string text =
+      absl::StrCat("'s|'t|'re|'ve|'m|'ll|'d| ?[", kLetters, "]+| ?[", kNumbers, "]+| ?[^", kSpaces,
+                   kLetters, kNumbers, "]+|[", kSpaces, "]+(?![^", kSpaces, "])|[", kSpaces, "]+");
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  Pattern pattern(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &offset, nullptr));
+  if (pattern == nullptr) {
+    return absl::InternalError(absl::StrCat("PCRE2 refuses the pattern at byte ", offset));
+  }
+  // Without a just-in-time compiler the interpreter does the same, slower.
+  pcre2_jit_compile(pattern.get(), PCRE2_JIT_COMPLETE);
+  return pattern;
+}
+
+// GPT-2's byte alphabet: printable Latin-1 stands for itself, and the other bytes, in order, are
+// U+0100 and on. Every byte is one character of one or two UTF-8 bytes.
+std::array<std::string, 256> ByteAlphabet() {
+  std::array<std::string, 256> alphabet;
+  uint32_t next = 0x100;
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    const bool itself = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) ||
+                        (byte >= 0xAE && byte <= 0xFF);
+    const uint32_t code = itself ? byte : next++;
+    if (code < 0x80) {
+      alphabet[byte] = std::string(1, static_cast<char>(code));
+    } else {
+      alphabet[byte] = {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 63))};
+    }
+  }
+  return alphabet;
+}
+
+// The bytes of a token written in the byte alphabet; one that is not stands for itself.
+std::string TokenBytes(const absl::flat_hash_map<std::string, char>& byte_of, std::string token) {
+  std::string bytes;
+  std::string_view rest = token;
+  while (!rest.empty()) {
+    const size_t length = NextUtf8(rest).bytes;
+    const auto byte = byte_of.find(std::string(rest.substr(0, length)));
+    if (byte == byte_of.end()) return token;
+    bytes.push_back(byte->second);
+    rest.remove_prefix(length);
+  }
+  return bytes;
+}
+
+absl::Status TooManyTokens(size_t tokens_max) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("text: more than ", tokens_max, " tokens; shorten it"));
+}
+
+// Tokens to be found in the text, by first byte, the longest first.
+class AddedTokenFinder {
+ public:
+  struct Found {
+    size_t begin;
+    const AddedToken* token;  // null: none
+  };
+
+  void Add(AddedToken token) {
+    std::vector<AddedToken>& same = by_first_byte_[static_cast<unsigned char>(token.content[0])];
+    same.push_back(std::move(token));
+    std::sort(same.begin(), same.end(), [](const AddedToken& a, const AddedToken& b) {
+      return a.content.size() > b.content.size();
+    });
+  }
+
+  // The leftmost token, the longest of those that begin there.
+  Found Find(std::string_view text) const {
+    for (size_t begin = 0; begin < text.size(); ++begin) {
+      for (const AddedToken& token : by_first_byte_[static_cast<unsigned char>(text[begin])]) {
+        if (text.substr(begin, token.content.size()) == token.content) return {begin, &token};
+      }
+    }
+    return {text.size(), nullptr};
+  }
+
+ private:
+  std::array<std::vector<AddedToken>, 256> by_first_byte_;
+};
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  // One Encode call: what it has written so far, and its scratch space.
+  struct Encoding {
+    size_t tokens_max;
+    std::vector<int32_t> ids;
+    std::vector<Symbol> word;
+    MatchData match;
+  };
+
+  absl::Status Build(TokenizerFiles files);
+  absl::Status AddMerges(const TokenizerFiles& files);
+  void SetToken(int32_t id, std::string bytes);
+  absl::Status EncodeText(std::string_view text, size_t level, Encoding* out) const;
+  absl::Status EncodeWords(std::string_view text, Encoding* out) const;
+  absl::Status EncodeWord(std::string_view word, Encoding* out) const;
+  const std::string* Find(int32_t id) const {
+    if (id < 0 || static_cast<size_t>(id) >= bytes_of.size() || !bytes_of[id]) return nullptr;
+    return &*bytes_of[id];
+  }
+
+  std::vector<std::optional<std::string>> bytes_of;  // by id
+  std::array<std::optional<int32_t>, 256> id_of_byte;
+  size_t longest_token = 1;  // bytes
+  MergeTable merges;
+  // As HuggingFace: first the tokens that are not "normalized", then the others in what is left.
+  std::array<AddedTokenFinder, 2> added;
+  Pattern pattern;
+};
+
+void Tokenizer::Impl::SetToken(int32_t id, std::string bytes) {
+  if (static_cast<size_t>(id) >= bytes_of.size()) bytes_of.resize(static_cast<size_t>(id) + 1);
+  longest_token = std::max(longest_token, bytes.size());
+  bytes_of[id] = std::move(bytes);
+}
+
+absl::Status Tokenizer::Impl::AddMerges(const TokenizerFiles& files) {
+  for (size_t i = 0; i < files.merges.size(); ++i) {
+    const auto& [left, right] = files.merges[i];
+    int32_t ids[3];
+    const std::string tokens[3] = {left, right, left + right};
+    for (int part = 0; part < 3; ++part) {
+      const auto token = files.vocabulary.find(tokens[part]);
+      if (token == files.vocabulary.end()) {
+        return absl::InvalidArgumentError(absl::StrCat("tokenizer: merge ", i, " needs the token ",
+                                                       QuotedName(tokens[part]),
+                                                       ", which is not in the vocabulary"));
+      }
+      ids[part] = token->second;
+    }
+    merges[PairKey(ids[0], ids[1])] = {static_cast<int32_t>(i), ids[2]};
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Impl::Build(TokenizerFiles files) {
+  const std::array<std::string, 256> alphabet = ByteAlphabet();
+  absl::flat_hash_map<std::string, char> byte_of;
+  for (int byte = 0; byte < 256; ++byte) {
+    byte_of[alphabet[byte]] = static_cast<char>(byte);
+    const auto token = files.vocabulary.find(alphabet[byte]);
+    if (token != files.vocabulary.end()) id_of_byte[byte] = token->second;
+  }
+  for (const auto& [token, id] : files.vocabulary) SetToken(id, TokenBytes(byte_of, token));
+  if (absl::Status added_merges = AddMerges(files); !added_merges.ok()) return added_merges;
+  for (AddedToken& token : files.added) {
+    if (Find(token.id) != nullptr && !files.vocabulary.contains(token.content)) {
+      return absl::InvalidArgumentError(absl::StrCat("tokenizer: added token ",
+                                                     QuotedName(token.content), " has id ",
+                                                     token.id, ", which is another token's"));
+    }
+    SetToken(token.id, token.content);
+    added[token.normalized ? 1 : 0].Add(std::move(token));
+  }
+  absl::StatusOr<Pattern> compiled = CompilePattern();
+  if (!compiled.ok()) return compiled.status();
+  pattern = *std::move(compiled);
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Impl::EncodeText(std::string_view text, size_t level, Encoding* out) const {
+  if (level == added.size()) return EncodeWords(text, out);
+  while (!text.empty()) {
+    const AddedTokenFinder::Found found = added[level].Find(text);
+    absl::Status before = EncodeText(text.substr(0, found.begin), level + 1, out);
+    if (!before.ok() || found.token == nullptr) return before;
+    out->ids.push_back(found.token->id);
+    if (out->ids.size() > out->tokens_max) return TooManyTokens(out->tokens_max);
+    text.remove_prefix(found.begin + found.token->content.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Impl::EncodeWords(std::string_view text, Encoding* out) const {
+  size_t begin = 0;
+  while (begin < text.size()) {
+    // The text is known to be UTF-8, and matches end between characters.
+    const int count =
+        pcre2_match(pattern.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), begin,
+                    PCRE2_NO_UTF_CHECK, out->match.get(), nullptr);
+    const size_t end = count < 1 ? begin : pcre2_get_ovector_pointer(out->match.get())[1];
+    if (end <= begin) {
+      return absl::InternalError(
+          absl::StrCat("text: PCRE2 fails with ", count, " at byte ", begin));
+    }
+    absl::Status encoded = EncodeWord(text.substr(begin, end - begin), out);
+    if (!encoded.ok()) return encoded;
+    begin = end;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::Impl::EncodeWord(std::string_view word, Encoding* out) const {
+  out->word.clear();
+  for (size_t i = 0; i < word.size(); ++i) {
+    const unsigned char byte = static_cast<unsigned char>(word[i]);
+    if (!id_of_byte[byte]) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "text: the vocabulary has no token for the byte ", byte, "; give token ids"));
+    }
+    const int32_t index = static_cast<int32_t>(i);
+    out->word.push_back({*id_of_byte[byte], index - 1, index + 1});
+  }
+  out->word.back().next = kEnd;
+  MergeWord(merges, &out->word);
+  for (int32_t i = 0; i != kEnd; i = out->word[i].next) out->ids.push_back(out->word[i].token);
+  if (out->ids.size() > out->tokens_max) return TooManyTokens(out->tokens_max);
+  return absl::OkStatus();
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+Tokenizer::~Tokenizer() = default;
+
+absl::StatusOr<Tokenizer> Tokenizer::Load(const std::filesystem::path& dir) {
+  absl::StatusOr<TokenizerFiles> files = ReadTokenizerFiles(dir);
+  if (!files.ok()) return files.status();
+  auto impl = std::make_unique<Impl>();
+  if (absl::Status built = impl->Build(*std::move(files)); !built.ok()) return built;
+  return Tokenizer(std::move(impl));
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8,
+                                                       size_t tokens_max) const {
+  if (utf8.size() > kTextBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("text: ", utf8.size(), " bytes; the limit is ", kTextBytesMax));
+  }
+  for (size_t offset = 0; offset < utf8.size();) {
+    const Utf8Step step = NextUtf8(utf8.substr(offset));
+    if (!step.valid) {
+      return absl::InvalidArgumentError(absl::StrCat("text: not UTF-8 at byte ", offset));
+    }
+    offset += step.bytes;
+  }
+  // No token covers more bytes than the longest, so a long text need not be read to be refused.
+  if (utf8.size() / impl_->longest_token > tokens_max) return TooManyTokens(tokens_max);
+  Impl::Encoding out{tokens_max, {}, {}, MatchData(pcre2_match_data_create(1, nullptr))};
+  if (out.match == nullptr) return absl::ResourceExhaustedError("text: out of memory");
+  absl::Status encoded = impl_->EncodeText(utf8, 0, &out);
+  if (!encoded.ok()) return encoded;
+  return std::move(out.ids);
+}
+
+absl::StatusOr<std::string> Tokenizer::Decode(absl::Span<const int32_t> ids) const {
+  std::string text;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const std::string* bytes = impl_->Find(ids[i]);
+    if (bytes == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "token_ids[", i, "]: ", ids[i], " has no token; ids are in [0, ", vocab_size(), ")"));
+    }
+    text.append(*bytes);
+  }
+  return text;
+}
+
+std::string Tokenizer::TokenText(int32_t id) const {
+  const std::string* bytes = impl_->Find(id);
+  return bytes == nullptr ? absl::StrCat("[", id, "]") : ReplaceInvalidUtf8(*bytes);
+}
+
+int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(impl_->bytes_of.size()); }
+
+}  // namespace scalpel::model

@@ -1,0 +1,326 @@
+#include "server/model/weights.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <exception>
+#include <future>
+#include <map>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "server/model/json.h"
+#include "server/model/model_file.h"
+#include "server/model/safetensors.h"
+
+namespace scalpel::model {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "safetensors are little-endian");
+
+constexpr char kSingleFile[] = "model.safetensors";
+constexpr char kIndexFile[] = "model.safetensors.index.json";
+constexpr char kHeadName[] = "lm_head.weight";
+constexpr int64_t kIndexBytesMax = int64_t{64} << 20;
+constexpr size_t kShardsMax = 1000;
+
+// A weight that GPT-2 has: its shape, and where it goes.
+struct Slot {
+  std::vector<int64_t> shape;
+  at::Tensor* target;
+};
+
+// By canonical name: HuggingFace's, without the prefix "transformer.".
+using Slots = std::map<std::string, Slot, std::less<>>;
+
+// A tensor of the checkpoint that fills a slot.
+struct Source {
+  std::string name;  // as stored
+  const SafetensorsFile* file;
+  const TensorInfo* info;
+};
+
+void AddLayerNorm(const std::string& name, int64_t width, LayerNormWeights* norm, Slots* slots) {
+  slots->emplace(name + ".weight", Slot{{width}, &norm->gain});
+  slots->emplace(name + ".bias", Slot{{width}, &norm->bias});
+}
+
+void AddLinear(const std::string& name, int64_t in, int64_t out, LinearWeights* linear,
+               Slots* slots) {
+  slots->emplace(name + ".weight", Slot{{in, out}, &linear->weight});
+  slots->emplace(name + ".bias", Slot{{out}, &linear->bias});
+}
+
+// Every weight of the model. A tied head has no slot of its own.
+Slots ModelSlots(const Gpt2Config& config, Weights* weights) {
+  const int64_t d = config.d_model;
+  Slots slots;
+  slots.emplace("wte.weight", Slot{{config.vocab_size, d}, &weights->wte});
+  slots.emplace("wpe.weight", Slot{{config.n_ctx, d}, &weights->wpe});
+  weights->blocks.resize(static_cast<size_t>(config.n_layer));
+  for (int64_t layer = 0; layer < config.n_layer; ++layer) {
+    BlockWeights& block = weights->blocks[static_cast<size_t>(layer)];
+    const std::string prefix = absl::StrCat("h.", layer, ".");
+    AddLayerNorm(prefix + "ln_1", d, &block.ln1, &slots);
+    AddLinear(prefix + "attn.c_attn", d, 3 * d, &block.qkv, &slots);
+    AddLinear(prefix + "attn.c_proj", d, d, &block.attn_out, &slots);
+    AddLayerNorm(prefix + "ln_2", d, &block.ln2, &slots);
+    AddLinear(prefix + "mlp.c_fc", d, config.d_mlp, &block.mlp_in, &slots);
+    AddLinear(prefix + "mlp.c_proj", config.d_mlp, d, &block.mlp_out, &slots);
+  }
+  AddLayerNorm("ln_f", d, &weights->ln_f, &slots);
+  if (!config.tie_word_embeddings) {
+    slots.emplace(kHeadName, Slot{{config.vocab_size, d}, &weights->lm_head});
+  }
+  return slots;
+}
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+absl::Status Refuse(const SafetensorsFile& file, const std::string& tensor,
+                    absl::string_view problem) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(file.name(), ": tensor ", QuotedName(tensor), ": ", problem));
+}
+
+// The causal mask and its fill value, which older versions of transformers stored as buffers.
+bool IsMaskBuffer(absl::string_view canonical) {
+  if (!absl::ConsumePrefix(&canonical, "h.")) return false;
+  const size_t digits = canonical.find_first_not_of("0123456789");
+  if (digits == 0 || digits == absl::string_view::npos) return false;
+  canonical.remove_prefix(digits);
+  return canonical == ".attn.bias" || canonical == ".attn.masked_bias";
+}
+
+// The files that model.safetensors.index.json lists, and which tensor is said to be in which.
+absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::filesystem::path& dir) {
+  absl::StatusOr<std::string> text = ReadModelFile(dir, kIndexFile, kIndexBytesMax);
+  if (!text.ok()) return text.status();
+  const auto refuse = [](absl::string_view problem) {
+    return absl::InvalidArgumentError(absl::StrCat(kIndexFile, ": ", problem));
+  };
+  absl::StatusOr<nlohmann::json> json = ParseJson(*text);
+  if (!json.ok()) return refuse(json.status().message());
+  const auto weight_map = json->is_object() ? json->find("weight_map") : json->end();
+  if (weight_map == json->end() || !weight_map->is_object() || weight_map->empty()) {
+    return refuse("weight_map is not an object of tensor names and file names");
+  }
+  std::map<std::string, std::string> file_of_tensor;
+  for (const auto& [tensor, file] : weight_map->items()) {
+    if (!file.is_string()) {
+      return refuse(absl::StrCat("weight_map[", QuotedName(tensor), "] is not a file name"));
+    }
+    const std::string& name = file.get_ref<const std::string&>();
+    if (absl::Status plain = CheckPlainFileName(name); !plain.ok()) {
+      return refuse(absl::StrCat("weight_map[", QuotedName(tensor), "]: ", plain.message()));
+    }
+    file_of_tensor.emplace(tensor, name);
+  }
+  return file_of_tensor;
+}
+
+absl::StatusOr<std::vector<SafetensorsFile>> OpenShards(const std::filesystem::path& dir) {
+  absl::StatusOr<std::map<std::string, std::string>> file_of_tensor = ReadIndex(dir);
+  if (!file_of_tensor.ok()) return file_of_tensor.status();
+  std::map<std::string, size_t> index_of_file;  // in name order, as the hash needs them
+  for (const auto& entry : *file_of_tensor) index_of_file.emplace(entry.second, 0);
+  if (index_of_file.size() > kShardsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(kIndexFile, ": more than ", kShardsMax, " files"));
+  }
+  std::vector<SafetensorsFile> files;
+  for (auto& [name, index] : index_of_file) {
+    absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(dir, name);
+    if (!file.ok()) return file.status();
+    index = files.size();
+    files.push_back(*std::move(file));
+  }
+  for (const auto& [tensor, name] : *file_of_tensor) {
+    if (!files[index_of_file[name]].header().tensors.contains(tensor)) {
+      return absl::InvalidArgumentError(absl::StrCat(kIndexFile, ": tensor ", QuotedName(tensor),
+                                                     " is not in ", name, " as it says"));
+    }
+  }
+  return files;
+}
+
+// The checkpoint's files in name order. As in transformers, the single file goes first.
+absl::StatusOr<std::vector<SafetensorsFile>> OpenFiles(const std::filesystem::path& dir) {
+  absl::StatusOr<SafetensorsFile> single = SafetensorsFile::Open(dir, kSingleFile);
+  if (single.ok()) {
+    std::vector<SafetensorsFile> files;
+    files.push_back(*std::move(single));
+    return files;
+  }
+  if (!absl::IsNotFound(single.status())) return single.status();
+  absl::StatusOr<std::vector<SafetensorsFile>> shards = OpenShards(dir);
+  if (absl::IsNotFound(shards.status()) &&
+      absl::StartsWith(shards.status().message(), kIndexFile)) {
+    return absl::NotFoundError(
+        absl::StrCat("neither ", kSingleFile, " nor ", kIndexFile,
+                     " is in the model folder; convert other formats with transformers' "
+                     "save_pretrained"));
+  }
+  return shards;
+}
+
+// Puts one stored tensor into `sources`, or refuses it. The prefix "transformer." is optional,
+// as in transformers.
+absl::Status AddSource(const SafetensorsFile& file, const std::string& name, const TensorInfo& info,
+                       const Slots& slots, const Gpt2Config& config,
+                       std::map<std::string, Source>* sources) {
+  absl::string_view canonical = name;
+  const bool has_prefix = absl::ConsumePrefix(&canonical, "transformer.");
+  if (IsMaskBuffer(canonical)) return absl::OkStatus();
+  if (canonical == kHeadName && !has_prefix && config.tie_word_embeddings) {
+    // transformers ties after it has loaded, so a stored head loses against wte, equal or not.
+    return absl::OkStatus();
+  }
+  const auto slot = slots.find(canonical);
+  if (slot == slots.end() || (has_prefix && canonical == kHeadName)) {
+    return Refuse(file, name,
+                  absl::StrCat("GPT-2 with ", config.n_layer, " layers has no such weight"));
+  }
+  if (info.shape != slot->second.shape) {
+    return Refuse(file, name,
+                  absl::StrCat("shape ", ShapeText(info.shape), ", config.json implies ",
+                               ShapeText(slot->second.shape)));
+  }
+  if (info.dtype != Dtype::kF32 && info.dtype != Dtype::kF16 && info.dtype != Dtype::kBF16) {
+    return Refuse(file, name,
+                  absl::StrCat("dtype ", std::string(DtypeName(info.dtype)),
+                               " is not supported; convert it to F32, F16 or BF16"));
+  }
+  const auto [entry, inserted] =
+      sources->emplace(std::string(canonical), Source{name, &file, &info});
+  if (inserted) return absl::OkStatus();
+  return Refuse(file, name,
+                absl::StrCat("stored twice: also as ", QuotedName(entry->second.name), " in ",
+                             entry->second.file->name()));
+}
+
+// Which tensor of the files fills which slot: every slot exactly once, nothing left over.
+absl::StatusOr<std::map<std::string, Source>> MatchSources(
+    const std::vector<SafetensorsFile>& files, const Slots& slots, const Gpt2Config& config) {
+  std::map<std::string, Source> sources;
+  for (const SafetensorsFile& file : files) {
+    for (const auto& [name, info] : file.header().tensors) {
+      absl::Status added = AddSource(file, name, info, slots, config, &sources);
+      if (!added.ok()) return added;
+    }
+  }
+  for (const auto& [name, slot] : slots) {
+    if (sources.contains(name)) continue;
+    std::string message =
+        absl::StrCat(files.size() == 1 ? files[0].name() : std::string(kIndexFile), ": tensor \"",
+                     name, "\" of shape ", ShapeText(slot.shape), " is missing");
+    if (name == kHeadName) {
+      absl::StrAppend(&message, ", and config.json says tie_word_embeddings false");
+    }
+    return absl::InvalidArgumentError(message);
+  }
+  return sources;
+}
+
+at::ScalarType TorchType(Dtype dtype) {
+  if (dtype == Dtype::kF16) return at::kHalf;
+  return dtype == Dtype::kBF16 ? at::kBFloat16 : at::kFloat;
+}
+
+// Infinities and NaNs are the numbers whose exponent bits are all set.
+bool AllFinite(const at::Tensor& tensor) {
+  constexpr uint32_t kExponent = 0x7f800000;
+  const float* data = tensor.const_data_ptr<float>();
+  bool any_bad = false;
+  for (int64_t i = 0; i < tensor.numel(); ++i) {
+    any_bad |= (std::bit_cast<uint32_t>(data[i]) & kExponent) == kExponent;
+  }
+  return !any_bad;
+}
+
+absl::StatusOr<at::Tensor> ReadTensor(const Source& source) {
+  const std::string_view bytes = source.file->TensorBytes(*source.info);
+  // Copied before it is converted: the bytes in the file need not be aligned.
+  at::Tensor stored = at::empty(source.info->shape, TorchType(source.info->dtype));
+  std::memcpy(stored.mutable_data_ptr(), bytes.data(), bytes.size());
+  at::Tensor values = stored.to(at::kFloat);
+  if (!AllFinite(values)) return Refuse(*source.file, source.name, "holds NaN or infinity");
+  return values;
+}
+
+// Lower-case hex SHA-256 of the files' bytes, one after the other; empty if OpenSSL refuses.
+std::string Sha256(const std::vector<SafetensorsFile>& files) {
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                        &EVP_MD_CTX_free);
+  if (context == nullptr || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return "";
+  for (const SafetensorsFile& file : files) {
+    if (EVP_DigestUpdate(context.get(), file.bytes().data(), file.bytes().size()) != 1) return "";
+  }
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  if (EVP_DigestFinal_ex(context.get(), digest, &size) != 1) return "";
+  return absl::BytesToHexString({reinterpret_cast<const char*>(digest), size});
+}
+
+// May throw: libtorch when memory runs out, std::async when threads do.
+absl::StatusOr<Weights> LoadOrThrow(const std::filesystem::path& dir, const Gpt2Config& config) {
+  absl::StatusOr<std::vector<SafetensorsFile>> files = OpenFiles(dir);
+  if (!files.ok()) return files.status();
+  Weights weights;
+  const Slots slots = ModelSlots(config, &weights);
+  absl::StatusOr<std::map<std::string, Source>> sources = MatchSources(*files, slots, config);
+  if (!sources.ok()) return sources.status();
+
+  // Hashing takes about as long as reading, so both run side by side. The future's destructor
+  // waits, hence `files` outlives the thread on every path.
+  std::future<std::string> hash =
+      std::async(std::launch::async, [&files] { return Sha256(*files); });
+  for (const auto& [name, source] : *sources) {
+    absl::StatusOr<at::Tensor> tensor = ReadTensor(source);
+    if (!tensor.ok()) return tensor.status();
+    *slots.find(name)->second.target = *std::move(tensor);
+  }
+  if (config.tie_word_embeddings) weights.lm_head = weights.wte;
+  weights.sha256 = hash.get();
+  if (weights.sha256.empty()) return absl::InternalError("OpenSSL cannot compute a SHA-256");
+  return weights;
+}
+
+}  // namespace
+
+absl::StatusOr<Weights> LoadWeights(const std::filesystem::path& dir, const Gpt2Config& config) {
+  try {
+    return LoadOrThrow(dir, config);
+  } catch (const std::exception&) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("weights: not enough memory for ", config.ParameterCount(),
+                     " float32 parameters (", config.ParameterCount() / 262'144, " MiB)"));
+  }
+}
+
+Weights RandomWeights(const Gpt2Config& config, uint64_t seed) {
+  Weights weights;
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  for (const auto& [name, slot] : ModelSlots(config, &weights)) {
+    const bool is_gain = slot.shape.size() == 1 && absl::EndsWith(name, ".weight");
+    *slot.target = at::empty(slot.shape, at::kFloat)
+                       .normal_(is_gain ? 1.0 : 0.0, is_gain ? 0.1 : 0.02, generator);
+  }
+  if (config.tie_word_embeddings) weights.lm_head = weights.wte;
+  return weights;
+}
+
+}  // namespace scalpel::model

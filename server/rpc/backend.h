@@ -1,0 +1,27 @@
+// What stands behind the wire: the facts of the loaded model, and the way into the engine.
+
+#ifndef SCALPEL_SERVER_RPC_BACKEND_H_
+#define SCALPEL_SERVER_RPC_BACKEND_H_
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "server/engine/job.h"
+#include "server/spec/plan.h"
+
+namespace scalpel::rpc {
+
+// Immutable; outlives every call that uses it.
+struct Backend {
+  const spec::ModelFacts& facts;
+  std::string device;   // `cpu` or `cuda:0`
+  std::string kernels;  // as model::LinearKernelName says
+  int threads;          // that compute on the CPU
+  // Scheduler::Submit.
+  std::function<absl::Status(engine::Job)> submit;
+};
+
+}  // namespace scalpel::rpc
+
+#endif  // SCALPEL_SERVER_RPC_BACKEND_H_

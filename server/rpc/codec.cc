@@ -1,0 +1,104 @@
+#include "server/rpc/codec.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/wire_format_lite.h>
+#include <grpcpp/support/proto_buffer_reader.h>
+#include <grpcpp/support/proto_buffer_writer.h>
+#include <grpcpp/support/slice.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/rpc/entries.h"
+
+namespace scalpel::rpc {
+namespace {
+
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
+using google::protobuf::io::CodedOutputStream;
+
+constexpr int kNestingMax = 100;  // levels of messages and groups, known or not
+constexpr int kWriterBlockBytes = 4096;
+
+// A slice that shows `bytes` and owns a share of what they belong to.
+grpc::Slice Share(std::string_view bytes, const std::shared_ptr<const void>& owner) {
+  if (bytes.empty()) return grpc::Slice();
+  auto* share = new std::shared_ptr<const void>(owner);
+  // gRPC takes a pointer to non-const, and does not write to it.
+  return grpc::Slice(
+      const_cast<char*>(bytes.data()), bytes.size(),
+      [](void* held) { delete static_cast<std::shared_ptr<const void>*>(held); }, share);
+}
+
+}  // namespace
+
+absl::Status Parse(const grpc::ByteBuffer& buffer, const Limits& limits,
+                   google::protobuf::Message* message) {
+  grpc::ByteBuffer readable(buffer);  // shares the bytes; the reader wants it non-const
+  if (grpc::ProtoBufferReader reader(&readable); reader.status().ok()) {
+    absl::Status status = CheckEntries(&reader, *message->GetDescriptor(), limits);
+    if (!status.ok()) return status;
+  }
+  grpc::ProtoBufferReader reader(&readable);
+  bool parsed = reader.status().ok();
+  if (parsed) {
+    CodedInputStream input(&reader);
+    input.SetRecursionLimit(kNestingMax);
+    parsed = message->ParseFromCodedStream(&input) && input.ConsumedEntireMessage();
+  }
+  if (parsed) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the message is not a readable ", message->GetTypeName(),
+                   ": it is cut off, nested deeper than ", kNestingMax,
+                   " levels, has text that is not UTF-8, or is no protobuf at all"));
+}
+
+grpc::ByteBuffer Serialize(const google::protobuf::Message& message) {
+  grpc::ByteBuffer buffer;
+  const int bytes = static_cast<int>(message.ByteSizeLong());
+  {
+    grpc::ProtoBufferWriter writer(&buffer, kWriterBlockBytes, bytes);
+    message.SerializeToZeroCopyStream(&writer);
+  }
+  return buffer;
+}
+
+TensorChunks::TensorChunks(engine::TensorEvent tensor, size_t chunk_bytes)
+    : tensor_(std::move(tensor)), chunk_bytes_(chunk_bytes) {}
+
+grpc::ByteBuffer TensorChunks::Next() {
+  const std::string_view data = tensor_.bytes.substr(offset_, chunk_bytes_);
+  v1::TensorChunk chunk;
+  if (offset_ == 0) *chunk.mutable_header() = tensor_.header;
+  chunk.set_tensor_id(tensor_.header.tensor_id());
+  chunk.set_offset(offset_);
+  offset_ += data.size();
+  done_ = offset_ >= tensor_.bytes.size();
+
+  // RunResponse{tensor_chunk: {header, tensor_id, offset, data}} by hand up to the data itself,
+  // which comes last on the wire as `data` has the highest field number.
+  const std::string fields = chunk.SerializeAsString();
+  const size_t data_prefix = 1 + CodedOutputStream::VarintSize64(data.size());
+  const size_t chunk_size = fields.size() + data_prefix + data.size();
+  std::string head;
+  {
+    google::protobuf::io::StringOutputStream stream(&head);
+    CodedOutputStream output(&stream);
+    output.WriteTag(WireFormatLite::MakeTag(v1::RunResponse::kTensorChunkFieldNumber,
+                                            WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
+    output.WriteVarint64(chunk_size);
+    output.WriteString(fields);
+    output.WriteTag(WireFormatLite::MakeTag(v1::TensorChunk::kDataFieldNumber,
+                                            WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
+    output.WriteVarint64(data.size());
+  }
+  const grpc::Slice slices[] = {grpc::Slice(head), Share(data, tensor_.owner)};
+  return grpc::ByteBuffer(slices, 2);
+}
+
+}  // namespace scalpel::rpc

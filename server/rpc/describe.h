@@ -1,0 +1,16 @@
+// GetModel's answer.
+
+#ifndef SCALPEL_SERVER_RPC_DESCRIBE_H_
+#define SCALPEL_SERVER_RPC_DESCRIBE_H_
+
+#include "proto/scalpel/v1/service.pb.h"
+#include "server/limits.h"
+#include "server/rpc/backend.h"
+
+namespace scalpel::rpc {
+
+v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits);
+
+}  // namespace scalpel::rpc
+
+#endif  // SCALPEL_SERVER_RPC_DESCRIBE_H_

@@ -1,0 +1,114 @@
+#include "server/rpc/entries.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "server/spec/violations.h"
+
+namespace scalpel::rpc {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
+
+class Counter {
+ public:
+  explicit Counter(CodedInputStream* input) : input_(input) {}
+
+  // Counts the fields up to the end or the current limit, with those of messages inside.
+  void Count(const Descriptor& type, bool outermost) {
+    while (const uint32_t tag = input_->ReadTag()) {
+      ++fields_;
+      const int number = WireFormatLite::GetTagFieldNumber(tag);
+      const FieldDescriptor* field = type.FindFieldByNumber(number);
+      if (outermost && field != nullptr) ++entries_[number];
+      if (!Skip(WireFormatLite::GetTagWireType(tag), field)) return;
+    }
+  }
+
+  int64_t fields() const { return fields_; }
+  // Of the outermost message, by field number.
+  const std::map<int, int64_t>& entries() const { return entries_; }
+
+ private:
+  // False: the rest cannot be read.
+  bool Skip(WireFormatLite::WireType wire, const FieldDescriptor* field) {
+    uint64_t number;
+    switch (wire) {
+      case WireFormatLite::WIRETYPE_VARINT:
+        return input_->ReadVarint64(&number);
+      case WireFormatLite::WIRETYPE_FIXED64:
+        return input_->Skip(8);
+      case WireFormatLite::WIRETYPE_FIXED32:
+        return input_->Skip(4);
+      case WireFormatLite::WIRETYPE_START_GROUP:  // Unknown: what is inside counts as if it were
+                                                  // here.
+      case WireFormatLite::WIRETYPE_END_GROUP:
+        return true;
+      case WireFormatLite::WIRETYPE_LENGTH_DELIMITED:
+        return SkipBlock(field);
+    }
+    return false;
+  }
+
+  bool SkipBlock(const FieldDescriptor* field) {
+    int size;
+    if (!input_->ReadVarintSizeAsInt(&size)) return false;
+    if (field == nullptr || field->type() != FieldDescriptor::TYPE_MESSAGE) {
+      return input_->Skip(size);
+    }
+    if (!input_->IncrementRecursionDepth()) return false;  // the parser refuses it too
+    const CodedInputStream::Limit limit = input_->PushLimit(size);
+    Count(*field->message_type(), /*outermost=*/false);
+    const bool skipped = input_->Skip(input_->BytesUntilLimit());
+    input_->PopLimit(limit);
+    input_->DecrementRecursionDepth();
+    return skipped;
+  }
+
+  CodedInputStream* const input_;
+  int64_t fields_ = 0;
+  std::map<int, int64_t> entries_;
+};
+
+// How often a field of RunRequest may occur; the others occur once, or are bounded by the fields in
+// all.
+int64_t EntriesMax(const std::string& field, const Limits& limits) {
+  if (field == "prompts") return limits.prompts_max;
+  if (field == "interventions") return limits.interventions_max;
+  if (field == "probes") return limits.probes_max;
+  if (field == "captures") return limits.captures_max;
+  return limits.request_fields_max;
+}
+
+}  // namespace
+
+absl::Status CheckEntries(google::protobuf::io::ZeroCopyInputStream* stream, const Descriptor& type,
+                          const Limits& limits) {
+  CodedInputStream input(stream);
+  Counter counter(&input);
+  counter.Count(type, /*outermost=*/true);
+  spec::Violations violations(limits.violations_max);
+  for (const auto& [number, count] : counter.entries()) {
+    const std::string& field = type.FindFieldByNumber(number)->name();
+    const int64_t most = EntriesMax(field, limits);
+    if (count <= most) continue;
+    violations.Add(field, absl::StrCat("has ", count, " entries, at most ", most,
+                                       " are allowed; split the request"));
+  }
+  if (violations.empty() && counter.fields() > limits.request_fields_max) {
+    violations.Add(type.name(),
+                   absl::StrCat("has ", counter.fields(), " fields in all, at most ",
+                                limits.request_fields_max, " are allowed; split the request"));
+  }
+  return violations.ToStatus();
+}
+
+}  // namespace scalpel::rpc

@@ -1,0 +1,77 @@
+#include "server/rpc/errors.h"
+
+#include <spdlog/spdlog.h>
+
+#include <string>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "proto/google/rpc/error_details.pb.h"
+#include "proto/google/rpc/status.pb.h"
+
+namespace scalpel::rpc {
+namespace {
+
+// Many clients refuse headers of more than 8 KiB together. The details travel in base64, four bytes
+// for three, and repeat the message; the message travels with up to three bytes for one.
+constexpr size_t kMessageBytesMax = 512;
+constexpr size_t kDetailsBytesMax = 4500;
+
+std::string Shortened(absl::string_view message) {
+  if (message.size() <= kMessageBytesMax) return std::string(message);
+  size_t end = kMessageBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0) == 0x80) --end;
+  return absl::StrCat(message.substr(0, end), "…");
+}
+
+// Drops the last violations of a BadRequest until all details fit.
+void FitDetails(google::rpc::Status& status) {
+  for (google::protobuf::Any& detail : *status.mutable_details()) {
+    google::rpc::BadRequest request;
+    if (!detail.UnpackTo(&request)) continue;
+    while (status.ByteSizeLong() > kDetailsBytesMax && request.field_violations_size() > 1) {
+      request.mutable_field_violations()->RemoveLast();
+      detail.PackFrom(request);
+    }
+  }
+  if (status.ByteSizeLong() > kDetailsBytesMax) status.clear_details();
+}
+
+std::string Details(const absl::Status& status, absl::string_view message,
+                    absl::string_view request_id) {
+  google::rpc::Status wire;
+  wire.set_code(static_cast<int>(status.code()));
+  wire.set_message(std::string(message));
+  status.ForEachPayload([&wire](absl::string_view type_url, const absl::Cord& value) {
+    google::protobuf::Any* detail = wire.add_details();
+    detail->set_type_url(std::string(type_url));
+    detail->set_value(std::string(value));
+  });
+  google::rpc::RequestInfo info;
+  info.set_request_id(std::string(request_id));
+  wire.add_details()->PackFrom(info);
+  FitDetails(wire);
+  return wire.SerializeAsString();
+}
+
+}  // namespace
+
+grpc::Status ToGrpc(const absl::Status& status, absl::string_view request_id) {
+  if (status.ok()) return grpc::Status::OK;
+  std::string message = Shortened(status.message());
+  if (status.code() == absl::StatusCode::kInternal || status.code() == absl::StatusCode::kUnknown) {
+    spdlog::error("request={} internal error: {}", std::string(request_id),
+                  absl::CHexEscape(status.message()));
+    message =
+        absl::StrCat("internal error; the server's log has details under request id ", request_id);
+    const absl::Status bare(absl::StatusCode::kInternal, message);
+    return grpc::Status(grpc::StatusCode::INTERNAL, message, Details(bare, message, request_id));
+  }
+  // The codes of both are those of google.rpc.Code.
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message,
+                      Details(status, message, request_id));
+}
+
+}  // namespace scalpel::rpc

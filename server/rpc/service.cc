@@ -1,0 +1,126 @@
+#include "server/rpc/service.h"
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "server/rpc/call.h"
+#include "server/rpc/codec.h"
+#include "server/rpc/describe.h"
+#include "server/rpc/errors.h"
+#include "server/rpc/run_stream.h"
+#include "server/rpc/text.h"
+#include "server/spec/violations.h"
+
+namespace scalpel::rpc {
+namespace {
+
+absl::Status CheckModel(const std::string& asked, const std::string& served) {
+  if (asked.empty() || asked == served) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("model: this server has \"", served, "\", not \"",
+                                          absl::CEscape(asked.substr(0, 128)),
+                                          "\"; leave the field out, or ask GetModel"));
+}
+
+}  // namespace
+
+void Service::Open(std::shared_ptr<const Backend> backend) {
+  absl::MutexLock lock(&mutex_);
+  backend_ = std::move(backend);
+}
+
+void Service::Close() {
+  absl::MutexLock lock(&mutex_);
+  backend_ = nullptr;
+  closed_ = true;
+}
+
+bool Service::WaitIdle(absl::Time deadline) {
+  absl::MutexLock lock(&mutex_);
+  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return running_ == 0; };
+  return mutex_.AwaitWithDeadline(absl::Condition(&idle), deadline);
+}
+
+std::shared_ptr<const Backend> Service::Current(absl::Status* unavailable) const {
+  absl::MutexLock lock(&mutex_);
+  if (backend_ == nullptr) {
+    *unavailable = absl::UnavailableError(
+        closed_ ? "the server is shutting down; try another replica"
+                : "the model is being loaded; try again when the health service says SERVING");
+  }
+  return backend_;
+}
+
+template <typename Request, typename Handle>
+grpc::ServerUnaryReactor* Service::Answer(grpc::CallbackServerContext* context,
+                                          absl::string_view method, const grpc::ByteBuffer& in,
+                                          grpc::ByteBuffer* out, Handle handle) {
+  const Call call = BeginCall(context, method);
+  const absl::Status status = Guarded([&] {
+    absl::Status failure;
+    const std::shared_ptr<const Backend> backend = Current(&failure);
+    if (backend == nullptr) return failure;
+    Request request;
+    if (failure = Parse(in, limits_, &request); !failure.ok()) return failure;
+    failure = CheckModel(request.model(), backend->facts.name);
+    if (!failure.ok()) return failure;
+    const auto response = handle(request, *backend);
+    if (response.ok()) *out = Serialize(*response);
+    return response.status();
+  });
+  const grpc::Status wire = ToGrpc(status, call.request_id);
+  LogCall(call, wire);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(wire);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* Service::GetModel(grpc::CallbackServerContext* context,
+                                            const grpc::ByteBuffer* request,
+                                            grpc::ByteBuffer* response) {
+  return Answer<v1::GetModelRequest>(
+      context, "GetModel", *request, response,
+      [this](const v1::GetModelRequest&, const Backend& backend) {
+        return absl::StatusOr<v1::GetModelResponse>(DescribeModel(backend, limits_));
+      });
+}
+
+grpc::ServerUnaryReactor* Service::Tokenize(grpc::CallbackServerContext* context,
+                                            const grpc::ByteBuffer* request,
+                                            grpc::ByteBuffer* response) {
+  return Answer<v1::TokenizeRequest>(
+      context, "Tokenize", *request, response,
+      [this](const v1::TokenizeRequest& asked, const Backend& backend) {
+        return rpc::Tokenize(asked, backend.facts, limits_);
+      });
+}
+
+grpc::ServerUnaryReactor* Service::Detokenize(grpc::CallbackServerContext* context,
+                                              const grpc::ByteBuffer* request,
+                                              grpc::ByteBuffer* response) {
+  return Answer<v1::DetokenizeRequest>(
+      context, "Detokenize", *request, response,
+      [this](const v1::DetokenizeRequest& asked, const Backend& backend) {
+        return rpc::Detokenize(asked, backend.facts, limits_);
+      });
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Run(grpc::CallbackServerContext* context,
+                                                         const grpc::ByteBuffer* request) {
+  {
+    absl::MutexLock lock(&mutex_);
+    ++running_;  // before it is asked whether we are closed, so that WaitIdle misses no call
+  }
+  absl::Status unavailable;
+  std::shared_ptr<const Backend> backend = Current(&unavailable);
+  return RunStream::Start(context, request, std::move(backend), unavailable, limits_, [this] {
+    absl::MutexLock lock(&mutex_);
+    --running_;
+  });
+}
+
+}  // namespace scalpel::rpc

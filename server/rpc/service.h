@@ -1,0 +1,70 @@
+// The service of proto/scalpel/v1/service.proto on the wire.
+
+#ifndef SCALPEL_SERVER_RPC_SERVICE_H_
+#define SCALPEL_SERVER_RPC_SERVICE_H_
+
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "proto/scalpel/v1/service.grpc.pb.h"
+#include "server/limits.h"
+#include "server/rpc/backend.h"
+
+namespace scalpel::rpc {
+
+// Messages are taken raw and parsed here, because gRPC's own parsing answers an unreadable one with
+// UNIMPLEMENTED.
+using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_GetModel<
+    v1::InterventionService::WithRawCallbackMethod_Tokenize<
+        v1::InterventionService::WithRawCallbackMethod_Detokenize<
+            v1::InterventionService::WithRawCallbackMethod_Run<v1::InterventionService::Service>>>>;
+
+// Every method answers UNAVAILABLE before Open and after Close. Thread-safe.
+class Service final : public RawInterventionService {
+ public:
+  explicit Service(const Limits& limits) : limits_(limits) {}
+
+  // Begins to serve.
+  void Open(std::shared_ptr<const Backend> backend);
+  // Refuses new calls. Those that run go on.
+  void Close();
+  // Waits until no Run is under way; false: `deadline` passed first.
+  bool WaitIdle(absl::Time deadline);
+
+  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context,
+                                       const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(grpc::CallbackServerContext* context,
+                                                  const grpc::ByteBuffer* request) override;
+
+ private:
+  // Answers a unary call with `handle(request, backend)`, which returns absl::StatusOr of a
+  // response.
+  template <typename Request, typename Handle>
+  grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, absl::string_view method,
+                                   const grpc::ByteBuffer& in, grpc::ByteBuffer* out,
+                                   Handle handle);
+
+  // What is served; null with the reason in `unavailable`.
+  std::shared_ptr<const Backend> Current(absl::Status* unavailable) const;
+
+  const Limits limits_;
+  mutable absl::Mutex mutex_;
+  std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;  // calls of Run
+};
+
+}  // namespace scalpel::rpc
+
+#endif  // SCALPEL_SERVER_RPC_SERVICE_H_

@@ -1,0 +1,27 @@
+// What a plan costs, from the plan alone: the basis of admission.
+
+#ifndef SCALPEL_SERVER_SPEC_COST_H_
+#define SCALPEL_SERVER_SPEC_COST_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "server/limits.h"
+#include "server/spec/plan.h"
+
+namespace scalpel::spec {
+
+// Rows, tokens, FLOPs, and an upper bound of the response's bytes.
+v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config);
+
+// Upper bound of the memory that the forward pass takes beside the weights and the response, in
+// bytes.
+int64_t EstimateActivationBytes(const Plan& plan, const model::Gpt2Config& config);
+
+// RESOURCE_EXHAUSTED with a QuotaFailure where the plan is beyond a limit.
+absl::Status CheckCost(const Plan& plan, const v1::Cost& cost, const model::Gpt2Config& config,
+                       const Limits& limits);
+
+}  // namespace scalpel::spec
+
+#endif  // SCALPEL_SERVER_SPEC_COST_H_

@@ -1,0 +1,399 @@
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/spec/compile.h"
+#include "server/spec/ops.h"
+
+namespace scalpel::spec {
+namespace {
+
+// One intervention while it is compiled.
+struct Item {
+  int32_t index;
+  v1::Intervention* spec;
+  std::string field;                 // `interventions[2]`
+  std::string operation = {};        // `scale`
+  std::string operation_field = {};  // `interventions[2].scale`
+  at::Tensor operand = {};
+};
+
+std::string OperationName(const v1::Intervention& intervention) {
+  const auto* field =
+      v1::Intervention::descriptor()->FindFieldByNumber(intervention.operation_case());
+  return field == nullptr ? "" : field->name();
+}
+
+void CheckNoise(Compilation& c, v1::Noise* noise, absl::string_view field) {
+  if (!noise->has_mean()) noise->set_mean(0);
+  if (!noise->has_std()) noise->set_std(1);
+  if (!noise->has_seed()) noise->set_seed(c.plan.request.seed());
+  CheckNumber(c, noise->mean(), absl::StrCat(field, ".mean"));
+  CheckNumber(c, noise->std(), absl::StrCat(field, ".std"));
+  if (noise->std() < 0)
+    c.violations.Add(absl::StrCat(field, ".std"), absl::StrCat(noise->std(), " is below 0"));
+  if (noise->mode() == v1::NOISE_MODE_UNSPECIFIED) noise->set_mode(v1::NOISE_MODE_REPLACE);
+  if (!v1::NoiseMode_IsValid(noise->mode())) {
+    c.violations.Add(absl::StrCat(field, ".mode"),
+                     absl::StrCat(static_cast<int>(noise->mode()), " is no mode"));
+  }
+}
+
+void CheckClamp(Compilation& c, const v1::Clamp& clamp, absl::string_view field) {
+  if (!clamp.has_min() && !clamp.has_max())
+    c.violations.Add(field, "has no bound; give `min`, `max` or both");
+  if (clamp.has_min()) CheckNumber(c, clamp.min(), absl::StrCat(field, ".min"));
+  if (clamp.has_max()) CheckNumber(c, clamp.max(), absl::StrCat(field, ".max"));
+  if (clamp.has_min() && clamp.has_max() && clamp.min() > clamp.max()) {
+    c.violations.Add(absl::StrCat(field, ".min"),
+                     absl::StrCat(clamp.min(), " is above max, ", clamp.max()));
+  }
+}
+
+// Adds and sets share their operand: `constant` or `tensor`.
+template <typename Operation>
+at::Tensor CheckValue(Compilation& c, const Operation& operation, absl::string_view field) {
+  switch (operation.value_case()) {
+    case Operation::kConstant:
+      CheckNumber(c, operation.constant(), absl::StrCat(field, ".constant"));
+      return {};
+    case Operation::kTensor:
+      return DecodeTensor(c, operation.tensor(), absl::StrCat(field, ".tensor"));
+    case Operation::VALUE_NOT_SET:
+      c.violations.Add(field, "has no value; give `constant` or `tensor`");
+      return {};
+  }
+  return {};
+}
+
+at::Tensor CheckProjectOut(Compilation& c, v1::ProjectOut* project_out, absl::string_view field) {
+  if (!project_out->has_factor()) project_out->set_factor(0);
+  CheckNumber(c, project_out->factor(), absl::StrCat(field, ".factor"));
+  const std::string direction = absl::StrCat(field, ".direction");
+  if (!project_out->has_direction()) {
+    c.violations.Add(direction, "is required");
+    return {};
+  }
+  at::Tensor decoded = DecodeTensor(c, project_out->direction(), direction);
+  if (decoded.defined() && decoded.dim() != 1) {
+    c.violations.Add(absl::StrCat(direction, ".shape"),
+                     "has more than one axis; a direction is a vector");
+    return {};
+  }
+  if (decoded.defined() && !(decoded.norm().item<float>() > 0)) {
+    c.violations.Add(direction, "has no length; give a vector that is not zero");
+    return {};
+  }
+  return decoded;
+}
+
+// Checks the parameters of the operation and fills in its defaults.
+void CheckParameters(Compilation& c, Item& item) {
+  const std::string& field = item.operation_field;
+  switch (item.spec->operation_case()) {
+    case v1::Intervention::kZero:
+    case v1::Intervention::kMean:
+    case v1::Intervention::kPatch:
+    case v1::Intervention::kKnockout:
+      break;  // nothing but places, checked where they are resolved
+    case v1::Intervention::kScale:
+      if (!item.spec->scale().has_factor())
+        c.violations.Add(absl::StrCat(field, ".factor"), "is required");
+      CheckNumber(c, item.spec->scale().factor(), absl::StrCat(field, ".factor"));
+      break;
+    case v1::Intervention::kAdd: {
+      v1::Add* add = item.spec->mutable_add();
+      if (!add->has_coefficient()) add->set_coefficient(1);
+      CheckNumber(c, add->coefficient(), absl::StrCat(field, ".coefficient"));
+      item.operand = CheckValue(c, *add, field);
+      break;
+    }
+    case v1::Intervention::kSet:
+      item.operand = CheckValue(c, item.spec->set(), field);
+      break;
+    case v1::Intervention::kNoise:
+      CheckNoise(c, item.spec->mutable_noise(), field);
+      break;
+    case v1::Intervention::kClamp:
+      CheckClamp(c, item.spec->clamp(), field);
+      break;
+    case v1::Intervention::kProjectOut:
+      item.operand = CheckProjectOut(c, item.spec->mutable_project_out(), field);
+      break;
+    case v1::Intervention::kFreeze:
+    case v1::Intervention::kSubspace:
+    case v1::Intervention::kPermute:
+      c.violations.AddUnimplemented(
+          field,
+          absl::StrCat(item.operation, " is not implemented; GetModel lists the operations"));
+      break;
+    case v1::Intervention::OPERATION_NOT_SET:
+      c.violations.Add(item.field, "has no operation; GetModel lists the operations");
+      break;
+  }
+  if (item.spec->has_mean() && item.spec->mean().reference_prompts_size() > 0) {
+    c.violations.AddUnimplemented(absl::StrCat(field, ".reference_prompts"),
+                                  "is not implemented; average over positions with `over`");
+  }
+}
+
+// Whether the operation makes sense at the site at all.
+bool CheckSite(Compilation& c, const Item& item, const SiteEntry& site) {
+  const std::string site_field = absl::StrCat(item.field, ".place.site");
+  const auto refuse = [&](absl::string_view why) {
+    c.violations.Add(site_field, absl::StrCat(item.operation, " at ", site.name, ": ", why));
+    return false;
+  };
+  if (!site.facts.editable()) return refuse("this site can only be observed");
+  if (item.spec->has_knockout() && site.site != v1::SITE_ATTN_SCORES)
+    return refuse("a knockout is made at attn_scores");
+  if (item.spec->has_project_out() && IsAttention(site.facts))
+    return refuse("there is no unit axis for a direction");
+  if (item.spec->has_mean() && site.site == v1::SITE_ATTN_SCORES)
+    return refuse("masked scores have no mean; use pattern");
+  return true;
+}
+
+bool CheckOperandShape(Compilation& c, const Item& item, const Region& target) {
+  if (!item.operand.defined()) return true;
+  const std::vector<int64_t> shape = target.shape();
+  const auto refuse = [&](absl::string_view name, absl::string_view why) {
+    c.violations.Add(absl::StrCat(item.operation_field, ".", name),
+                     absl::StrCat("shape [", absl::StrJoin(item.operand.sizes(), ", "), "] ", why,
+                                  " [", absl::StrJoin(shape, ", "), "]"));
+    return false;
+  };
+  if (item.spec->has_project_out()) {
+    return item.operand.size(0) == shape.back() ||
+           refuse("direction", "is not as long as the last axis of the selected part");
+  }
+  bool fits = item.operand.dim() <= static_cast<int64_t>(shape.size());
+  for (int64_t i = 1; fits && i <= item.operand.dim(); ++i) {
+    const int64_t size = item.operand.size(-i);
+    fits = size == 1 || size == shape[shape.size() - i];
+  }
+  return fits || refuse("tensor", "does not broadcast to the selected part");
+}
+
+// The (query, key) pairs of a knockout as a region that just holds them.
+std::shared_ptr<const Region> KnockoutRegion(Compilation& c, const Item& item, const Region& whole,
+                                             int64_t length) {
+  const auto& where = item.spec->place().where();
+  const std::string pairs_field = absl::StrCat(item.operation_field, ".pairs");
+  if (where.has_positions() || where.has_key_positions()) {
+    c.violations.Add(pairs_field, "is given together with positions in `where`; give one of them");
+    return nullptr;
+  }
+  std::vector<int64_t> queries, keys;
+  const auto& pairs = item.spec->knockout().pairs();
+  for (int i = 0; i < pairs.size(); ++i) {
+    const int64_t query = pairs[i].query() < 0 ? pairs[i].query() + length : pairs[i].query();
+    const int64_t key = pairs[i].key() < 0 ? pairs[i].key() + length : pairs[i].key();
+    if (query < 0 || query >= length || key < 0 || key > query) {
+      c.violations.Add(absl::StrCat(pairs_field, "[", i, "]"),
+                       absl::StrCat("(", pairs[i].query(), ", ", pairs[i].key(),
+                                    ") is not within 0 <= key <= query < ", length));
+      return nullptr;
+    }
+    queries.push_back(query);
+    keys.push_back(key);
+  }
+  const auto sorted = [](std::vector<int64_t> indices) {
+    std::sort(indices.begin(), indices.end());
+    indices.erase(std::unique(indices.begin(), indices.end()), indices.end());
+    return IndexSet::List(std::move(indices));
+  };
+  return std::make_shared<const Region>(
+      std::vector<IndexSet>{whole.axis(0), sorted(std::move(queries)), sorted(std::move(keys))});
+}
+
+// What a mean averages over: the target's heads and units at other positions.
+std::shared_ptr<const Region> MeanRegion(Compilation& c, const Item& item, const SiteEntry& site,
+                                         const Region& target, int32_t prompt) {
+  const v1::Mean& mean = item.spec->mean();
+  auto over = ResolvePositions(mean.has_over() ? &mean.over() : nullptr, c.plan.tokens[prompt],
+                               absl::StrCat(item.operation_field, ".over"), c.violations);
+  if (!over) return nullptr;
+  std::vector<IndexSet> axes;
+  for (int i = 0; i < target.rank(); ++i) axes.push_back(target.axis(i));
+  axes[IsAttention(site.facts) ? 1 : 0] = *std::move(over);
+  return std::make_shared<const Region>(std::move(axes));
+}
+
+// Where a patch reads: the target's place, with what the patch maps elsewhere, in the source
+// prompt.
+std::shared_ptr<const Region> PatchRegion(Compilation& c, const Item& item, const SiteEntry& site,
+                                          const Region& target, int32_t source_prompt) {
+  const v1::Patch& patch = item.spec->patch();
+  const std::string& field = item.operation_field;
+  const auto& tokens = c.plan.tokens[source_prompt];
+  std::vector<IndexSet> axes;
+  for (int i = 0; i < target.rank(); ++i) axes.push_back(target.axis(i));
+  const auto map_positions = [&](v1::Axis axis, bool given, const v1::Positions& positions,
+                                 absl::string_view name) {
+    const auto index = AxisIndex(site.facts, axis);
+    if (!index) {
+      if (given)
+        c.violations.Add(absl::StrCat(field, ".", name),
+                         absl::StrCat(site.name, " has no such axis; leave the field out"));
+      return !given;
+    }
+    if (given) {
+      auto set = ResolvePositions(&positions, tokens, absl::StrCat(field, ".", name), c.violations);
+      if (!set) return false;
+      axes[*index] = *std::move(set);
+    }
+    if (axes[*index].max() >= static_cast<int64_t>(tokens.size())) {
+      c.violations.Add(
+          absl::StrCat(field, ".", name),
+          absl::StrCat("position ", axes[*index].max(), " is written, but the source prompt has ",
+                       tokens.size(), " tokens; say which of its positions are read"));
+      return false;
+    }
+    return true;
+  };
+  const v1::Axis position_axis = IsAttention(site.facts) ? v1::AXIS_QUERY : v1::AXIS_POSITION;
+  if (!map_positions(position_axis, patch.has_positions(), patch.positions(), "positions"))
+    return nullptr;
+  if (!map_positions(v1::AXIS_KEY, patch.has_key_positions(), patch.key_positions(),
+                     "key_positions"))
+    return nullptr;
+  if (patch.heads_size() > 0) {
+    const auto index = AxisIndex(site.facts, v1::AXIS_HEAD);
+    if (!index) {
+      c.violations.Add(absl::StrCat(field, ".heads"),
+                       absl::StrCat(site.name, " has no heads; leave the field out"));
+      return nullptr;
+    }
+    const auto heads = ResolveList(patch.heads(), c.facts.config.n_head,
+                                   absl::StrCat(field, ".heads"), c.violations);
+    if (!heads) return nullptr;
+    axes[*index] = IndexSet::List({heads->begin(), heads->end()});
+  }
+  auto region = std::make_shared<const Region>(std::move(axes));
+  if (region->shape() != target.shape()) {
+    c.violations.Add(field, absl::StrCat("reads [", absl::StrJoin(region->shape(), ", "),
+                                         "] but writes [", absl::StrJoin(target.shape(), ", "),
+                                         "]; the two must have the same shape"));
+    return nullptr;
+  }
+  return region;
+}
+
+// The row that a patch reads; nullopt after a violation, or where its prompt was refused.
+std::optional<int32_t> PatchSource(Compilation& c, const Item& item, int32_t& prompt) {
+  const v1::Patch& patch = item.spec->patch();
+  if (patch.source_case() == v1::Patch::SOURCE_NOT_SET) {
+    c.violations.Add(item.operation_field, "has no source; give `prompt` or `clean_prompt`");
+    return std::nullopt;
+  }
+  const bool clean = patch.source_case() == v1::Patch::kCleanPrompt;
+  prompt = clean ? patch.clean_prompt() : patch.prompt();
+  if (prompt < 0 || prompt >= c.plan.request.prompts_size()) {
+    c.violations.Add(absl::StrCat(item.operation_field, clean ? ".clean_prompt" : ".prompt"),
+                     absl::StrCat(prompt, " is outside [0, ", c.plan.request.prompts_size(), ")"));
+    return std::nullopt;
+  }
+  if (c.plan.tokens[prompt].empty()) return std::nullopt;
+  return clean ? c.clean_row[prompt] : prompt;
+}
+
+// The layer that a patch into `layer` reads; nullopt after a violation.
+std::optional<int32_t> PatchLayer(Compilation& c, const Item& item, int32_t layer) {
+  const v1::Patch& patch = item.spec->patch();
+  if (!patch.has_layer()) return layer;
+  const std::string field = absl::StrCat(item.operation_field, ".layer");
+  if (layer == model::kNoLayer) {
+    c.violations.Add(field, "the site has no layers; leave the field out");
+    return std::nullopt;
+  }
+  if (patch.layer() < 0 || patch.layer() > layer) {
+    c.violations.Add(field, absl::StrCat(patch.layer(), " is outside [0, ", layer,
+                                         "]: a patch reads the written layer or an earlier one"));
+    return std::nullopt;
+  }
+  return patch.layer();
+}
+
+// Adds the patch's source to `step`; false after a violation.
+bool AddPatchSource(Compilation& c, const Item& item, const SiteEntry& site, int32_t layer,
+                    Step& step) {
+  int32_t source_prompt = 0;
+  const auto row = PatchSource(c, item, source_prompt);
+  const auto source_layer = PatchLayer(c, item, layer);
+  if (!row || !source_layer) return false;
+  step.source_row = *row;
+  step.source_layer = *source_layer;
+  step.source = PatchRegion(c, item, site, *step.target, source_prompt);
+  if (step.source == nullptr) return false;
+  const v1::Patch& patch = item.spec->patch();
+  const bool same_part =
+      !patch.has_positions() && !patch.has_key_positions() && patch.heads().empty();
+  if (*row == step.row && *source_layer == layer && same_part) {
+    c.violations.Add(
+        item.operation_field,
+        "reads the values that it would write; select other prompts in `place.where.prompts`");
+    return false;
+  }
+  if (*source_layer != layer) {
+    auto& kept = c.plan.sites[{*source_layer, ToModel(site.site)}].kept_rows;
+    if (std::find(kept.begin(), kept.end(), *row) == kept.end()) kept.push_back(*row);
+  }
+  return true;
+}
+
+// Unfolds the intervention into steps; stops at the first place that is refused, since the others
+// would say the same.
+void Unfold(Compilation& c, Item& item, const ResolvedPlace& place) {
+  if (!CountPlaces(c, static_cast<int64_t>(place.layers.size() * place.prompts.size()), item.field))
+    return;
+  const std::string place_field = absl::StrCat(item.field, ".place");
+  for (const int32_t prompt : place.prompts) {
+    Step step;
+    step.intervention = item.index;
+    step.row = prompt;
+    step.target = RegionOf(c, place, item.spec->place(), prompt, place_field);
+    if (step.target == nullptr) return;
+    if (item.spec->has_knockout() && item.spec->knockout().pairs_size() > 0) {
+      step.target =
+          KnockoutRegion(c, item, *step.target, static_cast<int64_t>(c.plan.tokens[prompt].size()));
+      if (step.target == nullptr) return;
+    }
+    if (!CheckOperandShape(c, item, *step.target)) return;
+    if (item.spec->has_mean()) {
+      step.source = MeanRegion(c, item, *place.site, *step.target, prompt);
+      if (step.source == nullptr) return;
+    }
+    for (const int32_t layer : place.layers) {
+      if (item.spec->has_patch() && !AddPatchSource(c, item, *place.site, layer, step)) return;
+      c.plan.sites[{layer, ToModel(place.site->site)}].steps.push_back(step);
+    }
+  }
+}
+
+}  // namespace
+
+void CompileInterventions(Compilation& c) {
+  std::vector<std::string> names;
+  c.plan.operands.resize(c.plan.request.interventions_size());
+  for (int i = 0; i < c.plan.request.interventions_size(); ++i) {
+    Item item{.index = i,
+              .spec = c.plan.request.mutable_interventions(i),
+              .field = absl::StrCat("interventions[", i, "]")};
+    item.operation = OperationName(*item.spec);
+    item.operation_field = absl::StrCat(item.field, ".", item.operation);
+    ResolveName(c, item.spec->mutable_name(), item.operation, i, names,
+                absl::StrCat(item.field, ".name"));
+    CheckParameters(c, item);
+    const auto place =
+        ResolvePlace(c, item.spec->mutable_place(), absl::StrCat(item.field, ".place"));
+    if (!OperationImplemented(item.spec->operation_case()) || !place ||
+        !CheckSite(c, item, *place->site))
+      continue;
+    Unfold(c, item, *place);
+    c.plan.operands[i] = item.operand;
+  }
+}
+
+}  // namespace scalpel::spec

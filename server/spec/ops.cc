@@ -1,0 +1,120 @@
+#include "server/spec/ops.h"
+
+#include <limits>
+
+#include "server/spec/noise.h"
+
+namespace scalpel::spec {
+namespace {
+
+at::Tensor AddValue(const v1::Add& add, const at::Tensor& x, const at::Tensor& operand) {
+  return operand.defined() ? x + operand * add.coefficient()
+                           : x + add.constant() * add.coefficient();
+}
+
+at::Tensor SetValue(const v1::Set& set, const at::Tensor& x, const at::Tensor& operand) {
+  return operand.defined() ? operand.expand_as(x) : at::full_like(x, set.constant());
+}
+
+at::Tensor AddNoise(const OperationInput& in) {
+  const v1::Noise& noise = in.intervention.noise();
+  const at::Tensor values =
+      NoiseTensor(
+          {.seed = noise.seed(), .intervention = in.index, .layer = in.layer, .prompt = in.prompt},
+          noise.mean(), noise.std(), in.site, in.target, in.inner)
+          .to(in.current.device());
+  return noise.mode() == v1::NOISE_MODE_ADD ? in.current + values : values;
+}
+
+at::Tensor ClampValues(const v1::Clamp& clamp, const at::Tensor& x) {
+  std::optional<at::Scalar> min, max;
+  if (clamp.has_min()) min = clamp.min();
+  if (clamp.has_max()) max = clamp.max();
+  return at::clamp(x, min, max);
+}
+
+at::Tensor MeanOverPositions(const OperationInput& in) {
+  const int axis = IsAttention(in.site.facts) ? 1 : 0;
+  return in.source.mean(axis, /*keepdim=*/true).expand_as(in.current);
+}
+
+at::Tensor RescaleDirection(const v1::ProjectOut& project_out, const at::Tensor& x,
+                            const at::Tensor& direction) {
+  const at::Tensor unit = direction / direction.norm();
+  const at::Tensor component = (x * unit).sum(-1, /*keepdim=*/true);
+  return x + component * unit * (project_out.factor() - 1.0);
+}
+
+}  // namespace
+
+bool OperationImplemented(v1::Intervention::OperationCase operation) {
+  switch (operation) {
+    case v1::Intervention::kZero:
+    case v1::Intervention::kScale:
+    case v1::Intervention::kAdd:
+    case v1::Intervention::kSet:
+    case v1::Intervention::kNoise:
+    case v1::Intervention::kClamp:
+    case v1::Intervention::kMean:
+    case v1::Intervention::kPatch:
+    case v1::Intervention::kProjectOut:
+    case v1::Intervention::kKnockout:
+      return true;
+    case v1::Intervention::kFreeze:
+    case v1::Intervention::kSubspace:
+    case v1::Intervention::kPermute:
+    case v1::Intervention::OPERATION_NOT_SET:
+      return false;
+  }
+  return false;
+}
+
+at::Tensor Apply(const OperationInput& in) {
+  const v1::Intervention& intervention = in.intervention;
+  const at::Tensor& x = in.current;
+  switch (intervention.operation_case()) {
+    case v1::Intervention::kZero:
+      return at::zeros_like(x);
+    case v1::Intervention::kScale:
+      return x * intervention.scale().factor();
+    case v1::Intervention::kAdd:
+      return AddValue(intervention.add(), x, in.operand);
+    case v1::Intervention::kSet:
+      return SetValue(intervention.set(), x, in.operand);
+    case v1::Intervention::kNoise:
+      return AddNoise(in);
+    case v1::Intervention::kClamp:
+      return ClampValues(intervention.clamp(), x);
+    case v1::Intervention::kMean:
+      return MeanOverPositions(in);
+    case v1::Intervention::kPatch:
+      return in.source.clone();  // it may be another view of what is written
+    case v1::Intervention::kProjectOut:
+      return RescaleDirection(intervention.project_out(), x, in.operand);
+    case v1::Intervention::kKnockout:
+      return at::full_like(x, -std::numeric_limits<float>::infinity());
+    case v1::Intervention::kFreeze:
+    case v1::Intervention::kSubspace:
+    case v1::Intervention::kPermute:
+    case v1::Intervention::OPERATION_NOT_SET:
+      break;  // refused by Compile
+  }
+  TORCH_CHECK(false, "an operation without implementation passed validation");
+}
+
+at::Tensor ChangeMask(const v1::Intervention& intervention, const SiteEntry& site,
+                      const Region& target, int64_t length, at::Device device) {
+  if (!IsAttention(site.facts)) return {};
+  if (!intervention.has_knockout() || intervention.knockout().pairs().empty())
+    return CausalMask(target, device);
+  at::Tensor pairs = at::zeros({length, length}, at::kBool);
+  auto entries = pairs.accessor<bool, 2>();
+  for (const v1::QueryKey& pair : intervention.knockout().pairs()) {
+    const int64_t query = pair.query() < 0 ? pair.query() + length : pair.query();
+    const int64_t key = pair.key() < 0 ? pair.key() + length : pair.key();
+    entries[query][key] = true;
+  }
+  return Region({target.axis(1), target.axis(2)}).Read(pairs).to(device);
+}
+
+}  // namespace scalpel::spec

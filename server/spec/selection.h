@@ -1,0 +1,92 @@
+// Part of a site's tensor in one row: which indices along each axis.
+
+#ifndef SCALPEL_SERVER_SPEC_SELECTION_H_
+#define SCALPEL_SERVER_SPEC_SELECTION_H_
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "proto/scalpel/v1/spec.pb.h"
+#include "server/model/config.h"
+#include "server/spec/sites.h"
+#include "server/spec/violations.h"
+
+namespace scalpel::spec {
+
+// Ascending indices along one axis; never empty.
+class IndexSet {
+ public:
+  static IndexSet Arithmetic(int64_t start, int64_t count, int64_t step);
+  // `indices`: ascending, none twice.
+  static IndexSet List(std::vector<int64_t> indices);
+
+  int64_t size() const { return count_; }
+  int64_t at(int64_t i) const { return list_.empty() ? start_ + i * step_ : list_[i]; }
+  int64_t max() const { return at(count_ - 1); }
+  std::vector<int64_t> ToVector() const;
+  // Whether it is start, start + step, ...: then a slice of a tensor shows it without copying.
+  bool arithmetic() const { return list_.empty(); }
+  int64_t start() const { return start_; }
+  int64_t step() const { return step_; }
+
+ private:
+  int64_t start_ = 0, count_ = 0, step_ = 1;
+  std::vector<int64_t> list_;
+};
+
+// The indices along every axis of a site's tensor, in the site's order. Immutable.
+class Region {
+ public:
+  explicit Region(std::vector<IndexSet> axes) : axes_(std::move(axes)) {}
+
+  const IndexSet& axis(int i) const { return axes_[i]; }
+  int rank() const { return static_cast<int>(axes_.size()); }
+  std::vector<int64_t> shape() const;
+  int64_t elements() const;
+
+  // The selected part of `value` (one row's tensor at the site): a view where it can be, else a
+  // copy.
+  at::Tensor Read(const at::Tensor& value) const;
+  // Overwrites the selected part of `value` by `part`, of shape shape().
+  void Write(const at::Tensor& value, const at::Tensor& part) const;
+
+ private:
+  std::vector<IndexSet> axes_;
+};
+
+// For a region of a site [head, query, key]: where key <= query. Bool [queries, keys] on `device`.
+at::Tensor CausalMask(const Region& region, at::Device device);
+// How many of the region's (query, key) pairs have key <= query.
+int64_t CausalPairs(const Region& region);
+
+// ---- resolving what a request says --------------------------------------------------------------
+// Each adds what is wrong to `violations` under `field`, and then returns nullopt.
+
+// A list of layers, heads or prompts: strictly ascending, within [0, size). Empty: all.
+std::optional<std::vector<int32_t>> ResolveList(
+    const google::protobuf::RepeatedField<int32_t>& list, int64_t size, absl::string_view field,
+    Violations& violations);
+
+// `units` as given; nullptr: all of [0, size).
+std::optional<IndexSet> ResolveUnits(const v1::Units* units, int64_t size, absl::string_view field,
+                                     Violations& violations);
+
+// `positions` of a prompt with these tokens; nullptr: all.
+std::optional<IndexSet> ResolvePositions(const v1::Positions* positions,
+                                         absl::Span<const int32_t> tokens, absl::string_view field,
+                                         Violations& violations);
+
+// The part of `site` that `where` selects in a prompt with these tokens (layers and prompts aside).
+std::optional<Region> ResolveRegion(const SiteEntry& site, const v1::Selection& where,
+                                    const model::Gpt2Config& config,
+                                    absl::Span<const int32_t> tokens, absl::string_view field,
+                                    Violations& violations);
+
+}  // namespace scalpel::spec
+
+#endif  // SCALPEL_SERVER_SPEC_SELECTION_H_
