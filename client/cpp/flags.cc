@@ -1,0 +1,189 @@
+#include "client/cpp/flags.h"
+
+#include <cstdint>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "client/cpp/spec_request.h"
+#include "client/cpp/text.h"
+
+namespace scalpel::client {
+namespace {
+
+constexpr int64_t kDeadlineSecondsMax = 86400;
+
+using View = absl::string_view;
+
+absl::Status Wrong(absl::string_view flag, absl::string_view value, absl::string_view remedy) {
+  return absl::InvalidArgumentError(absl::StrCat(flag, ": `", Printable(value), "` ", remedy));
+}
+
+// Hands a parsed value on, or its error.
+template <typename T, typename Use>
+absl::Status With(const absl::StatusOr<T>& value, Use use) {
+  if (value.ok()) use(*value);
+  return value.status();
+}
+
+absl::Status SetDeadline(absl::string_view value, Options& options) {
+  double seconds;
+  if (!absl::SimpleAtod(value, &seconds) || !(seconds > 0 && seconds <= kDeadlineSecondsMax)) {
+    return Wrong("--deadline", value,
+                 absl::StrCat("is not a time in seconds; write one up to ", kDeadlineSecondsMax));
+  }
+  options.deadline_seconds = seconds;
+  return absl::OkStatus();
+}
+
+absl::Status SetTopK(absl::string_view value, Options& options) {
+  int32_t k;
+  if (!absl::SimpleAtoi(value, &k)) {
+    return Wrong("--top-k", value, "is not an integer; write one such as 10");
+  }
+  options.request.mutable_logits()->mutable_top_k()->set_k(k);
+  return absl::OkStatus();
+}
+
+absl::Status SetSeed(absl::string_view value, Options& options) {
+  uint64_t seed;
+  if (!absl::SimpleAtoi(value, &seed)) {
+    return Wrong("--seed", value, "is not an integer from 0 to 2^64 - 1");
+  }
+  options.request.set_seed(seed);
+  return absl::OkStatus();
+}
+
+absl::Status SetBlockOutputs(absl::string_view value, Options& options) {
+  v1::BlockOutputs* outputs = options.request.mutable_block_outputs();
+  if (value == "all") return absl::OkStatus();
+  return With(Int32sOf("--block-outputs", value), [outputs](const std::vector<int32_t>& layers) {
+    outputs->mutable_layers()->Add(layers.begin(), layers.end());
+  });
+}
+
+absl::Status SetDtype(absl::string_view value, Options& options) {
+  for (const auto dtype : {v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_FLOAT16, v1::DATA_TYPE_BFLOAT16}) {
+    if (value == NameOf(dtype)) {
+      options.request.mutable_block_outputs()->set_dtype(dtype);
+      return absl::OkStatus();
+    }
+  }
+  return Wrong("--block-dtype", value, "is not a type; write float32, float16 or bfloat16");
+}
+
+std::vector<Flag> CommonFlags() {
+  return {
+      {"--server", "HOST:PORT", "default $SCALPEL_SERVER_ADDRESS, or 127.0.0.1:50051",
+       [](View value, Options& options) {
+         return options.server = std::string(value), absl::OkStatus();
+       }},
+      {"--deadline", "SECONDS", "give up after this time; default 600", SetDeadline},
+      {"--request-id", "ID", "names the call in the server's log",
+       [](View value, Options& options) {
+         return options.request_id = std::string(value), absl::OkStatus();
+       }},
+      {"--model", "NAME", "the model; default: the one that is served",
+       [](View value, Options& options) {
+         return options.model = std::string(value), absl::OkStatus();
+       }},
+      {"--json", nullptr, "print raw messages as protobuf JSON, one a line",
+       [](View, Options& options) { return options.json = true, absl::OkStatus(); }},
+      {"--help", nullptr, "print this text",
+       [](View, Options& options) { return options.help = true, absl::OkStatus(); }},
+  };
+}
+
+std::vector<Flag> RequestFlags() {
+  return {
+      {"--prompt", "TEXT", "adds a prompt",
+       [](View value, Options& options) {
+         return options.request.add_prompts()->set_text(std::string(value)), absl::OkStatus();
+       }},
+      {"--tokens", "IDS", "adds a prompt of token ids, such as 464,3139",
+       [](View value, Options& options) {
+         return With(Int32sOf("--tokens", value), [&options](const std::vector<int32_t>& ids) {
+           options.request.add_prompts()->mutable_token_ids()->mutable_ids()->Add(ids.begin(),
+                                                                                  ids.end());
+         });
+       }},
+      {"--clean", nullptr, "also run without interventions, and show both",
+       [](View, Options& options) {
+         return options.request.set_include_clean_run(true), absl::OkStatus();
+       }},
+      {"--seed", "N", "key of the noise; default 0", SetSeed},
+      {"--allow-non-finite", nullptr, "admit NaN and infinities in interventions",
+       [](View, Options& options) {
+         return options.request.set_allow_non_finite(true), absl::OkStatus();
+       }},
+      {"--validate-only", nullptr, "only check the request and show its cost",
+       [](View, Options& options) {
+         return options.request.set_validate_only(true), absl::OkStatus();
+       }},
+  };
+}
+
+std::vector<Flag> AnswerFlags() {
+  return {
+      {"--probe", "SPEC", "statistics, layer by layer",
+       [](View value, Options& options) {
+         return With(ProbeOf(value),
+                     [&options](const v1::Probe& probe) { *options.request.add_probes() = probe; });
+       }},
+      {"--capture", "SPEC", "sends an activation back whole",
+       [](View value, Options& options) {
+         return With(CaptureOf(value), [&options](const v1::Capture& capture) {
+           *options.request.add_captures() = capture;
+         });
+       }},
+      {"--top-k", "N", "the N largest logits; default 10", SetTopK},
+      {"--logit-ids", "IDS", "the logits of these tokens",
+       [](View value, Options& options) {
+         return With(Int32sOf("--logit-ids", value), [&options](const std::vector<int32_t>& ids) {
+           options.request.mutable_logits()->mutable_ids()->mutable_ids()->Add(ids.begin(),
+                                                                               ids.end());
+         });
+       }},
+      {"--full-logits", nullptr, "all logits, as a tensor",
+       [](View, Options& options) {
+         return options.request.mutable_logits()->mutable_full(), absl::OkStatus();
+       }},
+      {"--no-logits", nullptr, "no logits",
+       [](View, Options& options) {
+         return options.request.mutable_logits()->mutable_none(), absl::OkStatus();
+       }},
+      {"--positions", "POSITIONS", "where logits are read; default -1, the last",
+       [](View value, Options& options) {
+         return With(PositionsOf("--positions", value), [&options](const v1::Positions& positions) {
+           *options.request.mutable_logits()->mutable_positions() = positions;
+         });
+       }},
+      {"--block-outputs", "LAYERS", "output tuples of these blocks, such as 0,9, or all",
+       SetBlockOutputs},
+      {"--block-dtype", "TYPE", "their type: float32, float16 or bfloat16", SetDtype},
+      {"--attentions", nullptr, "the tuples carry attention weights",
+       [](View, Options& options) {
+         return options.request.set_output_attentions(true), absl::OkStatus();
+       }},
+      {"--hidden-states", nullptr, "the n_layer + 1 hidden states",
+       [](View, Options& options) {
+         return options.request.set_output_hidden_states(true), absl::OkStatus();
+       }},
+      {"--save", "DIR", "write every tensor as .npy; replaces old files",
+       [](View value, Options& options) {
+         return options.save_folder = std::string(value), absl::OkStatus();
+       }},
+  };
+}
+
+}  // namespace
+
+const std::vector<FlagGroup>& FlagGroups() {
+  static const auto* const kGroups = new std::vector<FlagGroup>{
+      {"Flags of every command", false, CommonFlags()},
+      {"What runs", true, RequestFlags()},
+      {"What comes back", true, AnswerFlags()},
+  };
+  return *kGroups;
+}
+
+}  // namespace scalpel::client

@@ -1,0 +1,27 @@
+// grpc.health.v1.Health/Check.
+
+#ifndef SCALPEL_CLIENT_CPP_HEALTH_H_
+#define SCALPEL_CLIENT_CPP_HEALTH_H_
+
+#include <memory>
+#include <string>
+
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/support/status.h"
+
+namespace scalpel::client {
+
+// HealthCheckResponse.ServingStatus.
+enum class Health { kUnknown = 0, kServing = 1, kNotServing = 2, kServiceUnknown = 3 };
+
+// Asks for the health of `service`; empty: of the server.
+grpc::Status CheckHealth(const std::shared_ptr<grpc::Channel>& channel,
+                         grpc::ClientContext* context, const std::string& service, Health* health);
+
+// `SERVING`.
+std::string HealthName(Health health);
+
+}  // namespace scalpel::client
+
+#endif  // SCALPEL_CLIENT_CPP_HEALTH_H_

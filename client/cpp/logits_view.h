@@ -1,0 +1,36 @@
+// The likeliest next tokens, with bars.
+
+#ifndef SCALPEL_CLIENT_CPP_LOGITS_VIEW_H_
+#define SCALPEL_CLIENT_CPP_LOGITS_VIEW_H_
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "client/cpp/screen.h"
+#include "proto/scalpel/v1/service.pb.h"
+
+namespace scalpel::client {
+
+// Collects logits until Print, so that the clean run stands beside the edited one. Not thread-safe.
+class LogitsView {
+ public:
+  LogitsView(const Screen& screen, const v1::Started& started)
+      : screen_(screen), started_(started) {}
+
+  void Add(const v1::Logits& logits);
+
+  void Print();
+
+ private:
+  std::string Title(int prompt, int position) const;
+
+  const Screen screen_;
+  const v1::Started started_;
+  // By prompt and position: clean, edited.
+  std::map<std::pair<int, int>, std::pair<v1::PositionLogits, v1::PositionLogits>> logits_;
+};
+
+}  // namespace scalpel::client
+
+#endif  // SCALPEL_CLIENT_CPP_LOGITS_VIEW_H_

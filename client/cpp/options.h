@@ -1,0 +1,36 @@
+// What a command line says.
+
+#ifndef SCALPEL_CLIENT_CPP_OPTIONS_H_
+#define SCALPEL_CLIENT_CPP_OPTIONS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/scalpel/v1/service.pb.h"
+
+namespace scalpel::client {
+
+// A command line, read. Where the flags of `run` say something of the request, it is in `request`.
+struct Options {
+  std::string command;  // `run`, `model`, `tokenize`, `detokenize` or `health`
+  bool help = false;
+  std::string server = "127.0.0.1:50051";
+  std::string request_id;
+  double deadline_seconds = 600;
+  std::string model;
+  bool json = false;
+
+  std::string file;                    // run: a RunRequest in JSON, `-` for standard input
+  v1::RunRequest request;              // run: what the flags say; added to the file's
+  std::string save_folder;             // run
+  std::vector<std::string> arguments;  // of the other commands, and prompts of run
+};
+
+// Reads the arguments behind the program's name. `server` is the default address.
+absl::StatusOr<Options> ParseOptions(const std::vector<std::string>& arguments,
+                                     const std::string& server);
+
+}  // namespace scalpel::client
+
+#endif  // SCALPEL_CLIENT_CPP_OPTIONS_H_

@@ -1,0 +1,100 @@
+#include "client/cpp/run_command.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "client/cpp/call.h"
+#include "client/cpp/request_file.h"
+#include "client/cpp/run_view.h"
+#include "client/cpp/tensor_files.h"
+#include "client/cpp/tensors.h"
+#include "client/cpp/wire_json.h"
+#include "proto/scalpel/v1/service.grpc.pb.h"
+
+namespace scalpel::client {
+namespace {
+
+// Takes the events of one stream.
+class EventSink {
+ public:
+  EventSink(const Options& options, const Screen& screen)
+      : json_(options.json), screen_(screen), view_(screen) {
+    if (!options.save_folder.empty()) files_.emplace(options.save_folder);
+  }
+
+  absl::Status Open() { return files_ ? files_->Open() : absl::OkStatus(); }
+
+  absl::Status Add(const v1::RunResponse& response) {
+    complete_ |= response.has_finished() || response.started().normalized().validate_only();
+    if (json_) {
+      PrintJson(screen_.out, response);
+    } else {
+      view_.Add(response);
+    }
+    return response.has_tensor_chunk() ? AddChunk(response.tensor_chunk()) : absl::OkStatus();
+  }
+
+  // At a stream's regular end: an error if something is missing.
+  absl::Status Finish() const {
+    if (const absl::Status status = assembler_.Finish(); !status.ok()) return status;
+    return complete_ ? absl::OkStatus()
+                     : absl::DataLossError("the stream ended without `finished`; run it again");
+  }
+
+ private:
+  absl::Status AddChunk(const v1::TensorChunk& chunk) {
+    absl::StatusOr<std::optional<StreamedTensor>> tensor = assembler_.Add(chunk);
+    if (!tensor.ok() || !tensor->has_value()) return tensor.status();
+    const v1::TensorHeader header = (*tensor)->header;
+    absl::StatusOr<std::string> path = "";
+    if (files_) path = files_->Save(*std::move(*tensor));
+    if (path.ok() && !json_) view_.AddTensor(header, *path);
+    return path.status();
+  }
+
+  const bool json_;
+  const Screen screen_;
+  RunView view_;
+  std::optional<TensorFiles> files_;
+  TensorAssembler assembler_;
+  bool complete_ = false;
+};
+
+ExitCode Fail(const absl::Status& status, ExitCode code, std::ostream& err) {
+  err << (code == kUsage ? "" : "scalpel-cli: ") << status.message() << "\n";
+  return code;
+}
+
+}  // namespace
+
+ExitCode RunModel(const Options& options, std::istream& in, const Screen& screen,
+                  std::ostream& err) {
+  const absl::StatusOr<v1::RunRequest> request = RequestOf(options, in);
+  if (!request.ok()) return Fail(request.status(), kUsage, err);
+  EventSink sink(options, screen);
+  if (const absl::Status status = sink.Open(); !status.ok()) return Fail(status, kUsage, err);
+
+  Call call(options);
+  const auto stub = v1::InterventionService::NewStub(call.channel());
+  const std::unique_ptr<grpc::ClientReader<v1::RunResponse>> reader =
+      stub->Run(call.context(), *request);
+  v1::RunResponse response;
+  absl::Status unusable;
+  while (unusable.ok() && screen.out && reader->Read(&response)) {
+    unusable = sink.Add(response);
+    screen.out.flush();
+  }
+  // Whoever read the output went away, or the stream cannot be used: the server need not go on.
+  if (!unusable.ok() || !screen.out) call.context()->TryCancel();
+  const grpc::Status status = reader->Finish();
+  if (!unusable.ok()) return Fail(unusable, kFailed, err);
+  if (!screen.out) return kDone;
+  if (status.ok()) unusable = sink.Finish();
+  if (!unusable.ok()) return Fail(unusable, kFailed, err);
+  return call.End(status, err);
+}
+
+}  // namespace scalpel::client

@@ -1,0 +1,154 @@
+#include "client/cpp/run_view.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "client/cpp/table.h"
+#include "client/cpp/text.h"
+#include "google/protobuf/util/json_util.h"
+
+namespace scalpel::client {
+namespace {
+
+constexpr int kPromptsShownMax = 8;
+
+std::string Flops(double flops) {
+  constexpr const char* kUnits[] = {"FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"};
+  size_t unit = 0;
+  for (; flops >= 1000 && unit + 1 < std::size(kUnits); ++unit) flops /= 1000;
+  return absl::StrFormat("%.3g %s", flops, kUnits[unit]);
+}
+
+std::string Milliseconds(absl::Duration duration) {
+  return absl::StrFormat("%.1f ms", absl::ToDoubleMilliseconds(duration));
+}
+
+std::string PromptText(const v1::TokenizedPrompt& prompt) {
+  return prompt.tokens().empty() ? absl::StrCat("ids ", absl::StrJoin(prompt.ids(), ","))
+                                 : Quoted(absl::StrJoin(prompt.tokens(), ""));
+}
+
+}  // namespace
+
+void RunView::Add(const v1::RunResponse& response) {
+  // Only `started` may come before there is a view to show the rest in.
+  if (!statistics_ && !response.has_started()) return;
+  switch (response.event_case()) {
+    case v1::RunResponse::kStarted:
+      return Begin(response.started());
+    case v1::RunResponse::kLayerStatistics:
+      return statistics_->Add(response.layer_statistics());
+    case v1::RunResponse::kBlockOutput: {
+      const v1::BlockOutput& output = response.block_output();
+      screen_.out << "  block " << output.layer() << (output.clean() ? " clean" : "")
+                  << ": tuple of tensor" << (output.tensor_ids_size() == 1 ? " " : "s ")
+                  << absl::StrJoin(output.tensor_ids(), ", ") << ", prompts "
+                  << absl::StrJoin(output.prompts(), ", ") << "\n";
+      return;
+    }
+    case v1::RunResponse::kLogits:
+      return logits_->Add(response.logits());
+    case v1::RunResponse::kInterventionReport:
+      reports_.push_back(response.intervention_report());
+      return;
+    case v1::RunResponse::kFinished:
+      return End(response.finished());
+    case v1::RunResponse::kTensorChunk:
+    case v1::RunResponse::EVENT_NOT_SET:
+      return;
+  }
+}
+
+void RunView::AddTensor(const v1::TensorHeader& header, const std::string& path) {
+  std::string where;
+  if (header.kind() == v1::TENSOR_KIND_CAPTURE && header.has_layer()) {
+    absl::StrAppend(&where, " layer ", header.layer());
+  }
+  if (header.prompts_size() > 0) {
+    absl::StrAppend(&where, " prompt ", absl::StrJoin(header.prompts(), ","));
+  }
+  if (header.clean()) where += " clean";
+  absl::StrAppend(&where, "  ", ShapeText(header), ", ", Bytes(header.size_bytes()));
+  const std::string id = absl::StrCat("  tensor ", header.tensor_id(), "  ");
+  // The name is what gives way: it came with the request.
+  const int taken = static_cast<int>(id.size() + where.size());
+  const std::string name = Fit(Printable(header.name()), std::max(8, screen_.columns - taken));
+  screen_.out << Fit(absl::StrCat(id, name, where), screen_.columns) << "\n";
+  if (!path.empty()) screen_.out << "    saved to " << Printable(path) << "\n";
+}
+
+void RunView::Begin(const v1::Started& started) {
+  statistics_.emplace(screen_, started.normalized());
+  logits_.emplace(screen_, started);
+  const v1::Cost& cost = started.cost();
+  screen_.out << screen_.Bold(absl::StrCat("run ", Fit(Printable(started.request_id()), 64)))
+              << "  " << Count(started.prompts_size(), "prompt") << ", "
+              << Count(cost.tokens(), "token") << ", " << Flops(cost.flops()) << "\n";
+  const int shown = std::min(started.prompts_size(), kPromptsShownMax);
+  for (int i = 0; i < shown; ++i) {
+    const std::string line = absl::StrCat("  ", i, "  ", PromptText(started.prompts(i)));
+    screen_.out << Fit(line, screen_.columns) << "\n";
+  }
+  if (shown < started.prompts_size()) {
+    screen_.out << "  ... " << Count(started.prompts_size() - shown, "more prompt") << "\n";
+  }
+  screen_.out << "\n";
+  if (started.normalized().validate_only()) PrintPlan(started);
+}
+
+void RunView::PrintPlan(const v1::Started& started) {
+  const v1::Cost& cost = started.cost();
+  PrintTable(screen_, {{""}, {""}},
+             {{"rows", Thousands(cost.rows())},
+              {"tokens", Thousands(cost.tokens())},
+              {"work", Flops(cost.flops())},
+              {"response", absl::StrCat("at most ", Bytes(cost.response_bytes()))},
+              {"digest", Printable(started.digest())}});
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  if (google::protobuf::util::MessageToJsonString(started.normalized(), &json, options).ok()) {
+    screen_.out << "\n" << screen_.Bold("as the server understands it") << "\n" << json;
+  }
+}
+
+void RunView::End(const v1::Finished& finished) {
+  statistics_->Finish();
+  logits_->Print();
+  PrintReports();
+  screen_.out << "\n"
+              << screen_.Dim(absl::StrCat(
+                     "queue ", Milliseconds(absl::Microseconds(finished.queue_us())), ", compute ",
+                     Milliseconds(absl::Microseconds(finished.compute_us())), ", total ",
+                     Milliseconds(absl::Now() - begun_), ", ",
+                     Count(finished.tokens_computed(), "token"),
+                     finished.tensor_bytes() > 0
+                         ? absl::StrCat(", tensors ", Bytes(finished.tensor_bytes()))
+                         : ""))
+              << "\n";
+}
+
+void RunView::PrintReports() {
+  if (reports_.empty()) return;
+  std::vector<std::vector<std::string>> rows;
+  for (const v1::InterventionReport& report : reports_) {
+    rows.push_back({absl::StrCat(report.index()), Fit(Printable(report.name()), 24),
+                    Thousands(report.sites_touched()), Thousands(report.elements_selected()),
+                    Thousands(report.elements_changed()), Number(report.max_abs_change())});
+  }
+  screen_.out << "\n" << screen_.Bold("interventions") << "\n";
+  PrintTable(screen_,
+             {{"#", true},
+              {"name"},
+              {"places", true},
+              {"elements", true},
+              {"changed", true},
+              {"max |change|", true}},
+             rows);
+}
+
+}  // namespace scalpel::client

@@ -1,0 +1,80 @@
+// Takes the fields of a spec one by one into messages, and remembers the first error.
+
+#ifndef SCALPEL_CLIENT_CPP_SPEC_READER_H_
+#define SCALPEL_CLIENT_CPP_SPEC_READER_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "client/cpp/spec_grammar.h"
+#include "google/protobuf/repeated_field.h"
+#include "proto/scalpel/v1/spec.pb.h"
+
+namespace scalpel::client {
+
+// Each method takes the field `key` (also in the plural, `layers` for `layer`) if the spec has it.
+// Once an error was met the methods go on harmlessly; Finish returns the first one, or names a
+// field that nobody took. The spec outlives the reader.
+class SpecReader {
+ public:
+  explicit SpecReader(const Spec& spec) : spec_(spec), taken_(spec.fields.size()) {}
+
+  bool Word(absl::string_view word);
+  std::optional<int64_t> Integer(absl::string_view key);
+  std::optional<uint64_t> Seed(absl::string_view key);
+  std::optional<double> Number(absl::string_view key);
+  std::optional<std::string> Text(absl::string_view key);
+  bool Numbers(absl::string_view key, google::protobuf::RepeatedField<double>* numbers);
+  bool Int32s(absl::string_view key, google::protobuf::RepeatedField<int32_t>* integers);
+  // A single range as a range, anything else as indices. `Kind` is v1::Units or v1::Positions.
+  template <typename Kind>
+  bool Indices(absl::string_view key, Kind* kind);
+  // `7:2,5:1`: queries and keys.
+  bool Pairs(absl::string_view key, google::protobuf::RepeatedPtrField<v1::QueryKey>* pairs);
+
+  const Spec& spec() const { return spec_; }
+  void Fail(absl::Status status);
+  absl::Status Finish();
+
+ private:
+  // The field, or null. Null too if it has more values than `values_max`, which is an error.
+  const Field* Take(absl::string_view key, size_t values_max);
+  // The value or, after noting the error, nothing.
+  template <typename T>
+  std::optional<T> Checked(const absl::StatusOr<T>& value);
+  void Fill(const SpecRange& range, v1::Range* message) const;
+
+  const Spec& spec_;
+  std::vector<bool> taken_;
+  std::vector<std::string> known_keys_;
+  std::vector<std::string> known_words_;
+  absl::Status status_;
+};
+
+template <typename T>
+std::optional<T> SpecReader::Checked(const absl::StatusOr<T>& value) {
+  if (value.ok()) return *value;
+  Fail(value.status());
+  return std::nullopt;
+}
+
+template <typename Kind>
+bool SpecReader::Indices(absl::string_view key, Kind* kind) {
+  const Field* field = Take(key, SIZE_MAX);
+  if (field == nullptr) return false;
+  if (field->values.size() == 1 && IsRange(field->values[0])) {
+    if (const auto range = Checked(RangeOf(spec_, field->values[0])))
+      Fill(*range, kind->mutable_range());
+  } else if (const auto indices = Checked(IntegersOf(spec_, field->values))) {
+    kind->mutable_indices()->mutable_values()->Add(indices->begin(), indices->end());
+  }
+  return true;
+}
+
+}  // namespace scalpel::client
+
+#endif  // SCALPEL_CLIENT_CPP_SPEC_READER_H_
