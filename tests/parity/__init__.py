@@ -1,0 +1,1 @@
+"""Parity: the server against HuggingFace transformers, live and by golden files."""

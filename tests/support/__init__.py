@@ -1,0 +1,1 @@
+"""What all tests share: where things are, a server process, a client."""

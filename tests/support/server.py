@@ -1,0 +1,153 @@
+"""A scalpel-server process for tests: started on a free port, its log in a file, never left
+behind."""
+
+import atexit
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import weakref
+
+import grpc
+
+from tests.support import environment
+
+_LISTENING = re.compile(r"listening on (?:\S*@)?127\.0\.0\.1:(\d+)")
+_running: "weakref.WeakSet[Server]" = weakref.WeakSet()
+
+
+class StartError(RuntimeError):
+    """The server did not come up; the message ends with its log."""
+
+
+class Server:
+    """One server process.
+
+    `with Server("--max-queue", "1") as server:` runs until the block ends, then drains by SIGTERM.
+    Standard output and error go to `log_path`, together.
+    """
+
+    def __init__(
+        self,
+        *flags: str,
+        model: pathlib.Path | None = None,
+        env: dict[str, str] | None = None,
+        start_seconds: float = 120,
+    ):
+        self.model = pathlib.Path(model or environment.model_dir())
+        self.flags = list(flags)
+        self.env = {**os.environ, **(env or {})}
+        self.start_seconds = start_seconds
+        self.port = 0
+        handle, name = tempfile.mkstemp(
+            prefix="server-", suffix=".log", dir=environment.scratch_dir()
+        )
+        os.close(handle)
+        self.log_path = pathlib.Path(name)
+        self.process: subprocess.Popen | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def start(self) -> "Server":
+        """Returns when the health service says SERVING."""
+        command = [
+            str(environment.server_binary()),
+            "--model",
+            str(self.model),
+            "--listen",
+            "127.0.0.1:0",
+            *self.flags,
+        ]
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self.env,
+            )
+        _running.add(self)
+        try:
+            deadline = time.monotonic() + self.start_seconds
+            self._wait_for_port(deadline)
+            self._wait_for_health(deadline)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def _wait_for_port(self, deadline: float) -> None:
+        while not (found := _LISTENING.search(self.log())):
+            if self.process.poll() is not None:
+                raise StartError(f"the server ended with {self.process.returncode}:\n{self.log()}")
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"no 'listening on' line after {self.start_seconds} s:\n{self.log()}"
+                )
+            time.sleep(0.02)
+        self.port = int(found.group(1))
+
+    def _wait_for_health(self, deadline: float) -> None:
+        while not is_serving(self.address):
+            if self.process.poll() is not None:
+                raise StartError(f"the server ended with {self.process.returncode}:\n{self.log()}")
+            if time.monotonic() > deadline:
+                raise StartError(f"not SERVING after {self.start_seconds} s:\n{self.log()}")
+            time.sleep(0.05)
+
+    def stop(self, signum: int = signal.SIGTERM, seconds: float = 40) -> int:
+        """Drains; returns the exit status. Kills what has not ended after `seconds`, and then
+        raises."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(
+                f"the server had not drained {seconds} s after signal {signum}:\n{self.log()}"
+            ) from None
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def __enter__(self) -> "Server":
+        return self.start()
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self.kill()
+
+
+def is_serving(address: str, service: str = "") -> bool:
+    """grpc.health.v1.Health.Check, by hand: its messages are one string and one enum, so no package
+    is needed for it."""
+    request = b"\x0a" + bytes([len(service)]) + service.encode() if service else b""
+    with grpc.insecure_channel(address) as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        try:
+            return check(request, timeout=5) == b"\x08\x01"  # status: SERVING
+        except grpc.RpcError:
+            return False
+
+
+@atexit.register
+def _kill_all() -> None:
+    for server in list(_running):
+        server.kill()

@@ -1,0 +1,114 @@
+#include "client/cpp/options.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "absl/strings/str_split.h"
+#include "client/cpp/help.h"
+#include "client/cpp/request_file.h"
+#include "client/cpp/text.h"
+
+namespace scalpel::client {
+namespace {
+
+std::string ErrorOf(const std::vector<std::string>& arguments) {
+  return std::string(ParseOptions(arguments, "").status().message());
+}
+
+TEST(ClientOptions, ReadsFlagsAndPrompts) {
+  const auto options = ParseOptions({"run", "one", "--zero", "K:layer=5", "--seed=7", "--clean",
+                                     "--positions", "-1", "--", "--not a flag"},
+                                    "host:1");
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->server, "host:1");
+  EXPECT_EQ(options->request.interventions_size(), 1);
+  EXPECT_EQ(options->request.seed(), 7u);
+  EXPECT_TRUE(options->request.include_clean_run());
+  EXPECT_EQ(options->request.logits().positions().indices().values(0), -1);
+  ASSERT_EQ(options->request.prompts_size(), 2);
+  EXPECT_EQ(options->request.prompts(0).text(), "one");
+  EXPECT_EQ(options->request.prompts(1).text(), "--not a flag");
+}
+
+TEST(ClientOptions, KeepsTheOrderOfInterventions) {
+  const auto options =
+      ParseOptions({"run", "--scale", "z:factor=2", "--zero", "z", "--scale", "q:factor=3"}, "");
+  ASSERT_TRUE(options.ok());
+  ASSERT_EQ(options->request.interventions_size(), 3);
+  EXPECT_TRUE(options->request.interventions(0).has_scale());
+  EXPECT_TRUE(options->request.interventions(1).has_zero());
+  EXPECT_TRUE(options->request.interventions(2).has_scale());
+}
+
+TEST(ClientOptions, SaysWhatIsWrong) {
+  EXPECT_EQ(ErrorOf({}), "a command is missing; see scalpel-cli --help");
+  EXPECT_EQ(ErrorOf({"fly"}),
+            "unknown command `fly`; use run, model, tokenize, detokenize or health");
+  EXPECT_EQ(ErrorOf({"run", "--fly"}), "unknown flag --fly; see scalpel-cli --help");
+  EXPECT_EQ(ErrorOf({"run", "--zero"}), "--zero: a value is missing; see scalpel-cli --help");
+  EXPECT_EQ(ErrorOf({"run", "--clean=1"}), "--clean takes no value; write only --clean");
+  EXPECT_EQ(ErrorOf({"model", "--clean"}), "--clean belongs to the command run; remove it");
+  EXPECT_EQ(ErrorOf({"--clean", "model"}), "--clean belongs to the command run; remove it");
+  EXPECT_EQ(ErrorOf({"model", "--zero", "K"}), "--zero belongs to the command run; remove it");
+  EXPECT_EQ(ErrorOf({"model", "x"}), "`x`: model takes no such argument; remove it");
+  EXPECT_EQ(ErrorOf({"tokenize", "a", "b"}), "tokenize takes one TEXT; put it in quotes");
+  EXPECT_EQ(ErrorOf({"run", "--deadline", "nan"}),
+            "--deadline: `nan` is not a time in seconds; write one up to 86400");
+  EXPECT_EQ(ErrorOf({"run", "--deadline", "0"}),
+            "--deadline: `0` is not a time in seconds; write one up to 86400");
+  EXPECT_EQ(ErrorOf({"run", "--top-k", "x"}),
+            "--top-k: `x` is not an integer; write one such as 10");
+  EXPECT_EQ(ErrorOf({"run", "a\xff"}), "`a\\xff` is not UTF-8; convert it");
+}
+
+TEST(ClientOptions, HelpFitsEightyColumnsAndNamesEveryFlagAndExitCode) {
+  const std::string help = HelpText();
+  for (const absl::string_view line : absl::StrSplit(help, '\n')) {
+    EXPECT_LE(Columns(line), 80) << line;
+  }
+  for (const char* word :
+       {"--zero", "--project-out", "--save", "--server", "  130  ", "  4    ", "NO_COLOR"}) {
+    EXPECT_NE(help.find(word), std::string::npos) << word;
+  }
+}
+
+TEST(ClientRequestFile, AddsFlagsToAFile) {
+  const auto options = ParseOptions(
+      {"run", "-", "second", "--zero", "z", "--top-k", "3", "--block-outputs", "1"}, "");
+  ASSERT_TRUE(options.ok()) << options.status();
+  std::istringstream in(R"({
+    "prompts": [{"text": "first"}],
+    "interventions": [{"place": {"path": "k"}, "zero": {}}],
+    "logits": {"positions": {"indices": {"values": ["0"]}}, "ids": {"ids": [5]}},
+    "blockOutputs": {"layers": [0], "dtype": "DATA_TYPE_FLOAT16"}, "seed": "4"})");
+  const auto request = RequestOf(*options, in);
+  ASSERT_TRUE(request.ok()) << request.status();
+  ASSERT_EQ(request->prompts_size(), 2);
+  EXPECT_EQ(request->prompts(1).text(), "second");
+  EXPECT_EQ(request->interventions_size(), 2);
+  EXPECT_EQ(request->logits().top_k().k(), 3);
+  EXPECT_EQ(request->logits().positions().indices().values(0), 0);
+  ASSERT_EQ(request->block_outputs().layers_size(), 1);
+  EXPECT_EQ(request->block_outputs().layers(0), 1);
+  EXPECT_EQ(request->block_outputs().dtype(), v1::DATA_TYPE_FLOAT16);
+  EXPECT_EQ(request->seed(), 4u);
+}
+
+TEST(ClientRequestFile, RefusesWhatIsNotARequest) {
+  const auto options = ParseOptions({"run", "-"}, "");
+  std::istringstream unknown(R"({"prompt": []})");
+  const auto request = RequestOf(*options, unknown);
+  EXPECT_NE(request.status().message().find("-: not a RunRequest in protobuf JSON: "),
+            absl::string_view::npos)
+      << request.status();
+  EXPECT_NE(request.status().message().find("prompt"), absl::string_view::npos);
+  std::istringstream broken("{");
+  EXPECT_FALSE(RequestOf(*options, broken).ok());
+  std::istringstream none;
+  EXPECT_EQ(RequestOf(*ParseOptions({"run", "missing.json"}, ""), none).status().message(),
+            "missing.json: cannot be opened; check the path");
+}
+
+}  // namespace
+}  // namespace scalpel::client

@@ -1,0 +1,43 @@
+#include "server/model/device.h"
+
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+namespace scalpel::model {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(OpenDevice, TheCpuIsAlwaysThere) {
+  const auto device = OpenDevice("cpu");
+  ASSERT_TRUE(device.ok());
+  EXPECT_TRUE(device->is_cpu());
+}
+
+// Holds with and without a GPU.
+TEST(OpenDevice, CudaOrAReasonAndAutoTakesWhatThereIs) {
+  const auto cuda = OpenDevice("cuda"), automatic = OpenDevice("auto");
+  ASSERT_TRUE(automatic.ok());
+  EXPECT_EQ(automatic->is_cuda(), cuda.ok());
+  if (cuda.ok()) {
+    EXPECT_EQ(*cuda, at::Device(at::kCUDA, 0));
+  } else {
+    EXPECT_EQ(cuda.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(cuda.status().message()), HasSubstr("--device cpu"));
+  }
+}
+
+TEST(SetThreads, SetsWhatItReturnsAndZeroMeansTheMachines) {
+  const int before = at::get_num_threads();
+  EXPECT_EQ(SetThreads(3), 3);
+  EXPECT_EQ(at::get_num_threads(), 3);
+  EXPECT_EQ(SetThreads(0), static_cast<int>(std::thread::hardware_concurrency()));
+  EXPECT_EQ(at::get_num_threads(), static_cast<int>(std::thread::hardware_concurrency()));
+  SetThreads(before);
+}
+
+}  // namespace
+}  // namespace scalpel::model

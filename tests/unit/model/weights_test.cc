@@ -1,0 +1,363 @@
+#include "server/model/weights.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <string>
+
+#include "tests/unit/model/temp_folder.h"
+
+namespace scalpel::model {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+constexpr char kFile[] = "model.safetensors";
+constexpr char kIndex[] = "model.safetensors.index.json";
+
+Gpt2Config TinyConfig() {
+  Gpt2Config config;
+  config.n_layer = 2;
+  config.n_head = 2;
+  config.d_model = 4;
+  config.d_head = 2;
+  config.d_mlp = 6;
+  config.n_ctx = 5;
+  config.vocab_size = 7;
+  return config;
+}
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+// The weights under HuggingFace's names, without a prefix.
+Tensors Named(const Weights& weights) {
+  Tensors tensors = {{"wte.weight", weights.wte},
+                     {"wpe.weight", weights.wpe},
+                     {"ln_f.weight", weights.ln_f.gain},
+                     {"ln_f.bias", weights.ln_f.bias}};
+  for (size_t i = 0; i < weights.blocks.size(); ++i) {
+    const BlockWeights& block = weights.blocks[i];
+    const std::string prefix = "h." + std::to_string(i) + ".";
+    tensors[prefix + "ln_1.weight"] = block.ln1.gain;
+    tensors[prefix + "ln_1.bias"] = block.ln1.bias;
+    tensors[prefix + "attn.c_attn.weight"] = block.qkv.weight;
+    tensors[prefix + "attn.c_attn.bias"] = block.qkv.bias;
+    tensors[prefix + "attn.c_proj.weight"] = block.attn_out.weight;
+    tensors[prefix + "attn.c_proj.bias"] = block.attn_out.bias;
+    tensors[prefix + "ln_2.weight"] = block.ln2.gain;
+    tensors[prefix + "ln_2.bias"] = block.ln2.bias;
+    tensors[prefix + "mlp.c_fc.weight"] = block.mlp_in.weight;
+    tensors[prefix + "mlp.c_fc.bias"] = block.mlp_in.bias;
+    tensors[prefix + "mlp.c_proj.weight"] = block.mlp_out.weight;
+    tensors[prefix + "mlp.c_proj.bias"] = block.mlp_out.bias;
+  }
+  return tensors;
+}
+
+Tensors Prefixed(const Tensors& tensors) {
+  Tensors prefixed;
+  for (const auto& [name, tensor] : tensors) prefixed["transformer." + name] = tensor;
+  return prefixed;
+}
+
+std::string DtypeText(at::ScalarType type) {
+  switch (type) {
+    case at::kHalf:
+      return "F16";
+    case at::kBFloat16:
+      return "BF16";
+    case at::kDouble:
+      return "F64";
+    case at::kBool:
+      return "BOOL";
+    default:
+      return "F32";
+  }
+}
+
+// A safetensors file with these tensors.
+std::string FileBytes(const Tensors& tensors) {
+  std::string json = "{";
+  std::string data;
+  for (const auto& [name, tensor] : tensors) {
+    std::string shape;
+    for (const int64_t size : tensor.sizes()) {
+      shape += (shape.empty() ? "" : ",") + std::to_string(size);
+    }
+    const size_t begin = data.size();
+    const at::Tensor dense = tensor.contiguous();
+    data.append(static_cast<const char*>(dense.const_data_ptr()), dense.nbytes());
+    json += (json.size() > 1 ? ",\"" : "\"") + name + "\":{\"dtype\":\"" +
+            DtypeText(tensor.scalar_type()) + "\",\"shape\":[" + shape + "],\"data_offsets\":[" +
+            std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
+  }
+  json += "}";
+  std::string bytes;
+  for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(json.size() >> (8 * i)));
+  return bytes + json + data;
+}
+
+class LoadWeightsTest : public TempFolderTest {
+ protected:
+  absl::StatusOr<Weights> LoadFile(const Tensors& tensors) {
+    Write(dir_ / kFile, FileBytes(tensors));
+    return LoadWeights(dir_, config_);
+  }
+
+  void ExpectRefused(const absl::StatusOr<Weights>& weights, const std::string& words) {
+    EXPECT_EQ(weights.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(weights.status().message()), HasSubstr(words));
+  }
+
+  // The same values, float32, contiguous.
+  void ExpectLoaded(const absl::StatusOr<Weights>& weights) {
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    const Tensors loaded = Named(*weights);
+    for (const auto& [name, tensor] : tensors_) {
+      EXPECT_EQ(loaded.at(name).scalar_type(), at::kFloat) << name;
+      EXPECT_TRUE(loaded.at(name).is_contiguous()) << name;
+      EXPECT_TRUE(at::equal(loaded.at(name), tensor)) << name;
+    }
+  }
+
+  Gpt2Config config_ = TinyConfig();
+  Weights weights_ = RandomWeights(config_, 1);
+  Tensors tensors_ = Named(weights_);
+};
+
+TEST_F(LoadWeightsTest, LoadsWithAndWithoutPrefix) {
+  ExpectLoaded(LoadFile(tensors_));
+  ExpectLoaded(LoadFile(Prefixed(tensors_)));
+}
+
+TEST_F(LoadWeightsTest, OwnsItsMemory) {
+  const absl::StatusOr<Weights> weights = LoadFile(tensors_);
+  fs::remove(dir_ / kFile);
+  Write(dir_ / kFile, "");
+  ExpectLoaded(weights);
+}
+
+TEST_F(LoadWeightsTest, TiedHeadIsTheEmbeddingEvenIfAnotherIsStored) {
+  absl::StatusOr<Weights> weights = LoadFile(tensors_);
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_TRUE(weights->lm_head.is_same(weights->wte));
+  Tensors with_head = tensors_;
+  with_head["lm_head.weight"] = tensors_["wte.weight"] + 1;
+  weights = LoadFile(with_head);
+  ExpectLoaded(weights);
+  EXPECT_TRUE(weights->lm_head.is_same(weights->wte));
+}
+
+TEST_F(LoadWeightsTest, UntiedHeadIsLoadedAndRequired) {
+  config_.tie_word_embeddings = false;
+  ExpectRefused(LoadFile(tensors_),
+                "tensor \"lm_head.weight\" of shape [7, 4] is missing, and "
+                "config.json says tie_word_embeddings false");
+  Tensors with_head = Prefixed(tensors_);
+  with_head["lm_head.weight"] = tensors_["wte.weight"] + 1;
+  const absl::StatusOr<Weights> weights = LoadFile(with_head);
+  ExpectLoaded(weights);
+  EXPECT_TRUE(at::equal(weights->lm_head, tensors_["wte.weight"] + 1));
+}
+
+TEST_F(LoadWeightsTest, ConvertsHalfPrecisionExactly) {
+  for (const at::ScalarType type : {at::kHalf, at::kBFloat16}) {
+    Tensors stored;
+    for (auto& [name, tensor] : tensors_) {
+      stored[name] = tensor.to(type);
+      tensor = stored[name].to(at::kFloat);
+    }
+    ExpectLoaded(LoadFile(stored));
+  }
+}
+
+TEST_F(LoadWeightsTest, SkipsTheMaskBuffersOfOldFiles) {
+  Tensors stored = Prefixed(tensors_);
+  stored["transformer.h.0.attn.bias"] = at::ones({1, 1, 5, 5}, at::kBool);
+  stored["transformer.h.1.attn.masked_bias"] = at::full({}, -1e4);
+  ExpectLoaded(LoadFile(stored));
+}
+
+TEST_F(LoadWeightsTest, RefusesTensorsThatGpt2DoesNotHave) {
+  for (const char* name :
+       {"score.weight", "h.2.ln_1.weight", "h.0.attn.biases", "h.x.attn.bias",
+        "transformer.transformer.wte.weight", "transformer.lm_head.weight", "h.00.ln_1.bias"}) {
+    Tensors stored = tensors_;
+    stored[name] = at::ones({4});
+    ExpectRefused(LoadFile(stored), std::string("model.safetensors: tensor \"") + name +
+                                        "\": GPT-2 with 2 layers has no such weight");
+  }
+}
+
+TEST_F(LoadWeightsTest, RefusesAMissingTensor) {
+  Tensors stored = tensors_;
+  stored.erase("h.1.mlp.c_fc.weight");
+  ExpectRefused(LoadFile(stored),
+                "model.safetensors: tensor \"h.1.mlp.c_fc.weight\" of shape "
+                "[4, 6] is missing");
+}
+
+TEST_F(LoadWeightsTest, RefusesAWrongShape) {
+  Tensors stored = tensors_;
+  stored["h.0.mlp.c_fc.weight"] = tensors_["h.0.mlp.c_fc.weight"].t();
+  ExpectRefused(LoadFile(stored),
+                "tensor \"h.0.mlp.c_fc.weight\": shape [6, 4], config.json "
+                "implies [4, 6]");
+}
+
+TEST_F(LoadWeightsTest, RefusesOtherDtypes) {
+  Tensors stored = tensors_;
+  stored["ln_f.bias"] = tensors_["ln_f.bias"].to(at::kDouble);
+  ExpectRefused(LoadFile(stored), "tensor \"ln_f.bias\": dtype F64 is not supported; convert it");
+}
+
+TEST_F(LoadWeightsTest, RefusesATensorStoredTwice) {
+  Tensors stored = tensors_;
+  stored["transformer.ln_f.bias"] = tensors_["ln_f.bias"];
+  ExpectRefused(LoadFile(stored),
+                "tensor \"transformer.ln_f.bias\": stored twice: also as \"ln_f.bias\"");
+}
+
+TEST_F(LoadWeightsTest, RefusesNonFiniteValuesByName) {
+  for (const float bad : {std::numeric_limits<float>::infinity(), -HUGE_VALF, NAN}) {
+    for (const at::ScalarType type : {at::kFloat, at::kHalf}) {
+      Tensors stored = tensors_;
+      stored["h.1.ln_2.bias"] = tensors_["h.1.ln_2.bias"].clone();
+      stored["h.1.ln_2.bias"][3] = bad;
+      stored["h.1.ln_2.bias"] = stored["h.1.ln_2.bias"].to(type);
+      ExpectRefused(LoadFile(stored), "tensor \"h.1.ln_2.bias\": holds NaN or infinity");
+    }
+  }
+}
+
+TEST_F(LoadWeightsTest, RefusesBrokenFiles) {
+  const std::string bytes = FileBytes(tensors_);
+  Write(dir_ / kFile, bytes.substr(0, bytes.size() - 1));
+  ExpectRefused(LoadWeights(dir_, config_), "is it truncated?");
+  fs::remove(dir_ / kFile);
+  Write(root_ / "elsewhere", bytes);
+  fs::create_symlink("../elsewhere", dir_ / kFile);
+  ExpectRefused(LoadWeights(dir_, config_), "model.safetensors: a symbolic link that leaves");
+}
+
+TEST_F(LoadWeightsTest, SaysWhichFilesItLooksFor) {
+  Write(dir_ / "pytorch_model.bin", "x");
+  const absl::StatusOr<Weights> weights = LoadWeights(dir_, config_);
+  EXPECT_TRUE(absl::IsNotFound(weights.status()));
+  EXPECT_THAT(std::string(weights.status().message()),
+              HasSubstr("neither model.safetensors nor model.safetensors.index.json"));
+}
+
+TEST_F(LoadWeightsTest, HashesTheFilesBytes) {
+  for (auto& [name, tensor] : tensors_) tensor = at::full_like(tensor, 0.5);
+  // What sha256sum prints for this file.
+  EXPECT_EQ(LoadFile(tensors_)->sha256,
+            "4eac8d5dfce7fb7ad460fea2eee74e24c92e33d56bc5c334ba83f89d5fbefe82");
+}
+
+class ShardedTest : public LoadWeightsTest {
+ protected:
+  void SetUp() override {
+    LoadWeightsTest::SetUp();
+    for (const auto& [name, tensor] : tensors_) {
+      (name < "h.1" ? first_ : second_)[name] = tensor;
+    }
+    Write(dir_ / "a.safetensors", FileBytes(first_));
+    Write(dir_ / "b.safetensors", FileBytes(second_));
+  }
+
+  void WriteIndex(const std::map<std::string, std::string>& others) {
+    std::map<std::string, std::string> map;
+    for (const auto& entry : first_) map[entry.first] = "a.safetensors";
+    for (const auto& entry : second_) map[entry.first] = "b.safetensors";
+    for (const auto& [name, file] : others) map[name] = file;
+    std::string json;
+    for (const auto& [name, file] : map) {
+      json += (json.empty() ? "\"" : ",\"") + name + "\":\"" + file + "\"";
+    }
+    Write(dir_ / kIndex, "{\"metadata\":{\"total_size\":1},\"weight_map\":{" + json + "}}");
+  }
+
+  Tensors first_;
+  Tensors second_;
+};
+
+TEST_F(ShardedTest, LoadsAllShardsAndHashesThemInNameOrder) {
+  WriteIndex({});
+  const absl::StatusOr<Weights> weights = LoadWeights(dir_, config_);
+  ExpectLoaded(weights);
+  // b before a by name is another hash.
+  fs::rename(dir_ / "a.safetensors", dir_ / "x");
+  fs::rename(dir_ / "b.safetensors", dir_ / "a.safetensors");
+  fs::rename(dir_ / "x", dir_ / "b.safetensors");
+  std::swap(first_, second_);
+  WriteIndex({});
+  EXPECT_NE(LoadWeights(dir_, config_)->sha256, weights->sha256);
+}
+
+TEST_F(ShardedTest, RefusesFileNamesThatLeaveTheFolder) {
+  for (const char* file : {"../a.safetensors", "/etc/passwd", "..", "", "sub/a.safetensors"}) {
+    WriteIndex({{"wte.weight", file}});
+    ExpectRefused(LoadWeights(dir_, config_),
+                  "model.safetensors.index.json: weight_map[\"wte."
+                  "weight\"]: \"" +
+                      std::string(file) + "\" is not a plain file name");
+  }
+}
+
+TEST_F(ShardedTest, RefusesAnIndexThatIsWrong) {
+  WriteIndex({{"wte.weight", "a.safetensors"}});
+  ExpectRefused(LoadWeights(dir_, config_),
+                "tensor \"wte.weight\" is not in a.safetensors as it says");
+  WriteIndex({{"wte.weight", "c.safetensors"}});
+  const absl::Status missing = LoadWeights(dir_, config_).status();
+  EXPECT_TRUE(absl::IsNotFound(missing));
+  EXPECT_THAT(std::string(missing.message()), HasSubstr("c.safetensors: No such file"));
+  for (const char* json : {"{}", "[]", "{\"weight_map\":[]}", "{\"weight_map\":{}}"}) {
+    Write(dir_ / kIndex, json);
+    ExpectRefused(LoadWeights(dir_, config_), "weight_map is not an object");
+  }
+  Write(dir_ / kIndex, "{\"weight_map\":{\"wte.weight\":1}}");
+  ExpectRefused(LoadWeights(dir_, config_), "weight_map[\"wte.weight\"] is not a file name");
+}
+
+TEST_F(ShardedTest, RefusesATensorInTwoShards) {
+  first_["wte.weight"] = tensors_["wte.weight"];
+  Write(dir_ / "a.safetensors", FileBytes(first_));
+  WriteIndex({});
+  ExpectRefused(LoadWeights(dir_, config_),
+                "b.safetensors: tensor \"wte.weight\": stored twice: "
+                "also as \"wte.weight\" in a.safetensors");
+}
+
+TEST(RandomWeights, AreReproducibleAndNotTrivial) {
+  const Tensors first = Named(RandomWeights(TinyConfig(), 1));
+  const Tensors again = Named(RandomWeights(TinyConfig(), 1));
+  const Tensors other = Named(RandomWeights(TinyConfig(), 2));
+  EXPECT_EQ(first.size(), 4u + 2 * 12);
+  for (const auto& [name, tensor] : first) {
+    EXPECT_TRUE(at::equal(tensor, again.at(name))) << name;
+    EXPECT_FALSE(at::equal(tensor, other.at(name))) << name;
+    EXPECT_GT(tensor.std().item<float>(), 0) << name;
+  }
+  EXPECT_NEAR(first.at("ln_f.weight").mean().item<float>(), 1, 0.3);
+  EXPECT_NEAR(first.at("wte.weight").mean().item<float>(), 0, 0.02);
+}
+
+TEST(RandomWeights, UntieTheHeadAsTheConfigSays) {
+  Gpt2Config config = TinyConfig();
+  const Weights tied = RandomWeights(config, 1);
+  EXPECT_TRUE(tied.lm_head.is_same(tied.wte));
+  config.tie_word_embeddings = false;
+  const Weights untied = RandomWeights(config, 1);
+  EXPECT_FALSE(at::equal(untied.lm_head, untied.wte));
+}
+
+}  // namespace
+}  // namespace scalpel::model

@@ -1,0 +1,90 @@
+#include "server/spec/violations.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/strings/cord.h"
+#include "proto/google/rpc/error_details.pb.h"
+
+namespace scalpel::spec {
+namespace {
+
+template <typename Detail>
+Detail DetailOf(const absl::Status& status) {
+  Detail detail;
+  const auto payload = status.GetPayload("type.googleapis.com/" + detail.GetTypeName());
+  EXPECT_TRUE(payload.has_value()) << status;
+  EXPECT_TRUE(payload && detail.ParseFromString(std::string(*payload)));
+  return detail;
+}
+
+TEST(Violations, NoneIsOk) { EXPECT_TRUE(Violations(5).ToStatus().ok()); }
+
+TEST(Violations, AllAreListedByPathAndTheMessageSaysTheFirst) {
+  Violations violations(5);
+  violations.Add("probes[1].place", "is required");
+  violations.Add("seed", "is odd");
+  const absl::Status status = violations.ToStatus();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(), "probes[1].place: is required (and 1 more, see the details)");
+  const auto request = DetailOf<google::rpc::BadRequest>(status);
+  ASSERT_EQ(request.field_violations_size(), 2);
+  EXPECT_EQ(request.field_violations(1).field(), "seed");
+  EXPECT_EQ(request.field_violations(1).description(), "is odd");
+}
+
+TEST(Violations, CountsBeyondTheListedOnes) {
+  Violations violations(2);
+  for (int i = 0; i < 7; ++i) violations.Add("a", "b");
+  EXPECT_EQ(violations.count(), 7);
+  EXPECT_EQ(violations.ToStatus().message(), "a: b (and 6 more, see the details)");
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(violations.ToStatus()).field_violations_size(), 2);
+}
+
+TEST(Violations, UnimplementedOnlyWhenNothingIsInvalid) {
+  Violations violations(5);
+  violations.AddUnimplemented("interventions[0].freeze", "is not implemented");
+  EXPECT_EQ(violations.ToStatus().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(violations.ToStatus()).field_violations_size(), 1);
+  violations.Add("seed", "is odd");
+  EXPECT_EQ(violations.ToStatus().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Violations, LongTextsAreCutBetweenCharacters) {
+  Violations violations(1);
+  std::string text = "x";
+  for (int i = 0; i < 1000; ++i) text += "é";
+  violations.Add(text, text);
+  const auto listed = DetailOf<google::rpc::BadRequest>(violations.ToStatus()).field_violations(0);
+  EXPECT_LT(listed.field().size(), 300u);
+  EXPECT_LT(listed.description().size(), 600u);
+  EXPECT_EQ(listed.field().substr(listed.field().size() - 5), "é…");
+}
+
+TEST(Busy, SaysWhenToComeBack) {
+  const absl::Status status = Busy("the queue is full", absl::Milliseconds(1500));
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  const auto info = DetailOf<google::rpc::RetryInfo>(status);
+  EXPECT_EQ(info.retry_delay().seconds(), 1);
+  EXPECT_EQ(info.retry_delay().nanos(), 500'000'000);
+}
+
+TEST(OverLimit, NamesTheLimitAndPromisesNothing) {
+  const absl::Status status = OverLimit("limits.max_response_bytes", "7 bytes, at most 6");
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  const auto failure = DetailOf<google::rpc::QuotaFailure>(status);
+  ASSERT_EQ(failure.violations_size(), 1);
+  EXPECT_EQ(failure.violations(0).subject(), "limits.max_response_bytes");
+  EXPECT_EQ(failure.violations(0).description(), "7 bytes, at most 6");
+  EXPECT_FALSE(status.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
+}
+
+TEST(InvalidField, IsOneViolation) {
+  const absl::Status status = InvalidField("text", "is not UTF-8");
+  EXPECT_EQ(status.message(), "text: is not UTF-8");
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(status).field_violations(0).field(), "text");
+}
+
+}  // namespace
+}  // namespace scalpel::spec
