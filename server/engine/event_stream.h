@@ -31,13 +31,20 @@ struct Event {
   std::optional<TensorEvent> tensor;
 };
 
+// Takes the events of a run as they come.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void Push(Event event) = 0;
+};
+
 // A queue between one producer (the engine) and one consumer (the call's reactor). The producer
 // never blocks: the bytes of all events were reserved before the request was admitted
 // (Scheduler::Submit), which is what bounds the queue. Thread-safe.
-class EventStream {
+class EventStream final : public EventSink {
  public:
   // Producer. Events after Close or Cancel are dropped.
-  void Push(Event event);
+  void Push(Event event) override;
   // Producer: nothing follows. `status` is the call's end. Only the first Close counts.
   void Close(absl::Status status);
 
