@@ -1,84 +1,74 @@
-#include "server/rpc/run_stream.h"
+#include "server/rpc/response_stream.h"
 
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "server/rpc/errors.h"
-#include "server/spec/plan.h"
 
 namespace scalpel::rpc {
 
-RunStream* RunStream::Start(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                            std::shared_ptr<const Backend> backend, const absl::Status& unavailable,
-                            const Limits& limits, std::function<void()> done) {
-  std::shared_ptr<RunStream> stream(
-      new RunStream(context, std::move(backend), limits, std::move(done)));
-  stream->self_ = stream;
-  const absl::Status status =
-      Guarded([&] { return stream->backend_ == nullptr ? unavailable : stream->Submit(*request); });
-  if (!status.ok()) {
-    stream->stream_->Cancel();  // drops `started`, if it came so far
-    stream->stream_->Close(status);
-  }
-  stream->stream_->SetReady([weak = stream->weak_from_this()] {
-    if (const std::shared_ptr<RunStream> alive = weak.lock()) alive->Advance();
+ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context,
+                                      absl::string_view method, Opener open,
+                                      const grpc::ByteBuffer& request,
+                                      std::shared_ptr<const Backend> backend,
+                                      const absl::Status& unavailable, const Limits& limits,
+                                      std::function<void()> done) {
+  std::shared_ptr<ResponseStream> call(
+      new ResponseStream(context, method, std::move(backend), limits, std::move(done)));
+  call->self_ = call;
+  const absl::Status status = Guarded([&] {
+    if (call->backend_ == nullptr) return unavailable;
+    return open({.request = request,
+                 .backend = *call->backend_,
+                 .limits = limits,
+                 .request_id = call->call_.request_id,
+                 .deadline = absl::FromChrono(context->deadline()),
+                 .stream = call->stream_});
   });
-  return stream.get();
+  if (!status.ok()) {
+    call->stream_->Cancel();  // drops `started`, if it came so far
+    call->stream_->Close(status);
+  }
+  call->stream_->SetReady([weak = call->weak_from_this()] {
+    if (const std::shared_ptr<ResponseStream> alive = weak.lock()) alive->Advance();
+  });
+  return call.get();
 }
 
-RunStream::RunStream(grpc::CallbackServerContext* context, std::shared_ptr<const Backend> backend,
-                     const Limits& limits, std::function<void()> done)
+ResponseStream::ResponseStream(grpc::CallbackServerContext* context, absl::string_view method,
+                               std::shared_ptr<const Backend> backend, const Limits& limits,
+                               std::function<void()> done)
     : context_(context),
       backend_(std::move(backend)),
       limits_(limits),
       done_(std::move(done)),
-      call_(BeginCall(context, "Run")) {}
+      call_(BeginCall(context, method)) {}
 
-absl::Status RunStream::Submit(const grpc::ByteBuffer& bytes) {
-  v1::RunRequest request;
-  if (absl::Status status = Parse(bytes, limits_, &request); !status.ok()) return status;
-  auto plan = spec::Compile(request, backend_->facts, limits_);
-  if (!plan.ok()) return plan.status();
-
-  engine::Event first;
-  *first.message.mutable_started() = (*plan)->started;
-  first.message.mutable_started()->set_request_id(call_.request_id);
-  stream_->Push(std::move(first));
-  if (request.validate_only()) {
-    stream_->Close(absl::OkStatus());
-    return absl::OkStatus();
-  }
-  return backend_->submit({.request_id = call_.request_id,
-                           .plan = *std::move(plan),
-                           .stream = stream_,
-                           .deadline = absl::FromChrono(context_->deadline())});
-}
-
-void RunStream::OnWriteDone(bool ok) {
+void ResponseStream::OnWriteDone(bool ok) {
   if (!ok) Leave();
   Proceed();
 }
 
-void RunStream::OnCancel() {
+void ResponseStream::OnCancel() {
   Leave();
   Advance();
 }
 
-void RunStream::Leave() {
+void ResponseStream::Leave() {
   gone_ = true;
   stream_->Cancel();
 }
 
-void RunStream::OnDone() {
+void ResponseStream::OnDone() {
   LogCall(call_, status_);
   // The engine may keep this object for a moment longer, but no bytes of its own.
   tensor_.reset();
   message_.Clear();
-  const std::shared_ptr<RunStream> last = std::move(self_);
+  const std::shared_ptr<ResponseStream> last = std::move(self_);
   done_();
 }
 
-void RunStream::Advance() {
+void ResponseStream::Advance() {
   {
     absl::MutexLock lock(&mutex_);
     again_ = true;
@@ -88,14 +78,14 @@ void RunStream::Advance() {
   Proceed();
 }
 
-bool RunStream::GiveUpTurn() {
+bool ResponseStream::GiveUpTurn() {
   absl::MutexLock lock(&mutex_);
   taken_ = again_;
   again_ = false;
   return !taken_;
 }
 
-void RunStream::Proceed() {
+void ResponseStream::Proceed() {
   do {
     if (gone_) {
       return End(absl::Now() >= absl::FromChrono(context_->deadline())
@@ -112,20 +102,17 @@ void RunStream::Proceed() {
   } while (!GiveUpTurn());
 }
 
-absl::Status RunStream::NextMessage(bool* found) {
+absl::Status ResponseStream::NextMessage(bool* found) {
   if (tensor_ && tensor_->done()) tensor_.reset();
   if (!tensor_) {
     std::optional<engine::Event> event = stream_->Pop();
     if (!event) return absl::OkStatus();
     if (event->tensor) {
       tensor_.emplace(*std::move(event->tensor), static_cast<size_t>(limits_.chunk_bytes));
+    } else if (event->sweep) {
+      TakeMessage(*event->sweep);
     } else {
-      if (event->message.has_finished()) {
-        call_.queue_us = event->message.finished().queue_us();
-        call_.compute_us = event->message.finished().compute_us();
-        call_.tokens = event->message.finished().tokens_computed();
-      }
-      message_ = Serialize(event->message);
+      TakeMessage(event->message);
     }
   }
   if (tensor_) message_ = tensor_->Next();
@@ -133,7 +120,17 @@ absl::Status RunStream::NextMessage(bool* found) {
   return absl::OkStatus();
 }
 
-void RunStream::End(const absl::Status& status) {
+template <typename Response>
+void ResponseStream::TakeMessage(const Response& response) {
+  if (response.has_finished()) {
+    call_.queue_us = response.finished().queue_us();
+    call_.compute_us = response.finished().compute_us();
+    call_.tokens = response.finished().tokens_computed();
+  }
+  message_ = Serialize(response);
+}
+
+void ResponseStream::End(const absl::Status& status) {
   status_ = ToGrpc(status, call_.request_id);
   Finish(status_);
 }
