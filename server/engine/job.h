@@ -1,4 +1,4 @@
-// A request on its way through the engine.
+// A Run on its way into the engine.
 
 #ifndef SCALPEL_SERVER_ENGINE_JOB_H_
 #define SCALPEL_SERVER_ENGINE_JOB_H_
@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 
-#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/engine/event_stream.h"
 #include "server/spec/plan.h"
@@ -20,9 +19,6 @@ struct Job {
   absl::Time deadline = absl::InfiniteFuture();
   absl::Time submitted = absl::InfinitePast();  // set by Scheduler::Submit
 };
-
-// OK while somebody waits for the job; else CANCELLED or DEADLINE_EXCEEDED.
-absl::Status StillWanted(const Job& job);
 
 }  // namespace scalpel::engine
 

@@ -38,7 +38,7 @@ void SendTensor(const spec::Plan& plan, const spec::PlanRow& row, const at::Tens
 }
 
 void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits,
-                EventStream& stream) {
+                EventSink& sink) {
   const at::Tensor host = logits.cpu().contiguous();
   const at::Tensor normalizers = host.to(at::kDouble).logsumexp(1);  // [positions]
   const int64_t vocab = host.size(1);
@@ -64,19 +64,19 @@ void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits,
       token->set_log_prob(static_cast<float>(values[id] - normalizer));
     }
   }
-  stream.Push(std::move(event));
+  sink.Push(std::move(event));
 }
 
 }  // namespace
 
-void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventStream& stream,
+void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventSink& sink,
                 TensorSender& sender) {
   for (size_t row = 0; row < logits.size(); ++row) {
     if (!logits[row].defined()) continue;
     if (plan.request.logits().has_full()) {
       SendTensor(plan, plan.rows[row], logits[row], sender);
     } else {
-      SendTokens(plan, static_cast<int32_t>(row), logits[row], stream);
+      SendTokens(plan, static_cast<int32_t>(row), logits[row], sink);
     }
   }
 }

@@ -14,7 +14,7 @@
 namespace scalpel::engine {
 
 // `logits`: by row, [positions, vocab], undefined for rows whose logits are not asked for.
-void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventStream& stream,
+void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventSink& sink,
                 TensorSender& sender);
 
 }  // namespace scalpel::engine

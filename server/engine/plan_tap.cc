@@ -17,22 +17,32 @@ void SetLayer(int32_t layer, auto* message) {
   if (layer != kNoLayer) message->set_layer(layer);
 }
 
-// The rows of a group along a new batch axis.
-at::Tensor Batch(const model::SiteValue& value, const spec::LengthGroup& group) {
+// The rows of a group, all of their positions, along a new batch axis.
+at::Tensor Batch(Site site, model::RowOf row_of, const spec::LengthGroup& group) {
   std::vector<at::Tensor> rows;
-  for (const int32_t row : group.rows) rows.push_back(value.rows[row]);
+  for (const int32_t row : group.rows) rows.push_back(row_of(site, row).value);
   return at::stack(rows);
+}
+
+// A region counts from a row's first position; `value` may begin later.
+spec::Region Within(const spec::Region& region, const spec::SiteEntry& site,
+                    const model::RowValue& value) {
+  return region.From(spec::PositionAxis(site.facts), value.first);
+}
+
+at::Tensor Read(const spec::Region& region, const spec::SiteEntry& site,
+                const model::RowValue& value) {
+  return Within(region, site, value).Read(value.value);
 }
 
 }  // namespace
 
-PlanTap::PlanTap(const spec::Plan& plan, at::Device device, EventStream& stream,
-                 TensorSender& sender, std::function<bool()> keep_going)
+PlanTap::PlanTap(const spec::Plan& plan, at::Device device, EventSink& sink, TensorSender& sender)
     : plan_(plan),
-      stream_(stream),
+      sink_(sink),
       sender_(sender),
-      keep_going_(std::move(keep_going)),
       effects_(plan.request.interventions_size()),
+      changed_(plan.rows.size()),
       tuples_(plan.groups.size()) {
   for (const at::Tensor& operand : plan.operands)
     operands_.push_back(operand.defined() ? operand.to(device) : operand);
@@ -63,39 +73,65 @@ bool PlanTap::Wants(Site site, int32_t layer) const {
   return Find(site, layer) != nullptr || SendsWhole(site, layer);
 }
 
-bool PlanTap::Edits(Site site, int32_t layer) const {
+bool PlanTap::Wants(Site site, int32_t layer, int32_t row) const {
+  if (SendsWhole(site, layer)) return true;
   const spec::SitePlan* plan = Find(site, layer);
-  return plan != nullptr && !plan->steps.empty();
+  if (plan == nullptr) return false;
+  const auto named = [row](const std::vector<spec::Observation>& list) {
+    return std::any_of(list.begin(), list.end(), [row](const spec::Observation& observation) {
+      return observation.row == row || observation.clean_row == row;
+    });
+  };
+  const auto& kept = plan->kept_rows;
+  return named(plan->probes_before) || named(plan->probes_after) || named(plan->captures_before) ||
+         named(plan->captures_after) || std::find(kept.begin(), kept.end(), row) != kept.end() ||
+         std::any_of(plan->steps.begin(), plan->steps.end(), [row](const spec::Step& step) {
+           return step.row == row || (step.source != nullptr && step.source_row == row);
+         });
 }
 
-void PlanTap::Visit(absl::Span<const model::SiteValue> values, int32_t layer) {
-  for (const model::SiteValue& value : values) {
-    if (value.site == Site::kResidPre && SendsWhole(value.site, layer)) SendHiddenStates(value, 0);
-    if (const auto* plan = Find(value.site, layer))
-      Observe(plan->probes_before, plan->captures_before, value, layer);
+bool PlanTap::Edits(Site site, int32_t layer, int32_t row) const {
+  const spec::SitePlan* plan = Find(site, layer);
+  return plan != nullptr && std::any_of(plan->steps.begin(), plan->steps.end(),
+                                        [row](const spec::Step& step) { return step.row == row; });
+}
+
+void PlanTap::Visit(absl::Span<const Site> sites, int32_t layer, model::RowOf row_of) {
+  for (const Site site : sites) {
+    if (site == Site::kResidPre && SendsWhole(site, layer)) SendHiddenStates(site, 0, row_of);
+    if (const auto* plan = Find(site, layer))
+      Observe(plan->probes_before, plan->captures_before, site, layer, row_of);
   }
-  ApplySteps(values, layer);
-  for (const model::SiteValue& value : values) {
-    if (SendsWhole(value.site, layer)) SendWhole(value, layer);
-    const spec::SitePlan* plan = Find(value.site, layer);
+  ApplySteps(sites, layer, row_of);
+  for (const Site site : sites) {
+    if (SendsWhole(site, layer)) SendWhole(site, layer, row_of);
+    const spec::SitePlan* plan = Find(site, layer);
     if (plan == nullptr) continue;
-    Observe(plan->probes_after, plan->captures_after, value, layer);
-    for (const int32_t row : plan->kept_rows)
-      kept_[{layer, value.site, row}] = value.rows[row].clone();
+    Observe(plan->probes_after, plan->captures_after, site, layer, row_of);
+    for (const int32_t row : plan->kept_rows) {
+      model::RowValue value = row_of(site, row);
+      value.value = value.value.clone();
+      kept_[{layer, site, row}] = std::move(value);
+    }
   }
+}
+
+bool PlanTap::Changed(int32_t row) const {
+  return changed_[row].defined() && changed_[row].item<int64_t>() > 0;
 }
 
 void PlanTap::Observe(const std::vector<spec::Observation>& probes,
-                      const std::vector<spec::Observation>& captures, const model::SiteValue& value,
-                      int32_t layer) {
-  const spec::SiteEntry& site = *spec::FindSite(spec::ToProto(value.site));
+                      const std::vector<spec::Observation>& captures, Site at_site, int32_t layer,
+                      model::RowOf row_of) {
+  const spec::SiteEntry& site = *spec::FindSite(spec::ToProto(at_site));
   for (const spec::Observation& observation : probes) {
     at::Tensor clean;
-    if (observation.clean_row) clean = observation.region->Read(value.rows[*observation.clean_row]);
+    if (observation.clean_row)
+      clean = Read(*observation.region, site, row_of(at_site, *observation.clean_row));
     measured_.push_back(
-        {&observation, value.site, layer,
+        {&observation, at_site, layer,
          spec::Measure(plan_.request.probes(observation.index), site, *observation.region,
-                       observation.region->Read(value.rows[observation.row]), clean)});
+                       Read(*observation.region, site, row_of(at_site, observation.row)), clean)});
   }
   for (const spec::Observation& observation : captures) {
     const v1::Capture& capture = plan_.request.captures(observation.index);
@@ -109,37 +145,40 @@ void PlanTap::Observe(const std::vector<spec::Observation>& probes,
     header.set_clean(row.clean);
     header.set_dtype(capture.dtype());
     header.set_moment(capture.moment());
-    sender_.Defer(
-        sender_.Prepare(std::move(header), observation.region->Read(value.rows[observation.row])));
+    sender_.Defer(sender_.Prepare(
+        std::move(header), Read(*observation.region, site, row_of(at_site, observation.row))));
   }
 }
 
 // In the request's order over all sites that share this storage.
-void PlanTap::ApplySteps(absl::Span<const model::SiteValue> values, int32_t layer) {
-  std::vector<std::pair<const spec::Step*, const model::SiteValue*>> steps;
-  for (const model::SiteValue& value : values) {
-    const spec::SitePlan* plan = Find(value.site, layer);
+void PlanTap::ApplySteps(absl::Span<const Site> sites, int32_t layer, model::RowOf row_of) {
+  std::vector<std::pair<const spec::Step*, Site>> steps;
+  for (const Site site : sites) {
+    const spec::SitePlan* plan = Find(site, layer);
     if (plan == nullptr) continue;
-    for (const spec::Step& step : plan->steps) steps.emplace_back(&step, &value);
+    for (const spec::Step& step : plan->steps) steps.emplace_back(&step, site);
   }
   std::stable_sort(steps.begin(), steps.end(), [](const auto& a, const auto& b) {
     return a.first->intervention < b.first->intervention;
   });
-  for (const auto& [step, value] : steps) ApplyStep(*step, *value, layer);
+  for (const auto& [step, site] : steps) ApplyStep(*step, site, layer, row_of);
 }
 
-void PlanTap::ApplyStep(const spec::Step& step, const model::SiteValue& value, int32_t layer) {
+void PlanTap::ApplyStep(const spec::Step& step, Site at_site, int32_t layer,
+                        model::RowOf row_of) {
   const v1::Intervention& intervention = plan_.request.interventions(step.intervention);
-  const spec::SiteEntry& site = *spec::FindSite(spec::ToProto(value.site));
-  const at::Tensor& row = value.rows[step.row];
-  const at::Tensor before = step.target->Read(row);
+  const spec::SiteEntry& site = *spec::FindSite(spec::ToProto(at_site));
+  const model::RowValue row = row_of(at_site, step.row);
+  const spec::Region target = Within(*step.target, site, row);
+  const at::Tensor before = target.Read(row.value);
   at::Tensor source;
   if (intervention.has_mean()) {
-    source = step.source->Read(row);
+    source = Read(*step.source, site, row);
   } else if (intervention.has_patch()) {
-    source = step.source->Read(step.source_layer == layer
-                                   ? value.rows[step.source_row]
-                                   : kept_.at({step.source_layer, value.site, step.source_row}));
+    source = Read(*step.source, site,
+                  step.source_layer == layer
+                      ? row_of(at_site, step.source_row)
+                      : kept_.at({step.source_layer, at_site, step.source_row}));
   }
   at::Tensor after = spec::Apply({.intervention = intervention,
                                   .site = site,
@@ -150,12 +189,12 @@ void PlanTap::ApplyStep(const spec::Step& step, const model::SiteValue& value, i
                                   .index = step.intervention,
                                   .layer = layer,
                                   .prompt = plan_.rows[step.row].prompt,
-                                  .inner = row.size(-1)});
-  const at::Tensor mask =
-      spec::ChangeMask(intervention, site, *step.target, row.size(-1), row.device());
+                                  .inner = row.value.size(-1)});
+  const at::Tensor mask = spec::ChangeMask(intervention, site, *step.target, row.value.size(-1),
+                                           row.value.device());
   if (mask.defined()) after = at::where(mask, after, before);
   Note(step, before, after, mask);
-  step.target->Write(row, after);
+  target.Write(row.value, after);
 }
 
 void PlanTap::Note(const spec::Step& step, const at::Tensor& before, const at::Tensor& after,
@@ -173,43 +212,45 @@ void PlanTap::Note(const spec::Step& step, const at::Tensor& before, const at::T
   effect.selected = first ? selected : effect.selected + selected;
   effect.changed = first ? changed : effect.changed + changed;
   effect.max_change = first ? max_change : at::maximum(effect.max_change, max_change);
+  at::Tensor& in_row = changed_[step.row];
+  in_row = in_row.defined() ? in_row + changed : changed;
 }
 
-void PlanTap::SendWhole(const model::SiteValue& value, int32_t layer) {
-  const bool attentions = value.site == Site::kPattern;
-  if (value.site == Site::kResidPost || attentions) {
+void PlanTap::SendWhole(Site site, int32_t layer, model::RowOf row_of) {
+  const bool attentions = site == Site::kPattern;
+  if (site == Site::kResidPost || attentions) {
     for (size_t g = 0; plan_.block_outputs[layer] && g < plan_.groups.size(); ++g) {
       v1::TensorHeader header;
       header.set_kind(attentions ? v1::TENSOR_KIND_BLOCK_ATTENTIONS
                                  : v1::TENSOR_KIND_BLOCK_HIDDEN_STATES);
       header.set_name(absl::StrCat("block_outputs[", layer, "][", attentions ? 1 : 0, "]"));
-      header.set_site(spec::ToProto(value.site));
+      header.set_site(spec::ToProto(site));
       header.set_layer(layer);
       for (const int32_t row : plan_.groups[g].rows) header.add_prompts(plan_.rows[row].prompt);
       header.set_clean(plan_.groups[g].clean);
       header.set_dtype(plan_.request.block_outputs().dtype());
       header.set_moment(v1::MOMENT_AFTER);
-      tuples_[g].push_back(sender_.Prepare(std::move(header), Batch(value, plan_.groups[g])));
+      tuples_[g].push_back(sender_.Prepare(std::move(header), Batch(site, row_of, plan_.groups[g])));
     }
   }
   // Entry i is the output of block i - 1, but the last comes from behind the final LayerNorm.
   const int32_t n_layer = static_cast<int32_t>(plan_.block_outputs.size());
   if (!plan_.request.output_hidden_states()) return;
-  if (value.site == Site::kResidPost && layer + 1 < n_layer) SendHiddenStates(value, layer + 1);
-  if (value.site == Site::kLnFOut) SendHiddenStates(value, n_layer);
+  if (site == Site::kResidPost && layer + 1 < n_layer) SendHiddenStates(site, layer + 1, row_of);
+  if (site == Site::kLnFOut) SendHiddenStates(site, n_layer, row_of);
 }
 
-void PlanTap::SendHiddenStates(const model::SiteValue& value, int32_t index) {
+void PlanTap::SendHiddenStates(Site site, int32_t index, model::RowOf row_of) {
   for (const spec::LengthGroup& group : plan_.groups) {
     v1::TensorHeader header;
     header.set_kind(v1::TENSOR_KIND_HIDDEN_STATES);
     header.set_name(absl::StrCat("hidden_states[", index, "]"));
-    header.set_site(spec::ToProto(value.site));
+    header.set_site(spec::ToProto(site));
     header.set_index(index);
     for (const int32_t row : group.rows) header.add_prompts(plan_.rows[row].prompt);
     header.set_clean(group.clean);
     header.set_dtype(plan_.request.block_outputs().dtype());
-    sender_.Defer(sender_.Prepare(std::move(header), Batch(value, group)));
+    sender_.Defer(sender_.Prepare(std::move(header), Batch(site, row_of, group)));
   }
 }
 
@@ -217,7 +258,7 @@ bool PlanTap::LayerDone(int32_t layer) {
   FlushStatistics(layer);
   FlushBlockOutputs(layer);
   sender_.Flush();
-  return keep_going_();
+  return true;
 }
 
 void PlanTap::FlushStatistics(int32_t layer) {
@@ -246,7 +287,7 @@ void PlanTap::FlushStatistics(int32_t layer) {
     rest.remove_prefix(measured.numbers.numel());
   }
   measured_.clear();
-  stream_.Push(std::move(event));
+  sink_.Push(std::move(event));
 }
 
 void PlanTap::FlushBlockOutputs(int32_t layer) {
@@ -260,7 +301,7 @@ void PlanTap::FlushBlockOutputs(int32_t layer) {
     for (const int32_t row : plan_.groups[g].rows) output->add_prompts(plan_.rows[row].prompt);
     output->set_clean(plan_.groups[g].clean);
     for (const TensorEvent& element : tuple) output->add_tensor_ids(element.header.tensor_id());
-    stream_.Push(std::move(event));
+    sink_.Push(std::move(event));
     for (TensorEvent& element : tuple) sender_.Send(std::move(element));
     tuple.clear();
   }
@@ -271,19 +312,18 @@ void PlanTap::SendRest() {
   sender_.Flush();
 }
 
-void PlanTap::SendReports() {
+std::vector<v1::InterventionReport> PlanTap::Reports() const {
+  std::vector<v1::InterventionReport> reports(effects_.size());
   for (size_t i = 0; i < effects_.size(); ++i) {
     const Effect& effect = effects_[i];
-    Event event;
-    v1::InterventionReport* report = event.message.mutable_intervention_report();
-    report->set_index(static_cast<int32_t>(i));
-    report->set_name(plan_.request.interventions(static_cast<int>(i)).name());
-    report->set_sites_touched(effect.places);
-    report->set_elements_selected(effect.selected.item<int64_t>());
-    report->set_elements_changed(effect.changed.item<int64_t>());
-    report->set_max_abs_change(effect.max_change.item<float>());
-    stream_.Push(std::move(event));
+    reports[i].set_index(static_cast<int32_t>(i));
+    reports[i].set_name(plan_.request.interventions(static_cast<int>(i)).name());
+    reports[i].set_sites_touched(effect.places);
+    reports[i].set_elements_selected(effect.selected.item<int64_t>());
+    reports[i].set_elements_changed(effect.changed.item<int64_t>());
+    reports[i].set_max_abs_change(effect.max_change.item<float>());
   }
+  return reports;
 }
 
 }  // namespace scalpel::engine

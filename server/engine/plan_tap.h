@@ -7,7 +7,6 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -15,7 +14,7 @@
 
 #include "server/engine/event_stream.h"
 #include "server/engine/tensor_sender.h"
-#include "server/model/gpt2.h"
+#include "server/model/tap.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::engine {
@@ -23,19 +22,22 @@ namespace scalpel::engine {
 // Lives for one forward pass, on the engine's thread.
 class PlanTap : public model::Tap {
  public:
-  // `keep_going` is asked after each layer. All references outlive this object.
-  PlanTap(const spec::Plan& plan, at::Device device, EventStream& stream, TensorSender& sender,
-          std::function<bool()> keep_going);
+  // All references outlive this object.
+  PlanTap(const spec::Plan& plan, at::Device device, EventSink& sink, TensorSender& sender);
 
   bool Wants(model::Site site, int32_t layer) const override;
-  bool Edits(model::Site site, int32_t layer) const override;
-  void Visit(absl::Span<const model::SiteValue> values, int32_t layer) override;
+  bool Wants(model::Site site, int32_t layer, int32_t row) const override;
+  bool Edits(model::Site site, int32_t layer, int32_t row) const override;
+  void Visit(absl::Span<const model::Site> sites, int32_t layer, model::RowOf row_of) override;
+  bool Changed(int32_t row) const override;
+  // Sends what the layer has to say; goes on always.
   bool LayerDone(int32_t layer) override;
+  bool Needs(int32_t) const override { return true; }
 
   // After the forward pass: what the sites behind the last block have left to send.
   void SendRest();
-  // What each intervention did.
-  void SendReports();
+  // What each intervention did, in the request's order.
+  std::vector<v1::InterventionReport> Reports() const;
 
  private:
   struct Measured {  // a probe's numbers, still on the device
@@ -53,26 +55,26 @@ class PlanTap : public model::Tap {
   const spec::SitePlan* Find(model::Site site, int32_t layer) const;
   bool SendsWhole(model::Site site, int32_t layer) const;
   void Observe(const std::vector<spec::Observation>& probes,
-               const std::vector<spec::Observation>& captures, const model::SiteValue& value,
-               int32_t layer);
-  void ApplySteps(absl::Span<const model::SiteValue> values, int32_t layer);
-  void ApplyStep(const spec::Step& step, const model::SiteValue& value, int32_t layer);
+               const std::vector<spec::Observation>& captures, model::Site site, int32_t layer,
+               model::RowOf row_of);
+  void ApplySteps(absl::Span<const model::Site> sites, int32_t layer, model::RowOf row_of);
+  void ApplyStep(const spec::Step& step, model::Site site, int32_t layer, model::RowOf row_of);
   void Note(const spec::Step& step, const at::Tensor& before, const at::Tensor& after,
             const at::Tensor& mask);
   // Block output tuples and hidden states.
-  void SendWhole(const model::SiteValue& value, int32_t layer);
-  void SendHiddenStates(const model::SiteValue& value, int32_t index);
+  void SendWhole(model::Site site, int32_t layer, model::RowOf row_of);
+  void SendHiddenStates(model::Site site, int32_t index, model::RowOf row_of);
   void FlushStatistics(int32_t layer);
   void FlushBlockOutputs(int32_t layer);
 
   const spec::Plan& plan_;
-  EventStream& stream_;
+  EventSink& sink_;
   TensorSender& sender_;
-  const std::function<bool()> keep_going_;
   std::vector<at::Tensor> operands_;  // by intervention, on the device
   std::vector<Effect> effects_;       // by intervention
+  std::vector<at::Tensor> changed_;   // by row: elements changed so far, undefined for none
   // Values that a patch in a later layer reads, by (layer, site, row).
-  std::map<std::tuple<int32_t, model::Site, int32_t>, at::Tensor> kept_;
+  std::map<std::tuple<int32_t, model::Site, int32_t>, model::RowValue> kept_;
   std::vector<Measured> measured_;
   // Of the layer that is computed: by group, the elements of its output tuple.
   std::vector<std::vector<TensorEvent>> tuples_;

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "server/engine/wave.h"
+#include "server/engine/baseline_cache.h"
+#include "server/engine/run_work.h"
 #include "server/spec/violations.h"
 
 namespace scalpel::engine {
@@ -38,25 +40,33 @@ Scheduler::~Scheduler() {
 
 absl::Status Scheduler::Submit(Job job) {
   const int64_t bytes = job.plan->started.cost().response_bytes();
+  const std::shared_ptr<EventStream> stream = job.stream;
+  job.submitted = absl::Now();
+  return Submit(std::make_shared<RunWork>(std::move(job)), *stream, bytes);
+}
+
+absl::Status Scheduler::Submit(std::shared_ptr<Work> work, EventStream& stream,
+                               int64_t response_bytes) {
   absl::MutexLock lock(&mutex_);
   if (!admitting_)
     return absl::UnavailableError("the server is shutting down; try another replica");
-  if (static_cast<int64_t>(queue_.size()) >= limits_.queue_max) DropUnwanted();
-  if (static_cast<int64_t>(queue_.size()) >= limits_.queue_max) {
+  if (Waiting() >= limits_.queue_max) DropUnwanted();
+  if (Waiting() >= limits_.queue_max) {
     return spec::Busy(
         absl::StrCat("the queue is full (", limits_.queue_max, " requests); try again"),
         kRetryDelay);
   }
-  if (buffered_bytes_->load() + bytes > limits_.buffered_bytes_max) {
+  if (buffered_bytes_->load() + response_bytes > limits_.buffered_bytes_max) {
     return spec::Busy(absl::StrCat("responses of ", limits_.buffered_bytes_max,
                                    " bytes are waiting for their readers; try again"),
                       kRetryDelay);
   }
-  buffered_bytes_->fetch_add(bytes);
-  job.stream->Hold(std::shared_ptr<const void>(
-      nullptr, [total = buffered_bytes_, bytes](const void*) { total->fetch_sub(bytes); }));
-  job.submitted = absl::Now();
-  queue_.push_back(std::move(job));
+  buffered_bytes_->fetch_add(response_bytes);
+  stream.Hold(std::shared_ptr<const void>(
+      nullptr, [total = buffered_bytes_, response_bytes](const void*) {
+        total->fetch_sub(response_bytes);
+      }));
+  works_.push_back({std::move(work), /*started=*/false, std::nullopt});
   return absl::OkStatus();
 }
 
@@ -68,72 +78,136 @@ void Scheduler::StopAdmission() {
 bool Scheduler::WaitIdle(absl::Duration timeout) {
   absl::MutexLock lock(&mutex_);
   const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return queue_.empty() && running_ == nullptr;
+    return works_.empty() && !running_;
   };
   return mutex_.AwaitWithTimeout(absl::Condition(&idle), timeout);
 }
 
 void Scheduler::CancelAll() {
-  std::vector<std::shared_ptr<EventStream>> streams;
+  std::deque<Live> works;
   {
     absl::MutexLock lock(&mutex_);
-    if (running_ != nullptr) streams.push_back(running_);
-    for (const Job& job : queue_) streams.push_back(job.stream);
-    queue_.clear();
+    works.swap(works_);
   }
-  for (const auto& stream : streams) {  // without the lock: readers are woken
-    stream->Close(absl::UnavailableError("the server is shutting down; try another replica"));
-    stream->Cancel();
+  for (const Live& live : works) {  // without the lock: readers are woken
+    live.work->Abort(absl::UnavailableError("the server is shutting down; try another replica"));
   }
+}
+
+int64_t Scheduler::Waiting() const {
+  return std::count_if(works_.begin(), works_.end(), [](const Live& live) { return !live.started; });
 }
 
 void Scheduler::DropUnwanted() {
-  const auto unwanted = std::stable_partition(queue_.begin(), queue_.end(),
-                                              [](const Job& job) { return StillWanted(job).ok(); });
-  for (auto job = unwanted; job != queue_.end(); ++job) job->stream->Close(StillWanted(*job));
-  queue_.erase(unwanted, queue_.end());
+  const auto unwanted =
+      std::stable_partition(works_.begin(), works_.end(), [](const Live& live) {
+        return live.work->StillWanted().ok();
+      });
+  for (auto live = unwanted; live != works_.end(); ++live)
+    live->work->Close(live->work->StillWanted());
+  works_.erase(unwanted, works_.end());
 }
 
-std::optional<Job> Scheduler::Next() {
+std::vector<Member> Scheduler::NextWave(BaselineCache& cache) {
   absl::MutexLock lock(&mutex_);
-  running_ = nullptr;
+  running_ = false;
   const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !queue_.empty() || stopping_;
+    return !works_.empty() || stopping_;
   };
-  mutex_.Await(absl::Condition(&ready));
-  if (stopping_) return std::nullopt;
-  Job job = std::move(queue_.front());
-  queue_.pop_front();
-  running_ = job.stream;
-  return job;
+  while (true) {
+    mutex_.Await(absl::Condition(&ready));
+    if (stopping_) return {};
+    DropUnwanted();
+    std::vector<Member> members = FillWave(cache);
+    running_ = !members.empty();
+    if (running_) return members;
+  }
 }
 
-absl::Status Scheduler::Run(const Job& job) {
+std::vector<Member> Scheduler::FillWave(BaselineCache& cache) {
+  std::vector<Member> members;
+  int64_t tokens = 0;
+  size_t idle = 0;  // works in a row that had nothing to give
+  while (idle < works_.size()) {
+    Live& live = works_.front();
+    if (!live.held) {
+      if (std::unique_ptr<Task> task = live.work->Next())
+        live.held = MakeMember(live.work, std::move(task), gpt2_.config(), cache);
+    }
+    if (live.held) {
+      const bool fits = members.empty() || tokens + live.held->tokens <= limits_.wave_tokens_max;
+      if (!fits) break;  // its turn comes first in the next wave
+      tokens += live.held->tokens;
+      members.push_back(*std::move(live.held));
+      live.held.reset();
+      live.started = true;
+      idle = 0;
+    } else {
+      ++idle;
+    }
+    works_.push_back(std::move(live));
+    works_.pop_front();
+  }
+  return members;
+}
+
+void Scheduler::Settle(const std::vector<Member>& members, const absl::Status& failure) {
+  std::vector<std::pair<std::shared_ptr<Work>, absl::Status>> over;
+  for (const Member& member : members) {
+    const absl::Status status = failure.ok() ? member.work->StillWanted() : failure;
+    const bool known = std::any_of(over.begin(), over.end(), [&](const auto& entry) {
+      return entry.first == member.work;
+    });
+    if (!known && (member.work->Finished() || !status.ok()))
+      over.emplace_back(member.work, member.work->Finished() ? absl::OkStatus() : status);
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [work, status] : over) {
+      const auto live = std::find_if(works_.begin(), works_.end(),
+                                     [&work = work](const Live& l) { return l.work == work; });
+      if (live != works_.end()) works_.erase(live);
+    }
+  }
+  for (const auto& [work, status] : over) work->Close(status);
+}
+
+absl::Status Scheduler::Run(BaselineCache& cache, std::vector<Member>& members) {
   const absl::Status out_of_memory =
       spec::Busy("the device ran out of memory; try again, or ask for less", kRetryDelay);
+  std::vector<std::string> ids;
+  for (const Member& member : members) ids.push_back(member.work->request_id());
+  const std::string who = absl::StrJoin(ids, ",");
   std::string what;
   try {
-    return RunWave(gpt2_, job);
+    RunWave(gpt2_, cache, members);
+    return absl::OkStatus();
   } catch (const c10::OutOfMemoryError& error) {
-    spdlog::error("request={} out of memory: {}", job.request_id, error.what_without_backtrace());
+    spdlog::error("request={} out of memory: {}", who, error.what_without_backtrace());
     return out_of_memory;
   } catch (const std::bad_alloc&) {
-    spdlog::error("request={} out of memory", job.request_id);
+    spdlog::error("request={} out of memory", who);
     return out_of_memory;
   } catch (const c10::Error& error) {
     what = error.what_without_backtrace();
   } catch (const std::exception& error) {
     what = error.what();
   }
-  spdlog::error("request={} failed: {}", job.request_id, what);
+  spdlog::error("request={} failed: {}", who, what);
   return absl::InternalError(absl::StrCat(
-      "internal error; the server's log has details under request id ", job.request_id));
+      "internal error; the server's log has details under request id ", ids.front()));
 }
 
 void Scheduler::Loop() {
   const c10::InferenceMode inference_only;
   at::set_num_threads(threads_);
-  while (std::optional<Job> job = Next()) job->stream->Close(Run(*job));
+  BaselineCache cache(limits_.baseline_cache_bytes_max,
+                      static_cast<int32_t>(gpt2_.config().n_layer));
+  while (true) {
+    std::vector<Member> members = NextWave(cache);
+    if (members.empty()) return;
+    Settle(members, Run(cache, members));
+  }  // what the wave held is freed before the next is waited for
 }
 
 }  // namespace scalpel::engine

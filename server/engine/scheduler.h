@@ -1,4 +1,4 @@
-// Admission, the queue, and the one thread that owns the device.
+// Admission, the queue, waves, and the one thread that owns the device.
 
 #ifndef SCALPEL_SERVER_ENGINE_SCHEDULER_H_
 #define SCALPEL_SERVER_ENGINE_SCHEDULER_H_
@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -16,9 +17,10 @@
 #include "absl/time/time.h"
 #include "server/engine/event_stream.h"
 #include "server/engine/job.h"
+#include "server/engine/wave.h"
+#include "server/engine/work.h"
 #include "server/limits.h"
 #include "server/model/gpt2.h"
-#include "server/spec/plan.h"
 
 namespace scalpel::engine {
 
@@ -30,27 +32,41 @@ class Scheduler {
   // Cancels what is left, and joins.
   ~Scheduler();
 
-  // Takes the job, or refuses it at once; never blocks. The job's stream is closed with OK,
-  // DEADLINE_EXCEEDED, CANCELLED or INTERNAL when its work is done. The plan's response bytes stay
-  // reserved until the job's stream is destroyed. Errors: RESOURCE_EXHAUSTED with RetryInfo (queue
-  // full, too many bytes waiting for readers); UNAVAILABLE (draining).
+  // Takes the work, or refuses it at once; never blocks. It is closed with OK, DEADLINE_EXCEEDED,
+  // CANCELLED or INTERNAL when it is done. `response_bytes` stay reserved until `stream`, where it
+  // sends its events, is destroyed. Errors: RESOURCE_EXHAUSTED with RetryInfo (queue full, too many
+  // bytes waiting for readers); UNAVAILABLE (draining).
+  absl::Status Submit(std::shared_ptr<Work> work, EventStream& stream, int64_t response_bytes);
+  // A Run.
   absl::Status Submit(Job job);
 
-  // Refuses new jobs from now on.
+  // Refuses new work from now on.
   void StopAdmission();
-  // Waits until no job is queued or running; false: `timeout` passed first.
+  // Waits until no work is queued or running; false: `timeout` passed first.
   bool WaitIdle(absl::Duration timeout);
-  // Cancels every job, queued and running: their streams close with UNAVAILABLE.
+  // Aborts all work, queued and running, with UNAVAILABLE.
   void CancelAll();
 
  private:
+  struct Live {  // work that is not done
+    std::shared_ptr<Work> work;
+    bool started = false;   // it has had a task in a wave
+    std::optional<Member> held;  // its next task, which the last wave had no room for
+  };
+
   void Loop();
-  // The next job, waiting for one; nullopt: stop.
-  std::optional<Job> Next();
-  // Runs the job and says how its stream ends. Holds the only try/catch around libtorch.
-  absl::Status Run(const Job& job);
-  // Takes the jobs that nobody waits for any more off the queue, and closes their streams.
+  // Tasks for the next wave, waiting for some; empty: stop.
+  std::vector<Member> NextWave(BaselineCache& cache);
+  // Takes tasks of all work in turn, one each, as long as there is room.
+  std::vector<Member> FillWave(BaselineCache& cache) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Runs the wave; how it failed, if it did. Holds the only try/catch around libtorch.
+  absl::Status Run(BaselineCache& cache, std::vector<Member>& members);
+  // Closes the wave's work that is done, or that nobody waits for, or all of it if the wave failed.
+  void Settle(const std::vector<Member>& members, const absl::Status& failure);
+  // Takes what nobody waits for off the list, and closes it.
   void DropUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Work that has not started.
+  int64_t Waiting() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const model::Gpt2& gpt2_;
   const Limits limits_;
@@ -61,8 +77,9 @@ class Scheduler {
   const std::shared_ptr<std::atomic<int64_t>> buffered_bytes_ =
       std::make_shared<std::atomic<int64_t>>(0);
   absl::Mutex mutex_;
-  std::deque<Job> queue_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<EventStream> running_ ABSL_GUARDED_BY(mutex_);
+  // In the order of their turns.
+  std::deque<Live> works_ ABSL_GUARDED_BY(mutex_);
+  bool running_ ABSL_GUARDED_BY(mutex_) = false;  // a wave
   bool admitting_ ABSL_GUARDED_BY(mutex_) = true;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

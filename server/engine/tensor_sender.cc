@@ -36,7 +36,7 @@ void TensorSender::Send(TensorEvent event) {
   bytes_sent_ += static_cast<int64_t>(event.bytes.size());
   Event out;
   out.tensor = std::move(event);
-  stream_.Push(std::move(out));
+  sink_.Push(std::move(out));
 }
 
 void TensorSender::Flush() {

@@ -15,7 +15,7 @@ namespace scalpel::engine {
 // One for each response stream; used by the engine's thread only.
 class TensorSender {
  public:
-  explicit TensorSender(EventStream& stream) : stream_(stream) {}
+  explicit TensorSender(EventSink& sink) : sink_(sink) {}
 
   // Copies `tensor` to the host as header.dtype(), and fills in the header's id, shape and size.
   TensorEvent Prepare(v1::TensorHeader header, const at::Tensor& tensor);
@@ -28,7 +28,7 @@ class TensorSender {
   int64_t bytes_sent() const { return bytes_sent_; }
 
  private:
-  EventStream& stream_;
+  EventSink& sink_;
   std::vector<TensorEvent> deferred_;
   uint32_t next_id_ = 0;
   int64_t bytes_sent_ = 0;

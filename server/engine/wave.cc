@@ -1,68 +1,67 @@
 #include "server/engine/wave.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
+#include <iterator>
 #include <utility>
-#include <vector>
 
 #include "absl/time/clock.h"
-#include "server/engine/logits.h"
-#include "server/engine/plan_tap.h"
+#include "server/engine/cone.h"
+#include "server/engine/wave_tap.h"
 
 namespace scalpel::engine {
 namespace {
 
-model::Packing Pack(const spec::Plan& plan) {
-  std::vector<int64_t> lengths;
-  for (const auto& tokens : plan.tokens) lengths.push_back(static_cast<int64_t>(tokens.size()));
-  return model::Packing(lengths);
-}
-
-// Token ids by packed position, int64 [tokens], on `device`.
-at::Tensor PackIds(const spec::Plan& plan, const model::Packing& packing, at::Device device) {
-  at::Tensor ids = at::empty({packing.tokens()}, at::kLong);
-  int64_t* out = ids.data_ptr<int64_t>();
-  for (int32_t row = 0; row < packing.rows(); ++row) {
-    std::copy(plan.tokens[row].begin(), plan.tokens[row].end(), out + packing.offset(row));
+// Hands the results of one task to its work, and what it computed of clean runs to the cache.
+void Finish(BaselineCache& cache, absl::Time began, WaveTap::Seat& seat, Member& member,
+            absl::Span<model::RowAnswer> answers) {
+  seat.tap.SendRest();
+  TaskResult result{.logits = {},
+                    .reports = seat.tap.Reports(),
+                    .tokens_computed = 0,
+                    .began = began,
+                    .sender = &seat.sender};
+  for (size_t row = 0; row < answers.size(); ++row) {
+    result.logits.push_back(std::move(answers[row].logits));
+    result.tokens_computed += answers[row].tokens_computed;
+    if (answers[row].recorded == nullptr) continue;
+    member.task->clean[row] = answers[row].recorded;
+    cache.Add(std::move(answers[row].recorded));
   }
-  return ids.to(device);
+  member.work->Done(*member.task, std::move(result));
 }
 
 }  // namespace
 
-absl::Status StillWanted(const Job& job) {
-  if (job.stream->cancelled()) return absl::CancelledError("the caller cancelled the call");
-  if (absl::Now() >= job.deadline)
-    return absl::DeadlineExceededError("the call's deadline has passed");
-  return absl::OkStatus();
+Member MakeMember(std::shared_ptr<Work> work, std::unique_ptr<Task> task,
+                  const model::Gpt2Config& config, BaselineCache& cache) {
+  task->clean.resize(task->plan->rows.size());
+  for (size_t row = 0; row < task->clean.size(); ++row) {
+    if (task->clean[row] == nullptr) task->clean[row] = cache.Find(task->plan->tokens[row]);
+  }
+  Member member{std::move(work), std::move(task), {}, 0};
+  member.rows = Cones(*member.task->plan, config, member.task->clean, cache.enabled());
+  for (const model::Row& row : member.rows) {
+    if (!row.stops.empty()) member.tokens += static_cast<int64_t>(row.tokens.size()) - row.first;
+  }
+  return member;
 }
 
-absl::Status RunWave(const model::Gpt2& gpt2, const Job& job) {
-  if (absl::Status wanted = StillWanted(job); !wanted.ok()) return wanted;
-  const absl::Time start = absl::Now();
-  const spec::Plan& plan = *job.plan;
-  const model::Packing packing = Pack(plan);
-  TensorSender sender(*job.stream);
-  PlanTap tap(plan, gpt2.device(), *job.stream, sender, [&job] { return StillWanted(job).ok(); });
-  const auto logits =
-      gpt2.Forward(packing, PackIds(plan, packing, gpt2.device()), plan.logit_positions, tap);
-  if (!logits) {
-    const absl::Status wanted = StillWanted(job);
-    return wanted.ok() ? absl::CancelledError("the caller cancelled the call") : wanted;
+void RunWave(const model::Gpt2& gpt2, BaselineCache& cache, std::vector<Member>& members) {
+  const absl::Time began = absl::Now();
+  WaveTap tap;
+  std::vector<model::Row> rows;
+  for (Member& member : members) {
+    tap.Add(*member.work, *member.task, gpt2.device());
+    std::move(member.rows.begin(), member.rows.end(), std::back_inserter(rows));
   }
-  tap.SendRest();
-  SendLogits(plan, *logits, *job.stream, sender);
-  tap.SendReports();
-
-  Event event;
-  v1::Finished* finished = event.message.mutable_finished();
-  finished->set_queue_us(absl::ToInt64Microseconds(start - job.submitted));
-  finished->set_compute_us(absl::ToInt64Microseconds(absl::Now() - start));
-  finished->set_tokens_computed(packing.tokens());
-  finished->set_tensor_bytes(sender.bytes_sent());
-  job.stream->Push(std::move(event));
-  return absl::OkStatus();
+  auto answers = gpt2.Forward(rows, tap);
+  if (!answers) return;  // nobody waits any more
+  for (size_t i = 0; i < members.size(); ++i) {
+    WaveTap::Seat& seat = tap.seats()[i];
+    if (!seat.wanted) continue;
+    Finish(cache, began, seat, members[i],
+           absl::MakeSpan(*answers).subspan(seat.begin, members[i].task->plan->rows.size()));
+  }
 }
 
 }  // namespace scalpel::engine

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/engine/event_stream.h"
+#include "server/engine/tensor_sender.h"
 #include "server/model/clean_state.h"
 #include "server/spec/plan.h"
 
@@ -21,7 +22,7 @@ namespace scalpel::engine {
 // One plan on its way through a wave. Used by the engine's thread only.
 struct Task {
   std::shared_ptr<const spec::Plan> plan;
-  // Where the plan's events go: statistics, tensors and block outputs while it runs, then reports.
+  // Where the plan's events go while it runs: statistics, tensors and block outputs.
   std::shared_ptr<EventSink> sink;
   // By row of the plan: what the clean run of its prompt left behind, as far as it is known. The
   // engine fills in from its cache what is missing, and afterwards what the task computed.
@@ -32,29 +33,37 @@ struct Task {
 struct TaskResult {
   // By row: [positions, vocab] at Plan::logit_positions, undefined for rows without any.
   std::vector<at::Tensor> logits;
-  int64_t tokens_computed = 0;  // of this task: rows times positions, at the widest layer
-  int64_t tensor_bytes = 0;     // sent through the sink
-  absl::Time began;             // of the wave
+  // By intervention.
+  std::vector<v1::InterventionReport> reports;
+  // Positions of all rows that were computed in any layer; the rest was known.
+  int64_t tokens_computed = 0;
+  absl::Time began;  // of the wave
+  // Where the plan's tensors went: more of them go there too.
+  TensorSender* sender = nullptr;
 };
 
-// Next, Done and Close are called on the engine's thread; StillWanted on any.
+// Next, Finished and Done are called by the engine's thread; the others on any.
 class Work {
  public:
   virtual ~Work() = default;
 
   virtual const std::string& request_id() const = 0;
-  // OK while somebody waits for the work; else CANCELLED or DEADLINE_EXCEEDED. Thread-safe.
+  // OK while somebody waits for the work; else CANCELLED or DEADLINE_EXCEEDED.
   virtual absl::Status StillWanted() const = 0;
-  // The next task for a wave; null: none before the tasks given out are done, or none at all.
-  // A task that the wave has no more room for is asked for again later.
+  // The next task; null: none before the tasks given out are done, or none at all.
   virtual std::unique_ptr<Task> Next() = 0;
   // Whether every task has been given out and is done.
   virtual bool Finished() const = 0;
   // A task has run to its end. Pushes what follows from it.
   virtual void Done(const Task& task, TaskResult result) = 0;
-  // Nothing more happens: how the call ends. Called once, and thread-safe.
+  // The call ends so; only the first of several counts.
   virtual void Close(const absl::Status& status) = 0;
+  // The same at once: what was not yet read is dropped, and nobody waits any more.
+  virtual void Abort(const absl::Status& status) = 0;
 };
+
+// What most works answer to StillWanted.
+absl::Status StillWanted(const EventStream& stream, absl::Time deadline);
 
 }  // namespace scalpel::engine
 

@@ -1,57 +1,73 @@
 #include "server/model/gpt2.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <numeric>
-#include <tuple>
 #include <utility>
+
+#include "server/model/attention.h"
+#include "server/model/pass.h"
 
 namespace scalpel::model {
 namespace {
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-
 // Lets the tap see a packed tensor [tokens, ...], row by row.
-void VisitPacked(Tap& tap, Site site, int32_t layer, const Packing& packing,
-                 const at::Tensor& packed) {
+void VisitPacked(Tap& tap, Site site, int32_t layer, const Pass& pass, const at::Tensor& packed) {
   if (!tap.Wants(site, layer)) return;
-  SiteValue value{site, {}};
-  for (int32_t row = 0; row < packing.rows(); ++row)
-    value.rows.push_back(packing.Slice(packed, row));
-  tap.Visit({&value, 1}, layer);
+  tap.Visit({&site, 1}, layer,
+            [&](Site, int32_t row) { return pass.ValueOf(row, packed, site, layer); });
 }
 
 // Lets the tap see QKV and its three views at once, since they share one storage.
-void VisitQkv(Tap& tap, int32_t layer, const Packing& packing, const at::Tensor& qkv,
-              int64_t n_head) {
-  constexpr Site kViews[] = {Site::kQ, Site::kK, Site::kV};
-  bool wanted = tap.Wants(Site::kQkv, layer);
-  for (Site site : kViews) wanted = wanted || tap.Wants(site, layer);
+void VisitQkv(Tap& tap, int32_t layer, const Pass& pass, const at::Tensor& qkv, int64_t n_head) {
+  constexpr Site kSites[] = {Site::kQkv, Site::kQ, Site::kK, Site::kV};
+  bool wanted = false;
+  for (Site site : kSites) wanted = wanted || tap.Wants(site, layer);
   if (!wanted) return;
-  std::vector<SiteValue> values{{Site::kQkv, {}}, {Site::kQ, {}}, {Site::kK, {}}, {Site::kV, {}}};
   const int64_t d_model = qkv.size(1) / 3;
-  for (int32_t row = 0; row < packing.rows(); ++row) {
-    const at::Tensor slice = packing.Slice(qkv, row);
-    values[0].rows.push_back(slice);
-    for (int i = 0; i < 3; ++i) {
-      values[i + 1].rows.push_back(
-          slice.narrow(1, i * d_model, d_model).unflatten(1, {n_head, d_model / n_head}));
-    }
-  }
-  tap.Visit(values, layer);
+  tap.Visit(kSites, layer, [&](Site site, int32_t row) {
+    RowValue value = pass.ValueOf(row, qkv, site, layer);
+    if (site == Site::kQkv || pass.packing().Find(row) == nullptr) return value;
+    const int64_t column = (static_cast<int64_t>(site) - static_cast<int64_t>(Site::kQ)) * d_model;
+    value.value =
+        value.value.narrow(1, column, d_model).unflatten(1, {n_head, d_model / n_head});
+    return value;
+  });
 }
 
-// Lets the tap see attention scores or weights; `groups` are [rows of the group, H, T, T].
-void VisitGroups(Tap& tap, Site site, int32_t layer, const Packing& packing,
-                 absl::Span<const at::Tensor> groups) {
+// Lets the tap see attention scores or weights.
+void VisitPattern(Tap& tap, Site site, int32_t layer, const Pass& pass, PatternOf pattern_of) {
   if (!tap.Wants(site, layer)) return;
-  SiteValue value{site, std::vector<at::Tensor>(packing.rows())};
-  for (size_t g = 0; g < groups.size(); ++g) {
-    const auto& rows = packing.groups()[g].rows;
-    for (size_t i = 0; i < rows.size(); ++i) value.rows[rows[i]] = groups[g].select(0, i);
+  tap.Visit({&site, 1}, layer, [&](Site, int32_t row) -> RowValue {
+    const Packing::Entry* entry = pass.packing().Find(row);
+    return entry == nullptr ? RowValue() : RowValue{pattern_of(row), entry->first};
+  });
+}
+
+// Lets the tap see what each head writes, [T, H, d]. In blocks like attention's: the product's
+// roundings depend on how many positions it has.
+void VisitHeadResults(Tap& tap, int32_t layer, const Pass& pass, const at::Tensor& z_heads,
+                      const at::Tensor& weights) {
+  Site site = Site::kHeadResult;
+  if (!tap.Wants(site, layer)) return;
+  std::vector<at::Tensor> results(pass.size());
+  for (const Packing::Entry& entry : pass.packing().entries()) {
+    if (!tap.Wants(site, layer, entry.row)) continue;
+    const int64_t origin = entry.first_block() * kQueryBlock,
+                  end = entry.blocks() * kQueryBlock;
+    at::Tensor padded =
+        at::zeros({z_heads.size(1), end - origin, z_heads.size(2)}, z_heads.options());
+    padded.narrow(1, entry.first - origin, entry.tokens())
+        .copy_(Packing::Slice(z_heads, entry).transpose(0, 1));
+    std::vector<at::Tensor> blocks;
+    for (int64_t from = 0; from < end - origin; from += kQueryBlock)
+      blocks.push_back(at::bmm(padded.narrow(1, from, kQueryBlock).contiguous(), weights));
+    results[entry.row] =
+        at::cat(blocks, 1).narrow(1, entry.first - origin, entry.tokens()).transpose(0, 1).contiguous();
   }
-  tap.Visit({&value, 1}, layer);
+  tap.Visit({&site, 1}, layer, [&](Site, int32_t row) -> RowValue {
+    const Packing::Entry* entry = pass.packing().Find(row);
+    return entry == nullptr ? RowValue() : RowValue{results[row], entry->first};
+  });
 }
 
 LayerNormWeights MoveTo(at::Device device, const LayerNormWeights& weights) {
@@ -64,38 +80,7 @@ Linear MakeLinear(at::Device device, LinearKernel kernel, const LinearWeights& w
       kernel);
 }
 
-// What each head writes, [N, H, d]. Row by row: the product's roundings depend on how many
-// positions it has.
-at::Tensor HeadResults(const Packing& packing, const at::Tensor& z_heads,
-                       const at::Tensor& weights) {
-  at::Tensor results =
-      at::empty({z_heads.size(0), z_heads.size(1), weights.size(2)}, z_heads.options());
-  for (int32_t row = 0; row < packing.rows(); ++row) {
-    const at::Tensor z = packing.Slice(z_heads, row).transpose(0, 1).contiguous();  // [H, T, dh]
-    packing.Slice(results, row).copy_(at::bmm(z, weights).transpose(0, 1));
-  }
-  return results;
-}
-
 }  // namespace
-
-Packing::Packing(absl::Span<const int64_t> lengths, int64_t group_scores_max)
-    : lengths_(lengths.begin(), lengths.end()), offsets_(lengths.size()) {
-  std::vector<int32_t> order(lengths.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int32_t a, int32_t b) { return lengths_[a] < lengths_[b]; });
-  for (int32_t row : order) {
-    const int64_t length = lengths_[row];
-    offsets_[row] = tokens_;
-    const bool fits =
-        !groups_.empty() && groups_.back().length == length &&
-        static_cast<int64_t>(groups_.back().rows.size() + 1) * length * length <= group_scores_max;
-    if (!fits) groups_.push_back({{}, tokens_, length});
-    groups_.back().rows.push_back(row);
-    tokens_ += length;
-  }
-}
 
 Gpt2::Gpt2(const Gpt2Config& config, Weights weights, at::Device device)
     : config_(config),
@@ -117,167 +102,164 @@ Gpt2::Gpt2(const Gpt2Config& config, Weights weights, at::Device device)
   head_ = MakeLinear(device, kernel_, {weights.lm_head.t(), at::Tensor()});
 }
 
-std::optional<std::vector<at::Tensor>> Gpt2::Forward(
-    const Packing& packing, const at::Tensor& ids,
-    absl::Span<const std::vector<int64_t>> logit_positions, Tap& tap) const {
-  at::Tensor resid = Embed(packing, ids, tap);  // [N, d]
+std::optional<std::vector<RowAnswer>> Gpt2::Forward(absl::Span<const Row> rows, Tap& tap) const {
+  Pass pass(rows);
+  at::Tensor resid = Embed(pass, tap);  // [N, d], of the rows that are being computed
   if (!tap.LayerDone(kNoLayer)) return std::nullopt;
   for (int32_t layer = 0; layer < config_.n_layer; ++layer) {
-    RunBlock(layer, packing, resid, tap);
+    RunBlock(layer, pass, resid, tap);
     if (!tap.LayerDone(layer)) return std::nullopt;
+    const Packing before = pass.packing();
+    if (pass.Leave({layer, Door::kEnd}, {layer + 1, Site::kEmbed}, tap))
+      resid = pass.Relay(before, resid);
   }
-  const at::Tensor hidden = LayerNorm(resid, ln_f_, Site::kLnFScale, kNoLayer, packing, tap);
-  VisitPacked(tap, Site::kLnFOut, kNoLayer, packing, hidden);
-  return Logits(packing, hidden, logit_positions, tap);
+  const at::Tensor hidden = LayerNorm(resid, ln_f_, Site::kLnFScale, kNoLayer, pass, tap);
+  VisitPacked(tap, Site::kLnFOut, kNoLayer, pass, hidden);
+  std::vector<RowAnswer> answers(rows.size());
+  Logits(pass, hidden, tap, answers);
+  for (int32_t row = 0; row < pass.size(); ++row) {
+    answers[row].recorded = pass.Recorded(row);
+    answers[row].tokens_computed = pass.tokens_computed(row);
+  }
+  return answers;
 }
 
-at::Tensor Gpt2::Embed(const Packing& packing, const at::Tensor& ids, Tap& tap) const {
-  const at::Tensor embed = at::embedding(wte_, ids);  // [N, d]
-  VisitPacked(tap, Site::kEmbed, kNoLayer, packing, embed);
-  at::Tensor pos_embed = at::empty_like(embed);
-  for (const auto& group : packing.groups()) {
-    const int64_t rows = static_cast<int64_t>(group.rows.size());
-    pos_embed.narrow(0, group.offset, rows * group.length)
-        .view({rows, group.length, config_.d_model})
-        .copy_(wpe_.narrow(0, 0, group.length));
+at::Tensor Gpt2::Embed(Pass& pass, Tap& tap) const {
+  pass.Enter({kNoLayer, Door::kBlock});
+  const int64_t tokens = pass.packing().tokens();
+  at::Tensor ids = at::empty({tokens}, at::kLong), positions = at::empty({tokens}, at::kLong);
+  for (const Packing::Entry& entry : pass.packing().entries()) {
+    const auto row = pass.row(entry.row).tokens.subspan(entry.first);
+    std::copy(row.begin(), row.end(), ids.data_ptr<int64_t>() + entry.offset);
+    std::iota(positions.data_ptr<int64_t>() + entry.offset,
+              positions.data_ptr<int64_t>() + entry.offset + entry.tokens(), entry.first);
   }
-  VisitPacked(tap, Site::kPosEmbed, kNoLayer, packing, pos_embed);
+  const at::Tensor embed = at::embedding(wte_, ids.to(device_));  // [N, d]
+  VisitPacked(tap, Site::kEmbed, kNoLayer, pass, embed);
+  const at::Tensor pos_embed = at::embedding(wpe_, positions.to(device_));  // [N, d]
+  VisitPacked(tap, Site::kPosEmbed, kNoLayer, pass, pos_embed);
   return embed + pos_embed;
 }
 
-void Gpt2::RunBlock(int32_t layer, const Packing& packing, at::Tensor& resid, Tap& tap) const {
+void Gpt2::RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) const {
   const Block& block = blocks_[layer];
-  VisitPacked(tap, Site::kResidPre, layer, packing, resid);
+  const auto input = [layer](const CleanState& clean) { return clean.resid[layer]; };
+  Packing before = pass.packing();
+  if (pass.Enter({layer, Door::kBlock})) resid = pass.Relay(before, resid, input);
+  pass.RecordResid(layer, resid);
+  VisitPacked(tap, Site::kResidPre, layer, pass, resid);
+  before = pass.packing();
+  if (pass.Leave({layer, Door::kBlock}, {layer, Site::kLn1Scale}, tap))
+    resid = pass.Relay(before, resid);
 
-  const at::Tensor ln1 = LayerNorm(resid, block.ln1, Site::kLn1Scale, layer, packing, tap);
-  VisitPacked(tap, Site::kLn1Out, layer, packing, ln1);
+  const at::Tensor ln1 = LayerNorm(resid, block.ln1, Site::kLn1Scale, layer, pass, tap);
+  VisitPacked(tap, Site::kLn1Out, layer, pass, ln1);
   const at::Tensor qkv = block.qkv(ln1);  // [N, 3d]
-  VisitQkv(tap, layer, packing, qkv, config_.n_head);
-  const at::Tensor z = Attention(layer, packing, qkv, tap);  // [N, d], by head [N, H, dh]
-  const at::Tensor z_heads = z.view({packing.tokens(), config_.n_head, config_.d_head});
-  VisitPacked(tap, Site::kZ, layer, packing, z_heads);
-  if (tap.Wants(Site::kHeadResult, layer)) {
-    VisitPacked(tap, Site::kHeadResult, layer, packing,
-                HeadResults(packing, z_heads, block.attn_out_heads));
+  VisitQkv(tap, layer, pass, qkv, config_.n_head);
+  at::Tensor z = Attend(layer, pass, qkv, resid, tap);  // [N, d], by head [N, H, dh]
+  pass.RecordZ(layer, z);
+
+  before = pass.packing();
+  if (pass.Enter({layer, Door::kOutput})) {
+    resid = pass.Relay(before, resid, input);
+    z = pass.Relay(before, z, [layer](const CleanState& clean) { return clean.z[layer]; });
   }
+  const at::Tensor z_heads = z.view({-1, config_.n_head, config_.d_head});
+  VisitPacked(tap, Site::kZ, layer, pass, z_heads);
+  VisitHeadResults(tap, layer, pass, z_heads, block.attn_out_heads);
   const at::Tensor attn_out = block.attn_out(z);  // [N, d]
-  VisitPacked(tap, Site::kAttnOut, layer, packing, attn_out);
+  VisitPacked(tap, Site::kAttnOut, layer, pass, attn_out);
   resid = resid + attn_out;
-  VisitPacked(tap, Site::kResidMid, layer, packing, resid);
+  VisitPacked(tap, Site::kResidMid, layer, pass, resid);
+  RunMlp(layer, pass, resid, tap);
 
-  const at::Tensor ln2 = LayerNorm(resid, block.ln2, Site::kLn2Scale, layer, packing, tap);
-  VisitPacked(tap, Site::kLn2Out, layer, packing, ln2);
+  before = pass.packing();
+  if (pass.Enter({layer, Door::kEnd}))
+    resid = pass.Relay(before, resid, [layer](const CleanState& clean) { return clean.resid[layer + 1]; });
+  pass.RecordResid(layer + 1, resid);
+  VisitPacked(tap, Site::kResidPost, layer, pass, resid);
+}
+
+void Gpt2::RunMlp(int32_t layer, const Pass& pass, at::Tensor& resid, Tap& tap) const {
+  const Block& block = blocks_[layer];
+  const at::Tensor ln2 = LayerNorm(resid, block.ln2, Site::kLn2Scale, layer, pass, tap);
+  VisitPacked(tap, Site::kLn2Out, layer, pass, ln2);
   const at::Tensor mlp_pre = block.mlp_in(ln2);  // [N, F]
-  VisitPacked(tap, Site::kMlpPre, layer, packing, mlp_pre);
+  VisitPacked(tap, Site::kMlpPre, layer, pass, mlp_pre);
   const at::Tensor mlp_post = Activate(config_.activation, mlp_pre);  // [N, F]
-  VisitPacked(tap, Site::kMlpPost, layer, packing, mlp_post);
+  VisitPacked(tap, Site::kMlpPost, layer, pass, mlp_post);
   const at::Tensor mlp_out = block.mlp_out(mlp_post);  // [N, d]
-  VisitPacked(tap, Site::kMlpOut, layer, packing, mlp_out);
+  VisitPacked(tap, Site::kMlpOut, layer, pass, mlp_out);
   resid = resid + mlp_out;
-  VisitPacked(tap, Site::kResidPost, layer, packing, resid);
 }
 
-// Always by the same kernels, whether anybody looks or not: that is what makes observing free of
-// side effects, bit for bit. And always on contiguous heads: MKL's roundings depend on strides, and
-// matmul would copy the heads of several rows but not of one. With that (and 16-byte heads, d_head
-// % 4 == 0) the bits of a row do not depend on the rows around it.
-at::Tensor Gpt2::Attention(int32_t layer, const Packing& packing, const at::Tensor& qkv,
-                           Tap& tap) const {
-  const auto& groups = packing.groups();
-  at::Tensor z = at::empty({packing.tokens(), config_.d_model}, qkv.options());
-  const auto mix = [&](const Packing::Group& group, const at::Tensor& pattern) {
-    const int64_t rows = static_cast<int64_t>(group.rows.size());
-    const at::Tensor v = qkv.narrow(0, group.offset, rows * group.length)
-                             .narrow(1, 2 * config_.d_model, config_.d_model)
-                             .view({rows, group.length, config_.n_head, config_.d_head})
-                             .transpose(1, 2)
-                             .contiguous();  // [rows, H, T, dh]
-    z.narrow(0, group.offset, rows * group.length)
-        .view({rows, group.length, config_.n_head, config_.d_head})
-        .copy_(at::matmul(pattern, v).transpose(1, 2));
-  };
-  if (!tap.Wants(Site::kAttnScores, layer) && !tap.Wants(Site::kPattern, layer)) {
-    for (const auto& group : groups) mix(group, at::softmax(Scores(layer, group, qkv), -1));
-    return z;
-  }
-  // A patch may read one group and write another, so all groups pass a site before any goes on.
-  std::vector<at::Tensor> scores, patterns;  // by group, [rows, H, T, T]
-  for (const auto& group : groups) scores.push_back(Scores(layer, group, qkv));
-  VisitGroups(tap, Site::kAttnScores, layer, packing, scores);
-  for (const at::Tensor& s : scores) {
-    patterns.push_back(at::softmax(s, -1));
-    if (tap.Edits(Site::kAttnScores,
-                  layer)) {  // a query whose every key was knocked out attends to nothing
-      patterns.back().masked_fill_((s == kMinusInfinity).all(-1, /*keepdim=*/true), 0);
-    }
-  }
-  scores.clear();
-  VisitGroups(tap, Site::kPattern, layer, packing, patterns);
-  for (size_t g = 0; g < groups.size(); ++g) mix(groups[g], patterns[g]);
-  return z;
-}
-
-// Scaled, causal scores of a group, [rows, H, T, T].
-at::Tensor Gpt2::Scores(int32_t layer, const Packing::Group& group, const at::Tensor& qkv) const {
-  const int64_t rows = static_cast<int64_t>(group.rows.size());
-  const at::Tensor heads = qkv.narrow(0, group.offset, rows * group.length)
-                               .narrow(1, 0, 2 * config_.d_model)
-                               .view({rows, group.length, 2, config_.n_head, config_.d_head})
-                               .permute({2, 0, 3, 1, 4})
-                               .contiguous();  // Q and K, [2, rows, H, T, dh]
-  const at::Tensor q = heads.select(0, 0);
-  const at::Tensor k = heads.select(0, 1).transpose(-2, -1);
-  const double root =
-      config_.scale_attn_weights ? std::sqrt(static_cast<double>(config_.d_head)) : 1.0;
-  const double inverse_layer = config_.scale_attn_by_inverse_layer_idx ? layer + 1.0 : 1.0;
-  at::Tensor scores;
-  if (config_.reorder_and_upcast_attn) {
-    scores = at::matmul(q * (1.0 / (root * inverse_layer)), k);
-  } else {
-    scores = at::matmul(q, k).div_(root);
-    if (config_.scale_attn_by_inverse_layer_idx) scores.div_(inverse_layer);
-  }
-  const at::Tensor future =
-      at::ones({group.length, group.length}, scores.options().dtype(at::kBool)).triu_(1);
-  return scores.masked_fill_(future, kMinusInfinity);
+// The heads' outputs. In the last layer, queries are left out that nothing reads.
+at::Tensor Gpt2::Attend(int32_t layer, Pass& pass, const at::Tensor& qkv, at::Tensor& resid,
+                        Tap& tap) const {
+  const Packing keys = pass.packing();
+  if (layer + 1 == config_.n_layer && pass.Narrow()) resid = pass.Relay(keys, resid);
+  Attention attention(config_, layer, keys, pass.packing(), qkv, [&](int32_t row, int which) {
+    const CleanState& clean = *pass.row(row).clean;
+    return which == 0 ? clean.k[layer] : clean.v[layer];
+  });
+  pass.RecordKeys(layer, [&](int32_t row, int which) { return attention.Keys(row, which); });
+  if (!tap.Wants(Site::kAttnScores, layer) && !tap.Wants(Site::kPattern, layer))
+    return attention.Run();
+  return attention.RunVisited(
+      [&](PatternOf of) { VisitPattern(tap, Site::kAttnScores, layer, pass, of); },
+      [&](PatternOf of) { VisitPattern(tap, Site::kPattern, layer, pass, of); },
+      [&](int32_t row) { return tap.Edits(Site::kAttnScores, layer, row); });
 }
 
 at::Tensor Gpt2::LayerNorm(const at::Tensor& x, const LayerNormWeights& weights, Site scale_site,
-                           int32_t layer, const Packing& packing, Tap& tap) const {
+                           int32_t layer, const Pass& pass, Tap& tap) const {
   auto [out, mean, reciprocal] = at::native_layer_norm(x, {config_.d_model}, weights.gain,
                                                        weights.bias, config_.layer_norm_epsilon);
   if (tap.Wants(scale_site, layer))
-    VisitPacked(tap, scale_site, layer, packing, reciprocal.reciprocal().view({-1, 1}));
+    VisitPacked(tap, scale_site, layer, pass, reciprocal.reciprocal().view({-1, 1}));
   return out;
 }
 
-std::vector<at::Tensor> Gpt2::Logits(const Packing& packing, const at::Tensor& hidden,
-                                     absl::Span<const std::vector<int64_t>> positions,
-                                     Tap& tap) const {
-  at::Tensor all;  // [N, V], only where somebody wants to see them all
+void Gpt2::Logits(const Pass& pass, const at::Tensor& hidden, Tap& tap,
+                  std::vector<RowAnswer>& answers) const {
+  std::vector<at::Tensor> whole(pass.size());  // by row, [positions, V], where somebody looks
   if (tap.Wants(Site::kLogits, kNoLayer)) {
-    all = (*head_)(hidden);
-    VisitPacked(tap, Site::kLogits, kNoLayer, packing, all);
+    for (const Packing::Entry& entry : pass.packing().entries()) {
+      if (tap.Wants(Site::kLogits, kNoLayer, entry.row))
+        whole[entry.row] = (*head_)(Packing::Slice(hidden, entry));
+    }
+    const Site site = Site::kLogits;
+    tap.Visit({&site, 1}, kNoLayer, [&](Site, int32_t row) -> RowValue {
+      const Packing::Entry* entry = pass.packing().Find(row);
+      return entry == nullptr ? RowValue() : RowValue{whole[row], entry->first};
+    });
   }
-  std::vector<int64_t> packed;
-  for (int32_t row = 0; row < packing.rows(); ++row) {
-    for (int64_t position : positions[row]) packed.push_back(packing.offset(row) + position);
-  }
-  std::vector<at::Tensor> by_row(packing.rows());
-  if (packed.empty()) return by_row;
   // Without edits the asked positions are computed by themselves, so that looking at all logits
   // does not change which kernel makes the answer.
+  std::vector<int64_t> packed;
+  std::vector<const Packing::Entry*> asking;
+  for (const Packing::Entry& entry : pass.packing().entries()) {
+    const std::vector<int64_t>& positions = pass.row(entry.row).logit_positions;
+    if (positions.empty()) continue;
+    if (tap.Edits(Site::kLogits, kNoLayer, entry.row)) {
+      std::vector<int64_t> index;
+      for (const int64_t position : positions) index.push_back(position - entry.first);
+      answers[entry.row].logits =
+          whole[entry.row].index_select(0, at::tensor(index, at::kLong).to(device_));
+      continue;
+    }
+    asking.push_back(&entry);
+    for (const int64_t position : positions) packed.push_back(entry.offset + position - entry.first);
+  }
+  if (packed.empty()) return;
   const at::Tensor index = at::tensor(packed, at::kLong).to(device_);
-  const at::Tensor asked = tap.Edits(Site::kLogits, kNoLayer)
-                               ? all.index_select(0, index)
-                               : (*head_)(hidden.index_select(0, index));
+  const at::Tensor asked = (*head_)(hidden.index_select(0, index));
   int64_t begin = 0;
-  for (int32_t row = 0; row < packing.rows(); ++row) {
-    const int64_t count = static_cast<int64_t>(positions[row].size());
-    if (count > 0) by_row[row] = asked.narrow(0, begin, count);
+  for (const Packing::Entry* entry : asking) {
+    const int64_t count = static_cast<int64_t>(pass.row(entry->row).logit_positions.size());
+    answers[entry->row].logits = asked.narrow(0, begin, count);
     begin += count;
   }
-  return by_row;
 }
 
 }  // namespace scalpel::model

@@ -1,7 +1,8 @@
 // GPT-2's forward pass over packed rows, with every site inline.
 //
 // The model is const and shared; everything of one run is an argument. Rows of different length lie
-// packed, without padding, in one [tokens, d_model] tensor, and positions are absolute per row.
+// packed, without padding, in one [tokens, d_model] tensor, and positions are absolute per row. A
+// row enters where it stops being the clean run of its prompt, if that is known.
 
 #ifndef SCALPEL_SERVER_MODEL_GPT2_H_
 #define SCALPEL_SERVER_MODEL_GPT2_H_
@@ -9,6 +10,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -16,64 +18,19 @@
 #include "absl/types/span.h"
 #include "server/model/config.h"
 #include "server/model/kernels.h"
-#include "server/model/site.h"
+#include "server/model/row.h"
+#include "server/model/tap.h"
 #include "server/model/weights.h"
 
 namespace scalpel::model {
 
-// Where each row lies in the packed tensors. Rows of equal length lie side by side, so that
-// attention runs over a group of them without gathering; rows keep the caller's numbers.
-class Packing {
- public:
-  struct Group {
-    std::vector<int32_t> rows;  // in order of their offsets
-    int64_t offset;             // of the first row
-    int64_t length;             // tokens of each
-  };
+class Pass;
 
-  // `lengths`: tokens of each row, each at least 1. A group holds at most `group_scores_max`
-  // attention scores of a head, but always at least one row: this bounds what one layer's attention
-  // takes in memory.
-  explicit Packing(absl::Span<const int64_t> lengths, int64_t group_scores_max = int64_t{1} << 21);
-
-  int64_t tokens() const { return tokens_; }
-  int32_t rows() const { return static_cast<int32_t>(lengths_.size()); }
-  int64_t offset(int32_t row) const { return offsets_[row]; }
-  int64_t length(int32_t row) const { return lengths_[row]; }
-  const std::vector<Group>& groups() const { return groups_; }
-  // The slice of a packed tensor [tokens, ...] that belongs to a row: a view [length, ...].
-  at::Tensor Slice(const at::Tensor& packed, int32_t row) const {
-    return packed.narrow(0, offsets_[row], lengths_[row]);
-  }
-
- private:
-  int64_t tokens_ = 0;
-  std::vector<int64_t> lengths_, offsets_;
-  std::vector<Group> groups_;
-};
-
-// What a Tap sees of one site: for each row a view of the activations, in the shape that site.h
-// says.
-struct SiteValue {
-  Site site;
-  std::vector<at::Tensor> rows;
-};
-
-// Looks at activations, and changes them in place, while the model runs. Called on the thread that
-// runs Forward.
-class Tap {
- public:
-  virtual ~Tap() = default;
-  // Whether Visit is to be called at this site. Nothing is computed for a site that nobody wants.
-  virtual bool Wants(Site site, int32_t layer) const = 0;
-  // Whether Visit may write there.
-  virtual bool Edits(Site site, int32_t layer) const = 0;
-  // `values` share one storage: one site, or QKV with its views Q, K and V. A write is seen by the
-  // rest of the forward pass, except at the observe-only sites (the three LayerNorm scales and
-  // HEAD_RESULT).
-  virtual void Visit(absl::Span<const SiteValue> values, int32_t layer) = 0;
-  // Called when the embeddings (kNoLayer) or a block are done. False: stop the forward pass here.
-  virtual bool LayerDone(int32_t layer) = 0;
+// What Forward knows of a row in the end.
+struct RowAnswer {
+  at::Tensor logits;                         // [logit_positions, vocab]; undefined without any
+  std::shared_ptr<const CleanState> recorded;  // with Row::record_layers; else null
+  int64_t tokens_computed = 0;                 // positions of it that were computed in any layer
 };
 
 // Immutable after construction: const methods are thread-safe.
@@ -86,14 +43,9 @@ class Gpt2 {
   at::Device device() const { return device_; }
   std::string_view kernels() const { return LinearKernelName(kernel_, device_); }
 
-  // Runs the model over all rows.
-  // `ids`: token ids by packed position, int64 [packing.tokens()], on device(). `logit_positions`:
-  // by row, the positions whose logits are returned; may be empty. Returns, by row, logits
-  // [positions, vocab] (undefined for a row without positions); nullopt when the tap stopped it.
-  // Throws c10::Error; keep an InferenceMode guard around it.
-  std::optional<std::vector<at::Tensor>> Forward(
-      const Packing& packing, const at::Tensor& ids,
-      absl::Span<const std::vector<int64_t>> logit_positions, Tap& tap) const;
+  // Runs the model over all rows; nullopt when the tap stopped it. Throws c10::Error; keep an
+  // InferenceMode guard around it.
+  std::optional<std::vector<RowAnswer>> Forward(absl::Span<const Row> rows, Tap& tap) const;
 
  private:
   struct Block {
@@ -104,15 +56,15 @@ class Gpt2 {
     Linear mlp_in, mlp_out;
   };
 
-  at::Tensor Embed(const Packing& packing, const at::Tensor& ids, Tap& tap) const;
-  void RunBlock(int32_t layer, const Packing& packing, at::Tensor& resid, Tap& tap) const;
-  at::Tensor Attention(int32_t layer, const Packing& packing, const at::Tensor& qkv,
-                       Tap& tap) const;
-  at::Tensor Scores(int32_t layer, const Packing::Group& group, const at::Tensor& qkv) const;
+  at::Tensor Embed(Pass& pass, Tap& tap) const;
+  void RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) const;
+  at::Tensor Attend(int32_t layer, Pass& pass, const at::Tensor& qkv, at::Tensor& resid,
+                    Tap& tap) const;
+  void RunMlp(int32_t layer, const Pass& pass, at::Tensor& resid, Tap& tap) const;
   at::Tensor LayerNorm(const at::Tensor& x, const LayerNormWeights& weights, Site scale_site,
-                       int32_t layer, const Packing& packing, Tap& tap) const;
-  std::vector<at::Tensor> Logits(const Packing& packing, const at::Tensor& hidden,
-                                 absl::Span<const std::vector<int64_t>> positions, Tap& tap) const;
+                       int32_t layer, const Pass& pass, Tap& tap) const;
+  void Logits(const Pass& pass, const at::Tensor& hidden, Tap& tap,
+              std::vector<RowAnswer>& answers) const;
 
   const Gpt2Config config_;
   const at::Device device_;

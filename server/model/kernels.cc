@@ -81,12 +81,13 @@ std::string_view LinearKernelName(LinearKernel kernel, at::Device device) {
 }
 
 Linear::Linear(const LinearWeights& weights, LinearKernel kernel)
-    : kernel_(kernel), bias_(weights.bias) {
+    : kernel_(kernel), out_(weights.weight.size(1)), bias_(weights.bias) {
   weight_ = kernel == LinearKernel::kMkldnnPacked ? PackWeight(weights.weight.t().contiguous())
                                                   : weights.weight;
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
+  if (x.size(0) == 0) return at::empty({0, out_}, x.options());
   if (kernel_ == LinearKernel::kBlas) {
     return bias_.defined() ? at::addmm(bias_, x, weight_) : at::mm(x, weight_);
   }

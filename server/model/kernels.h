@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cstdint>
 #include <string_view>
 
 #include "server/model/config.h"
@@ -33,11 +34,12 @@ class Linear {
   // `weight` is [in, out], `bias` [out] or undefined; both on the device where it will run.
   Linear(const LinearWeights& weights, LinearKernel kernel);
 
-  // x: [rows, in], at least one row. Returns a fresh [rows, out].
+  // x: [rows, in]. Returns a fresh [rows, out].
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
   LinearKernel kernel_;
+  int64_t out_;
   at::Tensor weight_;  // [in, out], or oneDNN's opaque layout
   at::Tensor bias_;
 };

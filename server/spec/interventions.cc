@@ -217,7 +217,7 @@ std::shared_ptr<const Region> MeanRegion(Compilation& c, const Item& item, const
   if (!over) return nullptr;
   std::vector<IndexSet> axes;
   for (int i = 0; i < target.rank(); ++i) axes.push_back(target.axis(i));
-  axes[IsAttention(site.facts) ? 1 : 0] = *std::move(over);
+  axes[PositionAxis(site.facts)] = *std::move(over);
   return std::make_shared<const Region>(std::move(axes));
 }
 

@@ -34,7 +34,7 @@ at::Tensor ClampValues(const v1::Clamp& clamp, const at::Tensor& x) {
 }
 
 at::Tensor MeanOverPositions(const OperationInput& in) {
-  const int axis = IsAttention(in.site.facts) ? 1 : 0;
+  const int axis = PositionAxis(in.site.facts);
   return in.source.mean(axis, /*keepdim=*/true).expand_as(in.current);
 }
 

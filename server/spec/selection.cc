@@ -135,6 +135,19 @@ std::vector<int64_t> IndexSet::ToVector() const {
   return indices;
 }
 
+IndexSet IndexSet::Less(int64_t offset) const {
+  IndexSet set = *this;
+  set.start_ -= offset;
+  for (int64_t& index : set.list_) index -= offset;
+  return set;
+}
+
+Region Region::From(int axis, int64_t first) const {
+  Region region = *this;
+  region.axes_[axis] = axes_[axis].Less(first);
+  return region;
+}
+
 std::vector<int64_t> Region::shape() const {
   std::vector<int64_t> shape;
   for (const IndexSet& set : axes_) shape.push_back(set.size());

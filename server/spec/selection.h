@@ -29,6 +29,8 @@ class IndexSet {
   int64_t at(int64_t i) const { return list_.empty() ? start_ + i * step_ : list_[i]; }
   int64_t max() const { return at(count_ - 1); }
   std::vector<int64_t> ToVector() const;
+  // Every index less by `offset`.
+  IndexSet Less(int64_t offset) const;
   // Whether it is start, start + step, ...: then a slice of a tensor shows it without copying.
   bool arithmetic() const { return list_.empty(); }
   int64_t start() const { return start_; }
@@ -52,6 +54,8 @@ class Region {
   // The selected part of `value` (one row's tensor at the site): a view where it can be, else a
   // copy.
   at::Tensor Read(const at::Tensor& value) const;
+  // The same part of a value that begins only at index `first` of an axis.
+  Region From(int axis, int64_t first) const;
   // Overwrites the selected part of `value` by `part`, of shape shape().
   void Write(const at::Tensor& value, const at::Tensor& part) const;
 

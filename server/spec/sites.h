@@ -43,6 +43,9 @@ inline bool IsAttention(const v1::SiteFacts& facts) {
   return AxisIndex(facts, v1::AXIS_KEY).has_value();
 }
 
+// Which axis of the site's tensor counts positions; at attention, those of the queries.
+inline int PositionAxis(const v1::SiteFacts& facts) { return IsAttention(facts) ? 1 : 0; }
+
 struct SitePath {
   const SiteEntry* site;
   std::optional<int32_t> layer;  // where the path names one

@@ -302,8 +302,8 @@ TEST(Scheduler, AnExceptionIsInternalAndTheNextRequestIsFine) {
                          "prompts { token_ids { ids: [1, 2, 3] } }")),
                      .stream = std::make_shared<EventStream>()};
   ASSERT_TRUE(scheduler.Submit(four).ok());
-  ASSERT_TRUE(scheduler.Submit(three).ok());
   const absl::Status status = WaitForEnd(*four.stream);
+  ASSERT_TRUE(scheduler.Submit(three).ok());
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_THAT(std::string(status.message()), HasSubstr("request id the-request"));
   for (const char* leak : {"narrow", "Tensor", "aten", ".cpp", "0x", "length"}) {

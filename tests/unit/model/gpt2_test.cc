@@ -50,6 +50,12 @@ using ::testing::ElementsAre;
 using Prompts = std::vector<std::vector<int32_t>>;
 using Key = std::tuple<Site, int32_t, int32_t>;  // site, layer, row
 
+// One site in all rows.
+struct SiteValue {
+  Site site;
+  std::vector<at::Tensor> rows;
+};
+
 // Copies what it sees, and edits where it is told to.
 class Recorder : public Tap {
  public:
@@ -60,25 +66,31 @@ class Recorder : public Tap {
       : wants_(std::move(wants)), edit_(std::move(edit)) {}
 
   bool Wants(Site site, int32_t) const override { return wants_ && wants_(site); }
-  bool Edits(Site site, int32_t layer) const override { return edit_ && Wants(site, layer); }
-  void Visit(absl::Span<const SiteValue> values, int32_t layer) override {
-    for (const SiteValue& value : values) {
+  bool Wants(Site site, int32_t layer, int32_t) const override { return Wants(site, layer); }
+  bool Edits(Site site, int32_t layer, int32_t) const override {
+    return edit_ && Wants(site, layer);
+  }
+  void Visit(absl::Span<const Site> sites, int32_t layer, RowOf row_of) override {
+    for (const Site site : sites) {
+      SiteValue value{site, {}};
+      for (int32_t row = 0; row < rows_; ++row) value.rows.push_back(row_of(site, row).value);
       if (edit_) edit_(value, layer);
-      ++visits_[{value.site, layer}];
-      for (size_t row = 0; row < value.rows.size(); ++row) {
-        seen_[{value.site, layer, static_cast<int32_t>(row)}] = value.rows[row].clone();
-      }
+      ++visits_[{site, layer}];
+      for (int32_t row = 0; row < rows_; ++row) seen_[{site, layer, row}] = value.rows[row].clone();
     }
   }
+  bool Changed(int32_t) const override { return edit_ != nullptr; }
   bool LayerDone(int32_t layer) override {
     done_.push_back(layer);
     return layer != last_;
   }
+  bool Needs(int32_t) const override { return true; }
 
   at::Tensor At(Site site, int32_t layer, int32_t row = 0) const {
     return seen_.at({site, layer, row});
   }
 
+  int32_t rows_ = 0;
   std::map<Key, at::Tensor> seen_;
   std::map<std::pair<Site, int32_t>, int> visits_;
   std::vector<int32_t> done_;
@@ -91,25 +103,38 @@ class Recorder : public Tap {
 
 bool Everything(Site) { return true; }
 
-// Logits by row, at all positions where `positions` is empty.
-std::optional<std::vector<at::Tensor>> Forward(const Gpt2& gpt2, const Prompts& prompts, Tap& tap,
-                                               std::vector<std::vector<int64_t>> positions = {},
-                                               int64_t group_scores_max = int64_t{1} << 21) {
-  const c10::InferenceMode inference_only;
-  std::vector<int64_t> lengths;
-  for (const auto& prompt : prompts) lengths.push_back(static_cast<int64_t>(prompt.size()));
-  const Packing packing(lengths, group_scores_max);
-  at::Tensor ids = at::empty({packing.tokens()}, at::kLong);
-  for (int32_t row = 0; row < packing.rows(); ++row) {
-    packing.Slice(ids, row).copy_(at::tensor(prompts[row], at::kInt));
-  }
-  if (positions.empty()) {
-    for (const int64_t length : lengths) {
-      positions.emplace_back(length);
-      std::iota(positions.back().begin(), positions.back().end(), 0);
+// Rows that are computed whole. Logits come back at all positions where `positions` is empty.
+std::vector<Row> WholeRows(const Gpt2& gpt2, const Prompts& prompts,
+                           const std::vector<std::vector<int64_t>>& positions = {}) {
+  std::vector<Row> rows;
+  for (const auto& prompt : prompts) {
+    Row row{.tokens = prompt,
+            .clean = nullptr,
+            .stops = {{kNoLayer, Site::kEmbed}},
+            .last = {static_cast<int32_t>(gpt2.config().n_layer), Site::kLogits},
+            .logit_positions = {}};
+    if (positions.empty()) {
+      row.logit_positions.resize(prompt.size());
+      std::iota(row.logit_positions.begin(), row.logit_positions.end(), 0);
+    } else {
+      row.logit_positions = positions[rows.size()];
     }
+    rows.push_back(std::move(row));
   }
-  return gpt2.Forward(packing, ids.to(gpt2.device()), positions, tap);
+  return rows;
+}
+
+// Logits by row.
+std::optional<std::vector<at::Tensor>> Forward(
+    const Gpt2& gpt2, const Prompts& prompts, Recorder& tap,
+    const std::vector<std::vector<int64_t>>& positions = {}) {
+  const c10::InferenceMode inference_only;
+  tap.rows_ = static_cast<int32_t>(prompts.size());
+  const auto answers = gpt2.Forward(WholeRows(gpt2, prompts, positions), tap);
+  if (!answers) return std::nullopt;
+  std::vector<at::Tensor> logits;
+  for (const RowAnswer& answer : *answers) logits.push_back(answer.logits);
+  return logits;
 }
 
 std::vector<at::Tensor> AllLogits(const Gpt2& gpt2, const Prompts& prompts) {
@@ -118,30 +143,6 @@ std::vector<at::Tensor> AllLogits(const Gpt2& gpt2, const Prompts& prompts) {
 }
 
 const Prompts kPrompts = {{1, 2, 3, 4, 5}, {6, 7}, {8, 9, 10, 11, 12}, {13}, {14, 15, 16}};
-
-TEST(Packing, GroupsRowsOfEqualLengthSideBySide) {
-  const Packing packing(std::vector<int64_t>{5, 2, 5, 1});
-  EXPECT_EQ(packing.tokens(), 13);
-  std::set<int64_t> taken;
-  for (int32_t row = 0; row < packing.rows(); ++row) {
-    for (int64_t i = 0; i < packing.length(row); ++i)
-      EXPECT_TRUE(taken.insert(packing.offset(row) + i).second);
-  }
-  EXPECT_EQ(*taken.rbegin(), 12);
-  ASSERT_EQ(packing.groups().size(), 3u);
-  EXPECT_THAT(packing.groups()[2].rows, ElementsAre(0, 2));
-  EXPECT_EQ(packing.groups()[2].offset, packing.offset(0));
-  EXPECT_EQ(packing.offset(2), packing.offset(0) + 5);
-  EXPECT_EQ(packing.Slice(at::zeros({13, 2}), 1).size(0), 2);
-}
-
-TEST(Packing, AGroupHoldsABoundedNumberOfScores) {
-  const Packing packing(std::vector<int64_t>{4, 4, 4, 9}, /*group_scores_max=*/32);
-  ASSERT_EQ(packing.groups().size(),
-            3u);  // two of 16 scores, one more, and one that alone is too large
-  EXPECT_THAT(packing.groups()[0].rows, ElementsAre(0, 1));
-  EXPECT_THAT(packing.groups()[2].rows, ElementsAre(3));
-}
 
 // The model written out in double precision, one row at a time, from the paper.
 at::Tensor Reference(const Gpt2Config& config, const Weights& weights,
@@ -224,11 +225,8 @@ TEST(Forward, PackedRowsEqualEachRowAloneBitForBit) {
   }
   const Prompts reversed(kPrompts.rbegin(), kPrompts.rend());
   const std::vector<at::Tensor> other = AllLogits(TinyGpt2(), reversed);
-  Recorder nobody;
-  const auto ungrouped = Forward(TinyGpt2(), kPrompts, nobody, {}, /*group_scores_max=*/1);
   for (size_t row = 0; row < kPrompts.size(); ++row) {
     EXPECT_TRUE(SameBits(other[kPrompts.size() - 1 - row], together[row])) << "row " << row;
-    EXPECT_TRUE(SameBits((*ungrouped)[row], together[row])) << "row " << row;
   }
 }
 

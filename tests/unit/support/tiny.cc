@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/engine/run_work.h"
 #include "server/engine/wave.h"
 #include "server/model/weights.h"
 
@@ -171,17 +172,31 @@ int64_t Answer::WireBytes() const {
   return bytes;
 }
 
-Answer Ask(const std::shared_ptr<const spec::Plan>& plan) {
+std::vector<Answer> Ask(const std::vector<std::shared_ptr<const spec::Plan>>& plans,
+                        engine::BaselineCache& cache) {
   const c10::InferenceMode inference_only;
-  const auto stream = std::make_shared<engine::EventStream>();
-  const absl::Status status =
-      engine::RunWave(TinyGpt2(), {.request_id = "test", .plan = plan, .stream = stream});
-  if (!status.ok()) throw std::runtime_error(status.ToString());
-  Answer answer;
-  while (std::optional<engine::Event> event = stream->Pop()) {
-    answer.events.push_back(*std::move(event));
+  std::vector<std::shared_ptr<engine::EventStream>> streams;
+  std::vector<engine::Member> members;
+  for (const auto& plan : plans) {
+    streams.push_back(std::make_shared<engine::EventStream>());
+    auto work = std::make_shared<engine::RunWork>(
+        engine::Job{.request_id = "test", .plan = plan, .stream = streams.back()});
+    auto task = work->Next();
+    members.push_back(
+        engine::MakeMember(std::move(work), std::move(task), TinyGpt2().config(), cache));
   }
-  return answer;
+  engine::RunWave(TinyGpt2(), cache, members);
+  std::vector<Answer> answers(plans.size());
+  for (size_t i = 0; i < plans.size(); ++i) {
+    while (std::optional<engine::Event> event = streams[i]->Pop())
+      answers[i].events.push_back(*std::move(event));
+  }
+  return answers;
+}
+
+Answer Ask(const std::shared_ptr<const spec::Plan>& plan) {
+  engine::BaselineCache nothing(0, 0);
+  return Ask(std::vector{plan}, nothing)[0];
 }
 
 Answer Ask(const v1::RunRequest& request) { return Ask(CompileOrThrow(request)); }

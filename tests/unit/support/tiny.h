@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "proto/scalpel/v1/service.pb.h"
+#include "server/engine/baseline_cache.h"
 #include "server/engine/event_stream.h"
 #include "server/model/gpt2.h"
 #include "server/spec/plan.h"
@@ -60,7 +61,10 @@ struct Answer {
   int64_t WireBytes() const;
 };
 
-// Runs on the calling thread. Throws what libtorch throws.
+// Runs them in one wave, on the calling thread. Throws what libtorch throws.
+std::vector<Answer> Ask(const std::vector<std::shared_ptr<const spec::Plan>>& plans,
+                        engine::BaselineCache& cache);
+// Alone, and from nothing: the plain full computation.
 Answer Ask(const std::shared_ptr<const spec::Plan>& plan);
 Answer Ask(const v1::RunRequest& request);
 // RequestOf(text).

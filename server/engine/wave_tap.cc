@@ -1,0 +1,58 @@
+#include "server/engine/wave_tap.h"
+
+#include <algorithm>
+
+namespace scalpel::engine {
+
+using model::Site;
+
+void WaveTap::Add(const Work& work, const Task& task, at::Device device) {
+  const int32_t begin = static_cast<int32_t>(seat_of_row_.size());
+  seat_of_row_.insert(seat_of_row_.end(), task.plan->rows.size(), seats_.size());
+  seats_.emplace_back(work, task, begin, device);
+}
+
+bool WaveTap::Wants(Site site, int32_t layer) const {
+  return std::any_of(seats_.begin(), seats_.end(), [&](const Seat& seat) {
+    return seat.wanted && seat.tap.Wants(site, layer);
+  });
+}
+
+bool WaveTap::Wants(Site site, int32_t layer, int32_t row) const {
+  const Seat& seat = SeatOf(row);
+  return seat.wanted && seat.tap.Wants(site, layer, row - seat.begin);
+}
+
+bool WaveTap::Edits(Site site, int32_t layer, int32_t row) const {
+  const Seat& seat = SeatOf(row);
+  return seat.wanted && seat.tap.Edits(site, layer, row - seat.begin);
+}
+
+void WaveTap::Visit(absl::Span<const Site> sites, int32_t layer, model::RowOf row_of) {
+  for (Seat& seat : seats_) {
+    if (!seat.wanted) continue;
+    const bool looks = std::any_of(sites.begin(), sites.end(),
+                                   [&](Site site) { return seat.tap.Wants(site, layer); });
+    if (!looks) continue;
+    seat.tap.Visit(sites, layer,
+                   [&](Site site, int32_t row) { return row_of(site, seat.begin + row); });
+  }
+}
+
+bool WaveTap::Changed(int32_t row) const {
+  const Seat& seat = SeatOf(row);
+  return seat.tap.Changed(row - seat.begin);
+}
+
+bool WaveTap::LayerDone(int32_t layer) {
+  bool any = false;
+  for (Seat& seat : seats_) {
+    if (!seat.wanted) continue;
+    seat.tap.LayerDone(layer);
+    seat.wanted = seat.work.StillWanted().ok();
+    any = any || seat.wanted;
+  }
+  return any;
+}
+
+}  // namespace scalpel::engine

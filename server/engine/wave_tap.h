@@ -1,0 +1,57 @@
+// Shows each task of a wave its own rows, as if it were alone.
+
+#ifndef SCALPEL_SERVER_ENGINE_WAVE_TAP_H_
+#define SCALPEL_SERVER_ENGINE_WAVE_TAP_H_
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "server/engine/plan_tap.h"
+#include "server/engine/tensor_sender.h"
+#include "server/engine/work.h"
+#include "server/model/tap.h"
+
+namespace scalpel::engine {
+
+// Lives for one forward pass, on the engine's thread.
+class WaveTap final : public model::Tap {
+ public:
+  // A task in the pass: rows [begin, begin + its plan's rows).
+  struct Seat {
+    Seat(const Work& work, const Task& task, int32_t begin, at::Device device)
+        : work(work),
+          begin(begin),
+          sender(*task.sink),
+          tap(*task.plan, device, *task.sink, sender) {}
+    const Work& work;
+    const int32_t begin;
+    bool wanted = true;  // somebody waits for its work
+    TensorSender sender;
+    PlanTap tap;
+  };
+
+  // Seats are taken in order. References outlive this object.
+  void Add(const Work& work, const Task& task, at::Device device);
+  std::deque<Seat>& seats() { return seats_; }
+
+  bool Wants(model::Site site, int32_t layer) const override;
+  bool Wants(model::Site site, int32_t layer, int32_t row) const override;
+  bool Edits(model::Site site, int32_t layer, int32_t row) const override;
+  void Visit(absl::Span<const model::Site> sites, int32_t layer, model::RowOf row_of) override;
+  bool Changed(int32_t row) const override;
+  bool LayerDone(int32_t layer) override;
+  bool Needs(int32_t row) const override { return SeatOf(row).wanted; }
+
+ private:
+  const Seat& SeatOf(int32_t row) const { return seats_[seat_of_row_[row]]; }
+
+  std::deque<Seat> seats_;
+  std::vector<size_t> seat_of_row_;
+};
+
+}  // namespace scalpel::engine
+
+#endif  // SCALPEL_SERVER_ENGINE_WAVE_TAP_H_
