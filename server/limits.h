@@ -23,9 +23,13 @@ struct Limits {
   int32_t top_k_max = 1000;
   int32_t histogram_bins_max = 1024;
   int32_t quantiles_max = 64;
+  int32_t variants_max = 10'000;
+  int32_t metrics_max = 64;
+  int32_t grid_axes_max = 8;
   int64_t response_bytes_max = int64_t{1} << 30;
   // Steps and observations that a request unfolds into: one for each place, layer and prompt.
   int64_t places_max = 200'000;
+  int64_t sweep_places_max = 4'000'000;  // of all variants together
   // Estimated memory of the activations that are alive at once.
   int64_t activation_bytes_max = int64_t{4} << 30;
   // Violations listed in one error.

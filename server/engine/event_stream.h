@@ -25,10 +25,11 @@ struct TensorEvent {
   std::shared_ptr<const void> owner;  // alive as long as this is
 };
 
-// One event: a tensor, or any other message.
+// One event: a tensor, an event of a sweep, or any other message of a run.
 struct Event {
-  v1::RunResponse message;  // unless `tensor`
+  v1::RunResponse message;  // unless `tensor` or `sweep`
   std::optional<TensorEvent> tensor;
+  std::optional<v1::SweepResponse> sweep;
 };
 
 // Takes the events of a run as they come.

@@ -19,7 +19,7 @@ struct Call {
   std::string method;  // such as `Run`
   std::string peer;
   absl::Time began;
-  // Of a Run, as far as it came.
+  // Of a streaming call, as far as it came.
   int64_t tokens = 0;
   int64_t queue_us = 0;
   int64_t compute_us = 0;

@@ -77,6 +77,9 @@ void DescribeLimits(const Limits& limits, v1::Limits* out) {
   out->set_max_histogram_bins(limits.histogram_bins_max);
   out->set_max_quantiles(limits.quantiles_max);
   out->set_max_buffered_bytes(limits.buffered_bytes_max);
+  out->set_max_variants(limits.variants_max);
+  out->set_max_metrics(limits.metrics_max);
+  out->set_max_grid_axes(limits.grid_axes_max);
   out->set_wave_tokens(limits.wave_tokens_max);
 }
 

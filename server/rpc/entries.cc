@@ -78,13 +78,14 @@ class Counter {
   std::map<int, int64_t> entries_;
 };
 
-// How often a field of RunRequest may occur; the others occur once, or are bounded by the fields in
-// all.
+// How often a field of RunRequest or SweepRequest may occur; the others occur once, or are bounded
+// by the fields in all.
 int64_t EntriesMax(const std::string& field, const Limits& limits) {
-  if (field == "prompts") return limits.prompts_max;
+  if (field == "prompts" || field == "sources") return limits.prompts_max;
   if (field == "interventions") return limits.interventions_max;
   if (field == "probes") return limits.probes_max;
   if (field == "captures") return limits.captures_max;
+  if (field == "metrics") return limits.metrics_max;
   return limits.request_fields_max;
 }
 

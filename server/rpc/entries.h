@@ -12,9 +12,9 @@
 
 namespace scalpel::rpc {
 
-// INVALID_ARGUMENT for a message of `type` with too many prompts, interventions, probes or
-// captures, or with too many fields in all. Looks no further than at tags and lengths: OK says
-// nothing about whether the message can be parsed.
+// INVALID_ARGUMENT for a message of `type` with too many prompts, interventions, probes,
+// captures or metrics, or with too many fields in all. Looks no further than at tags and lengths:
+// OK says nothing about whether the message can be parsed.
 absl::Status CheckEntries(google::protobuf::io::ZeroCopyInputStream* stream,
                           const google::protobuf::Descriptor& type, const Limits& limits);
 

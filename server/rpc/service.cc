@@ -12,7 +12,7 @@
 #include "server/rpc/codec.h"
 #include "server/rpc/describe.h"
 #include "server/rpc/errors.h"
-#include "server/rpc/run_stream.h"
+#include "server/rpc/openings.h"
 #include "server/rpc/text.h"
 #include "server/spec/violations.h"
 
@@ -109,18 +109,30 @@ grpc::ServerUnaryReactor* Service::Detokenize(grpc::CallbackServerContext* conte
       });
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Run(grpc::CallbackServerContext* context,
-                                                         const grpc::ByteBuffer* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServerContext* context,
+                                                            absl::string_view method, Opener open,
+                                                            const grpc::ByteBuffer& request) {
   {
     absl::MutexLock lock(&mutex_);
     ++running_;  // before it is asked whether we are closed, so that WaitIdle misses no call
   }
   absl::Status unavailable;
   std::shared_ptr<const Backend> backend = Current(&unavailable);
-  return RunStream::Start(context, request, std::move(backend), unavailable, limits_, [this] {
-    absl::MutexLock lock(&mutex_);
-    --running_;
-  });
+  return ResponseStream::Start(context, method, open, request, std::move(backend), unavailable,
+                               limits_, [this] {
+                                 absl::MutexLock lock(&mutex_);
+                                 --running_;
+                               });
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Run(grpc::CallbackServerContext* context,
+                                                         const grpc::ByteBuffer* request) {
+  return Stream(context, "Run", OpenRun, *request);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Sweep(grpc::CallbackServerContext* context,
+                                                           const grpc::ByteBuffer* request) {
+  return Stream(context, "Sweep", OpenSweep, *request);
 }
 
 }  // namespace scalpel::rpc

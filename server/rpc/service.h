@@ -13,6 +13,7 @@
 #include "proto/scalpel/v1/service.grpc.pb.h"
 #include "server/limits.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/response_stream.h"
 
 namespace scalpel::rpc {
 
@@ -21,7 +22,9 @@ namespace scalpel::rpc {
 using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_GetModel<
     v1::InterventionService::WithRawCallbackMethod_Tokenize<
         v1::InterventionService::WithRawCallbackMethod_Detokenize<
-            v1::InterventionService::WithRawCallbackMethod_Run<v1::InterventionService::Service>>>>;
+            v1::InterventionService::WithRawCallbackMethod_Run<
+                v1::InterventionService::WithRawCallbackMethod_Sweep<
+                    v1::InterventionService::Service>>>>>;
 
 // Every method answers UNAVAILABLE before Open and after Close. Thread-safe.
 class Service final : public RawInterventionService {
@@ -32,7 +35,7 @@ class Service final : public RawInterventionService {
   void Open(std::shared_ptr<const Backend> backend);
   // Refuses new calls. Those that run go on.
   void Close();
-  // Waits until no Run is under way; false: `deadline` passed first.
+  // Waits until no streaming call is under way; false: `deadline` passed first.
   bool WaitIdle(absl::Time deadline);
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
@@ -46,6 +49,8 @@ class Service final : public RawInterventionService {
                                        grpc::ByteBuffer* response) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Sweep(grpc::CallbackServerContext* context,
+                                                    const grpc::ByteBuffer* request) override;
 
  private:
   // Answers a unary call with `handle(request, backend)`, which returns absl::StatusOr of a
@@ -55,6 +60,11 @@ class Service final : public RawInterventionService {
                                    const grpc::ByteBuffer& in, grpc::ByteBuffer* out,
                                    Handle handle);
 
+  // Begins a streaming call.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Stream(grpc::CallbackServerContext* context,
+                                                     absl::string_view method, Opener open,
+                                                     const grpc::ByteBuffer& request);
+
   // What is served; null with the reason in `unavailable`.
   std::shared_ptr<const Backend> Current(absl::Status* unavailable) const;
 
@@ -62,7 +72,7 @@ class Service final : public RawInterventionService {
   mutable absl::Mutex mutex_;
   std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  int running_ ABSL_GUARDED_BY(mutex_) = 0;  // calls of Run
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;  // streaming calls
 };
 
 }  // namespace scalpel::rpc

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -17,26 +18,38 @@
 
 namespace scalpel::spec {
 
+// Tokens by prompt; none: the prompt was refused, and the later parts skip it.
+using PromptTokens = std::vector<std::vector<int32_t>>;
+
 struct Compilation {
   const ModelFacts& facts;
   const Limits& limits;
   Violations& violations;
+  const PromptTokens& prompts;
   Plan& plan;
-  std::vector<int32_t> clean_row = {};  // by prompt; -1: none needed
+  int32_t sources = 0;                  // prompts, the last ones, that only run clean
+  std::string prefix = {};              // of the fields of interventions
+  std::vector<int32_t> clean_row = {};  // by prompt; -1: none needed so far
   int64_t places = 0;                   // unfolded so far
+
+  // Prompts that run with interventions; each is the row of its own index.
+  int32_t edited_prompts() const { return static_cast<int32_t>(prompts.size()) - sources; }
 };
 
 // ---- parts, in the order they run ---------------------------------------------------------------
 
-// Prompts to tokens. A prompt that is refused keeps no tokens, and the later parts skip it.
-void CompilePrompts(Compilation& c);
-// Which prompts need a clean run beside them; fills Plan::rows, tokens and groups.
+// Prompts to tokens, appended to `tokens`; `prompts` become ids.
+void CompilePrompts(const ModelFacts& facts, absl::string_view field, Violations& violations,
+                    google::protobuf::RepeatedPtrField<v1::Prompt>* prompts, PromptTokens* tokens);
+// Begins Plan::rows and tokens; clean rows that something turns out to need are added later.
 void CompileRows(Compilation& c);
 void CompileInterventions(Compilation& c);
 // Probes and captures.
 void CompileObservations(Compilation& c);
-// Logits, block output tuples, hidden states.
+// Logits, block output tuples, hidden states. The rows are complete.
 void CompileOutputs(Compilation& c);
+// Refuses more tokens than a pass may have. The rows are complete.
+void CheckTokens(Compilation& c);
 
 // ---- shared by the parts ------------------------------------------------------------------------
 
@@ -45,6 +58,9 @@ struct ResolvedPlace {
   std::vector<int32_t> layers;   // or {model::kNoLayer}
   std::vector<int32_t> prompts;  // without those that were refused
 };
+
+// The row of a prompt's clean run, added where there is none yet.
+int32_t CleanRow(Compilation& c, int32_t prompt);
 
 // Resolves and normalises a place. The part within a row is left to ResolveRegion.
 std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
@@ -58,9 +74,9 @@ std::shared_ptr<const Region> RegionOf(Compilation& c, const ResolvedPlace& plac
 // Counts what a request unfolds into; false (once with a violation): too much.
 bool CountPlaces(Compilation& c, int64_t count, absl::string_view field);
 
-// The name given, or `fallback[index]`. Adds a violation if it is too long or `taken` (then used).
-void ResolveName(Compilation& c, std::string* name, absl::string_view fallback, int index,
-                 std::vector<std::string>& taken, absl::string_view field);
+// The name given, or `fallback`. Adds a violation if it is too long or `taken`.
+void ResolveName(Compilation& c, std::string* name, absl::string_view fallback,
+                 std::unordered_set<std::string>& taken, absl::string_view field);
 
 // Refuses NaN, infinities and numbers that float32 cannot hold normally, unless the request admits
 // them.
@@ -75,6 +91,19 @@ void NormalizeDataType(Compilation& c, Message* message, absl::string_view field
                      absl::StrCat(static_cast<int>(message->dtype()), " is no data type"));
   }
 }
+
+// NOT_FOUND for another model's name.
+absl::Status CheckModel(const std::string& name, const ModelFacts& facts);
+
+// Refuses a list with more than `most` entries.
+void CheckCount(Violations& violations, absl::string_view field, int64_t count, int64_t most);
+
+// SHA-256 of a request in deterministic serialisation and the weights' hash, lower-case
+// hexadecimal.
+std::string Digest(const google::protobuf::Message& request, const ModelFacts& facts);
+
+void FillTokenized(const ModelFacts& facts, const PromptTokens& prompts,
+                   google::protobuf::RepeatedPtrField<v1::TokenizedPrompt>* tokenized);
 
 // A tensor of the request, float32 on the CPU; undefined after a violation.
 at::Tensor DecodeTensor(Compilation& c, const v1::Tensor& tensor, absl::string_view field);

@@ -9,11 +9,6 @@
 namespace scalpel::spec {
 namespace {
 
-// Generous sizes of what surrounds the numbers in a message, in bytes.
-constexpr int64_t kMessageBytes = 256;
-constexpr int64_t kNumberBytes = 10;
-constexpr int64_t kTokenBytes = 4 * 64;  // a decoded token with its numbers
-
 int64_t DtypeBytes(v1::DataType dtype) {
   return dtype == v1::DATA_TYPE_FLOAT16 || dtype == v1::DATA_TYPE_BFLOAT16 ? 2 : 4;
 }
@@ -21,44 +16,6 @@ int64_t DtypeBytes(v1::DataType dtype) {
 int64_t TensorBytes(int64_t elements, v1::DataType dtype) {
   const int64_t bytes = elements * DtypeBytes(dtype);
   return bytes + kMessageBytes * (2 + bytes / (int64_t{1} << 20));
-}
-
-double Flops(const Plan& plan, const model::Gpt2Config& config) {
-  const double d = static_cast<double>(config.d_model);
-  const double linear =
-      2.0 * d * (4.0 * d + 2.0 * static_cast<double>(config.d_mlp));  // a token, a layer
-  const bool all_logits = plan.sites.contains({model::kNoLayer, model::Site::kLogits});
-  double flops = 0;
-  for (size_t row = 0; row < plan.rows.size(); ++row) {
-    const double tokens = static_cast<double>(plan.tokens[row].size());
-    const double logits =
-        static_cast<double>(plan.logit_positions[row].size()) + (all_logits ? tokens : 0.0);
-    flops += static_cast<double>(config.n_layer) * tokens * (linear + 4.0 * tokens * d);
-    flops += 2.0 * d * static_cast<double>(config.vocab_size) * logits;
-  }
-  return flops;
-}
-
-int64_t ObservationBytes(const Plan& plan) {
-  int64_t bytes = 0;
-  for (const auto& [key, site_plan] : plan.sites) {
-    const SiteEntry& site = *FindSite(ToProto(key.second));
-    for (const auto* list : {&site_plan.probes_before, &site_plan.probes_after}) {
-      for (const Observation& observation : *list) {
-        const v1::Probe& probe = plan.request.probes(observation.index);
-        bytes += kMessageBytes + static_cast<int64_t>(probe.name().size()) +
-                 kNumberBytes * (MeasuredCount(probe, site, *observation.region) +
-                                 2 * probe.statistics_size() + 2 * probe.quantiles_size());
-      }
-    }
-    for (const auto* list : {&site_plan.captures_before, &site_plan.captures_after}) {
-      for (const Observation& observation : *list) {
-        bytes += TensorBytes(observation.region->elements(),
-                             plan.request.captures(observation.index).dtype());
-      }
-    }
-  }
-  return bytes;
 }
 
 int64_t LogitsBytes(const Plan& plan, const model::Gpt2Config& config) {
@@ -94,18 +51,53 @@ int64_t BlockBytes(const Plan& plan, const model::Gpt2Config& config) {
 
 }  // namespace
 
+double EstimateRowFlops(const Plan& plan, size_t row, const model::Gpt2Config& config) {
+  const double d = static_cast<double>(config.d_model);
+  const double linear =
+      2.0 * d * (4.0 * d + 2.0 * static_cast<double>(config.d_mlp));  // a token, a layer
+  const bool all_logits = plan.sites.contains({model::kNoLayer, model::Site::kLogits});
+  const double tokens = static_cast<double>(plan.tokens[row].size());
+  const double logits =
+      static_cast<double>(plan.logit_positions[row].size()) + (all_logits ? tokens : 0.0);
+  return static_cast<double>(config.n_layer) * tokens * (linear + 4.0 * tokens * d) +
+         2.0 * d * static_cast<double>(config.vocab_size) * logits;
+}
+
+int64_t EstimateObservationBytes(const Plan& plan) {
+  int64_t bytes = 0;
+  for (const auto& [key, site_plan] : plan.sites) {
+    const SiteEntry& site = *FindSite(ToProto(key.second));
+    for (const auto* list : {&site_plan.probes_before, &site_plan.probes_after}) {
+      for (const Observation& observation : *list) {
+        const v1::Probe& probe = plan.request.probes(observation.index);
+        bytes += kMessageBytes + static_cast<int64_t>(probe.name().size()) +
+                 kNumberBytes * (MeasuredCount(probe, site, *observation.region) +
+                                 2 * probe.statistics_size() + 2 * probe.quantiles_size());
+      }
+    }
+    for (const auto* list : {&site_plan.captures_before, &site_plan.captures_after}) {
+      for (const Observation& observation : *list) {
+        bytes += TensorBytes(observation.region->elements(),
+                             plan.request.captures(observation.index).dtype());
+      }
+    }
+  }
+  return bytes;
+}
+
 v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config) {
   v1::Cost cost;
   int64_t tokens = 0;
   for (const auto& row : plan.tokens) tokens += static_cast<int64_t>(row.size());
   cost.set_rows(static_cast<int32_t>(plan.rows.size()));
   cost.set_tokens(tokens);
-  cost.set_flops(Flops(plan, config));
+  for (size_t row = 0; row < plan.rows.size(); ++row)
+    cost.set_flops(cost.flops() + EstimateRowFlops(plan, row, config));
   const int64_t started =
       2 * plan.request.ByteSizeLong() + tokens * (kTokenBytes + 2 * kNumberBytes);
-  const int64_t reports = (kMessageBytes + 128) * plan.request.interventions_size();
-  cost.set_response_bytes(started + reports + ObservationBytes(plan) + LogitsBytes(plan, config) +
-                          BlockBytes(plan, config) + 2 * kMessageBytes);
+  const int64_t reports = kReportBytes * plan.request.interventions_size();
+  cost.set_response_bytes(started + reports + EstimateObservationBytes(plan) +
+                          LogitsBytes(plan, config) + BlockBytes(plan, config) + 2 * kMessageBytes);
   return cost;
 }
 

@@ -11,8 +11,20 @@
 
 namespace scalpel::spec {
 
+// Generous sizes of what surrounds the numbers in a message, in bytes.
+inline constexpr int64_t kMessageBytes = 256;
+inline constexpr int64_t kNumberBytes = 10;
+inline constexpr int64_t kTokenBytes = 4 * 64;                // a decoded token with its numbers
+inline constexpr int64_t kReportBytes = kMessageBytes + 128;  // of an intervention
+
 // Rows, tokens, FLOPs, and an upper bound of the response's bytes.
 v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config);
+
+// FLOPs of one row.
+double EstimateRowFlops(const Plan& plan, size_t row, const model::Gpt2Config& config);
+
+// Upper bound of the bytes of all probes' results and captures.
+int64_t EstimateObservationBytes(const Plan& plan);
 
 // Upper bound of the memory that the forward pass takes beside the weights and the response, in
 // bytes.

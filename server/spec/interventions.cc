@@ -13,7 +13,7 @@ namespace {
 struct Item {
   int32_t index;
   v1::Intervention* spec;
-  std::string field;                 // `interventions[2]`
+  std::string field;                 // `interventions[2]`, behind the prefix
   std::string operation = {};        // `scale`
   std::string operation_field = {};  // `interventions[2].scale`
   at::Tensor operand = {};
@@ -212,7 +212,7 @@ std::shared_ptr<const Region> KnockoutRegion(Compilation& c, const Item& item, c
 std::shared_ptr<const Region> MeanRegion(Compilation& c, const Item& item, const SiteEntry& site,
                                          const Region& target, int32_t prompt) {
   const v1::Mean& mean = item.spec->mean();
-  auto over = ResolvePositions(mean.has_over() ? &mean.over() : nullptr, c.plan.tokens[prompt],
+  auto over = ResolvePositions(mean.has_over() ? &mean.over() : nullptr, c.prompts[prompt],
                                absl::StrCat(item.operation_field, ".over"), c.violations);
   if (!over) return nullptr;
   std::vector<IndexSet> axes;
@@ -227,7 +227,7 @@ std::shared_ptr<const Region> PatchRegion(Compilation& c, const Item& item, cons
                                           const Region& target, int32_t source_prompt) {
   const v1::Patch& patch = item.spec->patch();
   const std::string& field = item.operation_field;
-  const auto& tokens = c.plan.tokens[source_prompt];
+  const auto& tokens = c.prompts[source_prompt];
   std::vector<IndexSet> axes;
   for (int i = 0; i < target.rank(); ++i) axes.push_back(target.axis(i));
   const auto map_positions = [&](v1::Axis axis, bool given, const v1::Positions& positions,
@@ -290,13 +290,15 @@ std::optional<int32_t> PatchSource(Compilation& c, const Item& item, int32_t& pr
   }
   const bool clean = patch.source_case() == v1::Patch::kCleanPrompt;
   prompt = clean ? patch.clean_prompt() : patch.prompt();
-  if (prompt < 0 || prompt >= c.plan.request.prompts_size()) {
+  const auto prompts =
+      clean ? static_cast<int32_t>(c.prompts.size()) : c.edited_prompts();  // that can be read
+  if (prompt < 0 || prompt >= prompts) {
     c.violations.Add(absl::StrCat(item.operation_field, clean ? ".clean_prompt" : ".prompt"),
-                     absl::StrCat(prompt, " is outside [0, ", c.plan.request.prompts_size(), ")"));
+                     absl::StrCat(prompt, " is outside [0, ", prompts, ")"));
     return std::nullopt;
   }
-  if (c.plan.tokens[prompt].empty()) return std::nullopt;
-  return clean ? c.clean_row[prompt] : prompt;
+  if (c.prompts[prompt].empty()) return std::nullopt;
+  return clean ? CleanRow(c, prompt) : prompt;
 }
 
 // The layer that a patch into `layer` reads; nullopt after a violation.
@@ -357,7 +359,7 @@ void Unfold(Compilation& c, Item& item, const ResolvedPlace& place) {
     if (step.target == nullptr) return;
     if (item.spec->has_knockout() && item.spec->knockout().pairs_size() > 0) {
       step.target =
-          KnockoutRegion(c, item, *step.target, static_cast<int64_t>(c.plan.tokens[prompt].size()));
+          KnockoutRegion(c, item, *step.target, static_cast<int64_t>(c.prompts[prompt].size()));
       if (step.target == nullptr) return;
     }
     if (!CheckOperandShape(c, item, *step.target)) return;
@@ -375,15 +377,15 @@ void Unfold(Compilation& c, Item& item, const ResolvedPlace& place) {
 }  // namespace
 
 void CompileInterventions(Compilation& c) {
-  std::vector<std::string> names;
+  std::unordered_set<std::string> names;
   c.plan.operands.resize(c.plan.request.interventions_size());
   for (int i = 0; i < c.plan.request.interventions_size(); ++i) {
     Item item{.index = i,
               .spec = c.plan.request.mutable_interventions(i),
-              .field = absl::StrCat("interventions[", i, "]")};
+              .field = absl::StrCat(c.prefix, "interventions[", i, "]")};
     item.operation = OperationName(*item.spec);
     item.operation_field = absl::StrCat(item.field, ".", item.operation);
-    ResolveName(c, item.spec->mutable_name(), item.operation, i, names,
+    ResolveName(c, item.spec->mutable_name(), absl::StrCat(item.operation, "[", i, "]"), names,
                 absl::StrCat(item.field, ".name"));
     CheckParameters(c, item);
     const auto place =

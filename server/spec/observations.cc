@@ -118,7 +118,7 @@ void Unfold(Compilation& c, const Observer& observer, int32_t index, const Resol
     if (region == nullptr) return;
     Observation observation{
         .index = index, .row = prompt, .region = region, .clean_row = std::nullopt};
-    if (against_clean) observation.clean_row = c.clean_row[prompt];
+    if (against_clean) observation.clean_row = CleanRow(c, prompt);
     for (const int32_t layer : place.layers) {
       SitePlan& site = c.plan.sites[{layer, ToModel(place.site->site)}];
       add(site, observation);
@@ -130,13 +130,14 @@ void Unfold(Compilation& c, const Observer& observer, int32_t index, const Resol
   }
 }
 
-void CompileProbe(Compilation& c, int index, std::vector<std::string>& names) {
+void CompileProbe(Compilation& c, int index, std::unordered_set<std::string>& names) {
   v1::Probe* probe = c.plan.request.mutable_probes(index);
   const std::string field = absl::StrCat("probes[", index, "]");
   NormalizeMoment(c, probe, field);
   CheckProbe(c, *probe, field);
   const auto place = ResolvePlace(c, probe->mutable_place(), absl::StrCat(field, ".place"));
-  ResolveName(c, probe->mutable_name(), place ? place->site->name : "probe", index, names,
+  ResolveName(c, probe->mutable_name(),
+              absl::StrCat(place ? place->site->name : "probe", "[", index, "]"), names,
               absl::StrCat(field, ".name"));
   if (!place || !CheckProbeAtSite(c, *probe, *place->site, field)) return;
   const bool before = probe->moment() == v1::MOMENT_BEFORE;
@@ -146,13 +147,14 @@ void CompileProbe(Compilation& c, int index, std::vector<std::string>& names) {
          });
 }
 
-void CompileCapture(Compilation& c, int index, std::vector<std::string>& names) {
+void CompileCapture(Compilation& c, int index, std::unordered_set<std::string>& names) {
   v1::Capture* capture = c.plan.request.mutable_captures(index);
   const std::string field = absl::StrCat("captures[", index, "]");
   NormalizeMoment(c, capture, field);
   NormalizeDataType(c, capture, field);
   const auto place = ResolvePlace(c, capture->mutable_place(), absl::StrCat(field, ".place"));
-  ResolveName(c, capture->mutable_name(), place ? place->site->name : "capture", index, names,
+  ResolveName(c, capture->mutable_name(),
+              absl::StrCat(place ? place->site->name : "capture", "[", index, "]"), names,
               absl::StrCat(field, ".name"));
   if (!place) return;
   const bool before = capture->moment() == v1::MOMENT_BEFORE;
@@ -165,7 +167,7 @@ void CompileCapture(Compilation& c, int index, std::vector<std::string>& names) 
 }  // namespace
 
 void CompileObservations(Compilation& c) {
-  std::vector<std::string> probe_names, capture_names;
+  std::unordered_set<std::string> probe_names, capture_names;
   for (int i = 0; i < c.plan.request.probes_size(); ++i) CompileProbe(c, i, probe_names);
   for (int i = 0; i < c.plan.request.captures_size(); ++i) CompileCapture(c, i, capture_names);
 }

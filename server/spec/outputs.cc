@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/spec/compile.h"
@@ -72,9 +74,24 @@ void CompileBlockOutputs(Compilation& c) {
   }
 }
 
+// Rows that come back together in block outputs and hidden states.
+void CompileGroups(Compilation& c) {
+  std::map<std::pair<bool, size_t>, LengthGroup> groups;  // edited before clean, then by length
+  for (size_t row = 0; row < c.plan.rows.size(); ++row) {
+    const bool clean = c.plan.rows[row].clean;
+    // Clean rows that only serve as a reference are not sent back.
+    if (clean && !c.plan.request.include_clean_run()) continue;
+    LengthGroup& group = groups[{clean, c.plan.tokens[row].size()}];
+    group.clean = clean;
+    group.rows.push_back(static_cast<int32_t>(row));
+  }
+  for (auto& [key, group] : groups) c.plan.groups.push_back(std::move(group));
+}
+
 }  // namespace
 
 void CompileOutputs(Compilation& c) {
+  CompileGroups(c);
   c.plan.logit_positions.resize(c.plan.rows.size());
   c.plan.block_outputs.assign(c.facts.config.n_layer, false);
   CompileLogits(c);

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -82,12 +81,12 @@ std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
     resolved.layers = *std::move(layers);
     where->mutable_layers()->Assign(resolved.layers.begin(), resolved.layers.end());
   }
-  const auto prompts = ResolveList(where->prompts(), c.plan.request.prompts_size(),
+  const auto prompts = ResolveList(where->prompts(), c.edited_prompts(),
                                    absl::StrCat(field, ".where.prompts"), c.violations);
   if (!prompts) return std::nullopt;
   where->mutable_prompts()->Assign(prompts->begin(), prompts->end());
   for (const int32_t prompt : *prompts) {
-    if (!c.plan.tokens[prompt].empty()) resolved.prompts.push_back(prompt);
+    if (!c.prompts[prompt].empty()) resolved.prompts.push_back(prompt);
   }
   return resolved;
 }
@@ -95,7 +94,7 @@ std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
 std::shared_ptr<const Region> RegionOf(Compilation& c, const ResolvedPlace& place,
                                        const v1::Place& spec, int32_t prompt,
                                        absl::string_view field) {
-  auto region = ResolveRegion(*place.site, spec.where(), c.facts.config, c.plan.tokens[prompt],
+  auto region = ResolveRegion(*place.site, spec.where(), c.facts.config, c.prompts[prompt],
                               absl::StrCat(field, ".where"), c.violations);
   return region ? std::make_shared<const Region>(*std::move(region)) : nullptr;
 }
@@ -113,21 +112,17 @@ bool CountPlaces(Compilation& c, int64_t count, absl::string_view field) {
   return false;
 }
 
-void ResolveName(Compilation& c, std::string* name, absl::string_view fallback, int index,
-                 std::vector<std::string>& taken, absl::string_view field) {
-  if (name->empty()) *name = absl::StrCat(fallback, "[", index, "]");
+void ResolveName(Compilation& c, std::string* name, absl::string_view fallback,
+                 std::unordered_set<std::string>& taken, absl::string_view field) {
+  if (name->empty()) *name = std::string(fallback);
   if (static_cast<int64_t>(name->size()) > c.limits.name_bytes_max) {
     c.violations.Add(field, absl::StrCat("has ", name->size(), " bytes, at most ",
                                          c.limits.name_bytes_max, " are allowed"));
     name->clear();
     return;
   }
-  const auto place = std::lower_bound(taken.begin(), taken.end(), *name);
-  if (place != taken.end() && *place == *name) {
+  if (!taken.insert(*name).second)
     c.violations.Add(field, absl::StrCat("\"", *name, "\" is taken; names are unique"));
-    return;
-  }
-  taken.insert(place, *name);
 }
 
 void CheckNumber(Compilation& c, double number, absl::string_view field) {

@@ -33,7 +33,7 @@ struct ModelFacts {
 };
 
 // A row of the forward pass: one prompt, with its interventions or clean. Rows of one request are
-// numbered: first the prompts in order, then the clean rows in order of their prompts.
+// numbered: first the prompts in order, then the clean rows.
 struct PlanRow {
   int32_t prompt;
   bool clean;

@@ -38,6 +38,18 @@ void Violations::AddUnimplemented(absl::string_view field, absl::string_view des
   Add(field, description);
 }
 
+void Violations::AddNew(const Violations& other, absl::string_view remark) {
+  const int before = listed_.field_violations_size();
+  for (const auto& violation : other.listed_.field_violations()) {
+    const auto& listed = listed_.field_violations();
+    if (std::any_of(listed.begin(), listed.begin() + before,
+                    [&](const auto& seen) { return seen.field() == violation.field(); }))
+      continue;
+    if (other.count_ == other.unimplemented_) ++unimplemented_;
+    Add(violation.field(), absl::StrCat(violation.description(), remark));
+  }
+}
+
 absl::Status Violations::ToStatus() const {
   if (empty()) return absl::OkStatus();
   std::string message = "the request is invalid";

@@ -26,6 +26,10 @@ class Violations {
   // Something that the contract defines and this server does not implement.
   void AddUnimplemented(absl::string_view field, absl::string_view description);
 
+  // Takes over what `other` lists for fields that are not listed here, with `remark` behind it: of
+  // many variants with the same mistake, the first one tells.
+  void AddNew(const Violations& other, absl::string_view remark);
+
   bool empty() const { return count_ == 0; }
   int count() const { return count_; }
 

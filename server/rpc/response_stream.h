@@ -1,7 +1,7 @@
-// Run's side of the wire: compiles the request, hands it to the engine, and writes what comes back.
+// A streaming call's side of the wire: begins its work, and writes what comes back.
 
-#ifndef SCALPEL_SERVER_RPC_RUN_STREAM_H_
-#define SCALPEL_SERVER_RPC_RUN_STREAM_H_
+#ifndef SCALPEL_SERVER_RPC_RESPONSE_STREAM_H_
+#define SCALPEL_SERVER_RPC_RESPONSE_STREAM_H_
 
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
@@ -11,10 +11,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "server/engine/event_stream.h"
 #include "server/limits.h"
 #include "server/rpc/backend.h"
@@ -23,32 +26,46 @@
 
 namespace scalpel::rpc {
 
-// The reactor of one Run call. Events are taken from the engine's stream one at a time, each when
-// the one before has passed gRPC's flow control: a slow reader holds back only its own events, and
-// those were reserved for it.
+// What a streaming call begins with.
+struct Opening {
+  const grpc::ByteBuffer& request;
+  const Backend& backend;
+  const Limits& limits;
+  const std::string& request_id;
+  absl::Time deadline;
+  std::shared_ptr<engine::EventStream> stream;  // takes the answer
+};
+
+// Reads the request and hands its work to the engine. OK: the events come, or already are, in the
+// stream.
+using Opener = absl::Status (*)(const Opening& opening);
+
+// The reactor of one streaming call, whatever it streams. Events are taken from the engine's stream
+// one at a time, each when the one before has passed gRPC's flow control: a slow reader holds back
+// only its own events, and those were reserved for it.
 //
 // Life: owns itself from Start until gRPC's OnDone; the engine refers to it weakly. Threads: gRPC's
 // reactions and the engine's `ready` arrive on any thread and meet in Advance, which lets one of
 // them at a time move the call on. No lock is held while gRPC or the engine is called.
-class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
-                        public std::enable_shared_from_this<RunStream> {
+class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
+                             public std::enable_shared_from_this<ResponseStream> {
  public:
-  // Begins the call. `backend` may be null: then the call ends with `unavailable`. `done` is called
-  // last, when gRPC has forgotten the call.
-  static RunStream* Start(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                          std::shared_ptr<const Backend> backend, const absl::Status& unavailable,
-                          const Limits& limits, std::function<void()> done);
+  // Begins the call of `method`, which `open` opens. `backend` may be null: then the call ends with
+  // `unavailable`. `done` is called last, when gRPC has forgotten the call.
+  static ResponseStream* Start(grpc::CallbackServerContext* context, absl::string_view method,
+                               Opener open, const grpc::ByteBuffer& request,
+                               std::shared_ptr<const Backend> backend,
+                               const absl::Status& unavailable, const Limits& limits,
+                               std::function<void()> done);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
 
  private:
-  RunStream(grpc::CallbackServerContext* context, std::shared_ptr<const Backend> backend,
-            const Limits& limits, std::function<void()> done);
-
-  // Compiles and submits the request. OK: the events come, or already are, in `stream_`.
-  absl::Status Submit(const grpc::ByteBuffer& bytes);
+  ResponseStream(grpc::CallbackServerContext* context, absl::string_view method,
+                 std::shared_ptr<const Backend> backend, const Limits& limits,
+                 std::function<void()> done);
 
   // Moves the call on, unless another thread is at it, which then does so in our stead.
   void Advance();
@@ -59,6 +76,9 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool GiveUpTurn();
   // With the turn: takes the next message, if there is one, into `message_`.
   absl::Status NextMessage(bool* found);
+  // The same of an event that is no tensor.
+  template <typename Response>
+  void TakeMessage(const Response& response);
   // With the turn, for ever: ends the call. Nothing of this object may be used afterwards.
   void End(const absl::Status& status);
   // Nobody reads any more.
@@ -69,8 +89,8 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const Limits& limits_;
   const std::function<void()> done_;
   const std::shared_ptr<engine::EventStream> stream_ = std::make_shared<engine::EventStream>();
-  std::shared_ptr<RunStream> self_;  // until OnDone
-  std::atomic<bool> gone_ = false;   // nobody reads any more
+  std::shared_ptr<ResponseStream> self_;  // until OnDone
+  std::atomic<bool> gone_ = false;        // nobody reads any more
 
   absl::Mutex mutex_;
   bool taken_ ABSL_GUARDED_BY(mutex_) = false;  // the turn; for ever once the call is finished
@@ -85,4 +105,4 @@ class RunStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
 }  // namespace scalpel::rpc
 
-#endif  // SCALPEL_SERVER_RPC_RUN_STREAM_H_
+#endif  // SCALPEL_SERVER_RPC_RESPONSE_STREAM_H_

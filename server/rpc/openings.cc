@@ -1,0 +1,54 @@
+#include "server/rpc/openings.h"
+
+#include <memory>
+#include <utility>
+
+#include "server/rpc/codec.h"
+#include "server/spec/plan.h"
+#include "server/spec/sweep.h"
+
+namespace scalpel::rpc {
+
+absl::Status OpenRun(const Opening& opening) {
+  v1::RunRequest request;
+  absl::Status status = Parse(opening.request, opening.limits, &request);
+  if (!status.ok()) return status;
+  auto plan = spec::Compile(request, opening.backend.facts, opening.limits);
+  if (!plan.ok()) return plan.status();
+
+  engine::Event first;
+  *first.message.mutable_started() = (*plan)->started;
+  first.message.mutable_started()->set_request_id(opening.request_id);
+  opening.stream->Push(std::move(first));
+  if (request.validate_only()) {
+    opening.stream->Close(absl::OkStatus());
+    return absl::OkStatus();
+  }
+  return opening.backend.submit({.request_id = opening.request_id,
+                                 .plan = *std::move(plan),
+                                 .stream = opening.stream,
+                                 .deadline = opening.deadline});
+}
+
+absl::Status OpenSweep(const Opening& opening) {
+  v1::SweepRequest request;
+  absl::Status status = Parse(opening.request, opening.limits, &request);
+  if (!status.ok()) return status;
+  auto sweep = spec::CompileSweep(request, opening.backend.facts, opening.limits);
+  if (!sweep.ok()) return sweep.status();
+
+  engine::Event first;
+  *first.sweep.emplace().mutable_started() = (*sweep)->started();
+  first.sweep->mutable_started()->set_request_id(opening.request_id);
+  opening.stream->Push(std::move(first));
+  if (request.validate_only()) {
+    opening.stream->Close(absl::OkStatus());
+    return absl::OkStatus();
+  }
+  return opening.backend.submit({.request_id = opening.request_id,
+                                 .sweep = *std::move(sweep),
+                                 .stream = opening.stream,
+                                 .deadline = opening.deadline});
+}
+
+}  // namespace scalpel::rpc

@@ -1,0 +1,37 @@
+// The numbers that a sweep's metrics are made of, from logits. Computed in double precision, each
+// position by itself and in a fixed order: what comes out depends on that position's logits alone,
+// not on what else is computed beside it nor on the number of threads.
+
+#ifndef SCALPEL_SERVER_SPEC_METRICS_H_
+#define SCALPEL_SERVER_SPEC_METRICS_H_
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+
+namespace scalpel::spec {
+
+// Logarithms of the softmax over the last axis, double. `logits`: [positions, vocab] float32 on the
+// CPU.
+at::Tensor LogProbs(const at::Tensor& logits);
+
+// Ids of the k largest, by falling logit, then rising id; NaN comes last.
+std::vector<int32_t> TopIds(absl::Span<const float> logits, int32_t k);
+
+// How many ids come before `id` in that order.
+int64_t RankOf(absl::Span<const float> logits, int32_t id);
+
+// sum p (log p - log q), where an id without probability under p adds nothing. `p`: exp(log_p).
+double KlDivergence(absl::Span<const double> p, absl::Span<const double> log_p,
+                    absl::Span<const double> log_q);
+
+// The mean of -log p(token) over positions. `logits`: [positions, vocab] float32 on the CPU;
+// `tokens`: what came at each.
+double MeanLoss(const at::Tensor& logits, absl::Span<const int32_t> tokens);
+
+}  // namespace scalpel::spec
+
+#endif  // SCALPEL_SERVER_SPEC_METRICS_H_

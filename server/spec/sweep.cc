@@ -1,0 +1,226 @@
+#include "server/spec/sweep.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/spec/cost.h"
+#include "server/spec/metric_fields.h"
+#include "server/spec/sweep_cost.h"
+
+namespace scalpel::spec {
+
+// Goes through a request once, from its prompts to its last variant.
+class SweepCompiler {
+ public:
+  SweepCompiler(const v1::SweepRequest& request, const ModelFacts& facts, const Limits& limits)
+      : facts_(facts), limits_(limits), violations_(limits.violations_max) {
+    sweep_->facts_ = &facts;
+    sweep_->limits_ = limits;
+    sweep_->request_ = request;
+  }
+
+  absl::StatusOr<std::shared_ptr<const Sweep>> Run();
+
+ private:
+  // Refuses what is too much before anything is looked at in detail.
+  void CheckCounts();
+  void CompileBase();
+  void CompileShared();
+  void CompileList(Compilation& c);
+  // Goes through every variant once, and adds up what they cost.
+  void CompileVariants();
+  void FillStarted();
+
+  v1::SweepRequest& request() { return sweep_->request_; }
+
+  const ModelFacts& facts_;
+  const Limits& limits_;
+  Violations violations_;
+  const std::shared_ptr<Sweep> sweep_ = std::make_shared<Sweep>();
+  VariantCosts costs_;
+};
+
+absl::StatusOr<std::shared_ptr<const Sweep>> SweepCompiler::Run() {
+  if (absl::Status status = CheckModel(request().model(), facts_); !status.ok()) return status;
+  CheckCounts();
+  if (!violations_.empty()) return violations_.ToStatus();
+  request().set_model(facts_.name);
+  request().set_seed(request().seed());
+  PromptTokens& prompts = sweep_->prompts_;
+  CompilePrompts(facts_, "prompts", violations_, request().mutable_prompts(), &prompts);
+  CompilePrompts(facts_, "sources", violations_, request().mutable_sources(), &prompts);
+  CompileBase();
+  CompileShared();
+  CompileVariants();
+  if (!violations_.empty()) return violations_.ToStatus();
+  FillStarted();
+  absl::Status status = CheckSweepCost(*sweep_, costs_, facts_.config, limits_);
+  if (!status.ok()) return status;
+  return sweep_;
+}
+
+void SweepCompiler::CheckCounts() {
+  const v1::SweepRequest& request = sweep_->request_;
+  if (request.prompts().empty()) violations_.Add("prompts", "is empty; give at least one prompt");
+  CheckCount(violations_, "prompts", int64_t{request.prompts_size()} + request.sources_size(),
+             limits_.prompts_max);
+  CheckCount(violations_, "metrics", request.metrics_size(), limits_.metrics_max);
+  CheckCount(violations_, "probes", request.probes_size(), limits_.probes_max);
+  CheckCount(violations_, "variants.variants", request.variants().variants_size(),
+             limits_.variants_max);
+  if (request.metrics().empty() && request.probes().empty() && !request.reports()) {
+    violations_.Add("metrics",
+                    "is empty; ask for at least one metric, or for `probes` or "
+                    "`reports`");
+  }
+}
+
+void SweepCompiler::CompileBase() {
+  const auto base = std::make_shared<Plan>();
+  base->tokenizer = facts_.tokenizer ? &*facts_.tokenizer : nullptr;
+  base->request.set_model(facts_.name);
+  base->request.set_seed(request().seed());
+  base->request.set_allow_non_finite(request().allow_non_finite());
+  base->request.mutable_logits()->mutable_none();
+  *base->request.mutable_probes() = request().probes();
+  Compilation c{facts_, limits_, violations_, sweep_->prompts_, *base, request().sources_size()};
+  c.clean_row.assign(sweep_->prompts_.size(), -1);
+  for (size_t i = 0; i < sweep_->prompts_.size(); ++i) CleanRow(c, static_cast<int32_t>(i));
+  CheckTokens(c);
+  CompileObservations(c);
+  *request().mutable_probes() = base->request.probes();
+  CompileMetrics(c, request().mutable_metrics());
+  base->block_outputs.assign(facts_.config.n_layer, false);
+  for (const auto& tokens : base->tokens)
+    base->logit_positions.push_back(PositionsRead(request().metrics(), tokens.size()));
+
+  switch (request().sweep_case()) {
+    case v1::SweepRequest::kVariants:
+      CompileList(c);
+      break;
+    case v1::SweepRequest::kGrid:
+      sweep_->grid_ = ResolvedGrid::Resolve(c, request().mutable_grid());
+      if (sweep_->grid_) sweep_->variants_ = sweep_->grid_->cells();
+      break;
+    case v1::SweepRequest::SWEEP_NOT_SET:
+      violations_.Add("variants", "is required; give `variants` or `grid`");
+      break;
+  }
+  sweep_->base_ = base;
+}
+
+void SweepCompiler::CompileList(Compilation& c) {
+  v1::VariantList* list = request().mutable_variants();
+  if (list->variants().empty())
+    violations_.Add("variants.variants", "is empty; give at least one variant");
+  std::unordered_set<std::string> names;
+  for (int i = 0; i < list->variants_size(); ++i) {
+    const std::string item = absl::StrCat("variants[", i, "]");
+    ResolveName(c, list->mutable_variants(i)->mutable_name(), item, names,
+                absl::StrCat("variants.", item, ".name"));
+  }
+  sweep_->variants_ = list->variants_size();
+}
+
+void SweepCompiler::CompileShared() {
+  Plan& shared = sweep_->shared_;
+  shared.request = sweep_->base_->request;
+  shared.tokenizer = sweep_->base_->tokenizer;
+  shared.block_outputs = sweep_->base_->block_outputs;
+  Violations again(limits_.violations_max);  // what CompileBase has found already
+  Compilation c{facts_, limits_, again, sweep_->prompts_, shared, request().sources_size()};
+  CompileRows(c);
+  CompileObservations(c);
+  const auto& positions = sweep_->base_->logit_positions;
+  shared.logit_positions.assign(positions.begin(), positions.begin() + sweep_->edited_prompts());
+  sweep_->shared_clean_row_ = c.clean_row;
+  sweep_->shared_places_ = c.places;
+}
+
+void SweepCompiler::CompileVariants() {
+  int64_t all_places = 0;
+  for (int32_t i = 0; i < sweep_->variants(); ++i) {
+    Violations violations(limits_.violations_max);
+    int64_t places = 0;
+    const Plan plan = sweep_->CompileVariant(i, violations, &places);
+    if (!violations.empty()) {
+      violations_.AddNew(
+          violations,
+          sweep_->grid_ ? absl::StrCat(" (in the cell ", sweep_->grid_->CellName(i), ")") : "");
+      continue;
+    }
+    all_places += places;
+    if (all_places > limits_.sweep_places_max) {
+      violations_.Add(sweep_->grid_ ? "grid" : "variants",
+                      absl::StrCat("unfolds into more than ", limits_.sweep_places_max,
+                                   " places (layers times prompts, over all interventions and "
+                                   "probes of all variants); split it"));
+      return;
+    }
+    costs_.Add(plan, facts_.config);
+  }
+}
+
+void SweepCompiler::FillStarted() {
+  v1::SweepStarted& started = sweep_->started_;
+  started.set_variants(sweep_->variants());
+  if (sweep_->grid_) sweep_->grid_->Describe(started.mutable_axes());
+  v1::SweepRequest* normalized = started.mutable_normalized();
+  *normalized = request();
+  // What may be large comes back from the caller's own hands.
+  if (normalized->has_variants()) {
+    normalized->mutable_variants()->Clear();
+  } else {
+    for (v1::GridAxis& axis : *normalized->mutable_grid()->mutable_axes()) {
+      if (axis.has_directions()) axis.mutable_directions()->Clear();
+    }
+  }
+  started.set_digest(Digest(request(), facts_));
+  FillTokenized(facts_, sweep_->prompts_, started.mutable_prompts());
+  *started.mutable_cost() = EstimateSweepCost(*sweep_, costs_, facts_.config);
+}
+
+Plan Sweep::CompileVariant(int32_t index, Violations& violations, int64_t* places) const {
+  Plan plan = shared_;
+  auto* interventions = plan.request.mutable_interventions();
+  std::string prefix = "grid.";
+  if (grid_) {
+    grid_->Fill(index, interventions);
+  } else {
+    prefix = absl::StrCat("variants.variants[", index, "].");
+    *interventions = request_.variants().variants(index).interventions();
+    CheckCount(violations, absl::StrCat(prefix, "interventions"), interventions->size(),
+               limits_.interventions_max);
+    if (!violations.empty()) return plan;
+  }
+  Compilation c{
+      *facts_,           limits_,           violations,    prompts_, plan, request_.sources_size(),
+      std::move(prefix), shared_clean_row_, shared_places_};
+  CompileInterventions(c);
+  CheckTokens(c);
+  plan.logit_positions.resize(plan.rows.size());
+  *places = c.places;
+  return plan;
+}
+
+std::shared_ptr<const Plan> Sweep::VariantPlan(int32_t index) const {
+  Violations none(limits_.violations_max);  // it has been compiled before
+  int64_t places = 0;
+  return std::make_shared<const Plan>(CompileVariant(index, none, &places));
+}
+
+std::string Sweep::VariantName(int32_t index) const {
+  return grid_ ? "" : request_.variants().variants(index).name();
+}
+
+std::vector<int32_t> Sweep::Coordinates(int32_t index) const {
+  return grid_ ? grid_->Coordinates(index) : std::vector<int32_t>();
+}
+
+absl::StatusOr<std::shared_ptr<const Sweep>> CompileSweep(const v1::SweepRequest& request,
+                                                          const ModelFacts& facts,
+                                                          const Limits& limits) {
+  return SweepCompiler(request, facts, limits).Run();
+}
+
+}  // namespace scalpel::spec
