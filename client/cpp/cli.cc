@@ -40,14 +40,16 @@ int RunProgram(const std::vector<std::string>& arguments, const Surroundings& su
     surroundings.screen.out << HelpText();
     return kDone;
   }
-  return RunCommand(*options, surroundings.in, surroundings.screen, surroundings.err);
+  return RunCommand(*options, surroundings.in, surroundings.screen, surroundings.err,
+                    surroundings.progress);
 }
 
 Surroundings ThisProcess() {
   const bool terminal = isatty(STDOUT_FILENO) == 1 && Environment("TERM") != "dumb";
   return {std::cin,
           Screen{std::cout, TerminalColumns(), terminal && Environment("NO_COLOR").empty()},
-          std::cerr, Environment("SCALPEL_SERVER_ADDRESS")};
+          std::cerr, Environment("SCALPEL_SERVER_ADDRESS"),
+          isatty(STDERR_FILENO) == 1 && Environment("TERM") != "dumb"};
 }
 
 }  // namespace scalpel::client

@@ -12,6 +12,7 @@
 #include "client/cpp/model_view.h"
 #include "client/cpp/run_command.h"
 #include "client/cpp/spec_request.h"
+#include "client/cpp/sweep_command.h"
 #include "client/cpp/table.h"
 #include "client/cpp/text.h"
 #include "client/cpp/wire_json.h"
@@ -92,8 +93,9 @@ ExitCode CheckServer(const Options& options, const Screen& screen, std::ostream&
 }  // namespace
 
 ExitCode RunCommand(const Options& options, std::istream& in, const Screen& screen,
-                    std::ostream& err) {
+                    std::ostream& err, bool progress) {
   if (options.command == "run") return RunModel(options, in, screen, err);
+  if (options.command == "sweep") return RunSweep(options, in, screen, err, progress);
   if (options.command == "model") return Model(options, screen, err);
   if (options.command == "tokenize") return Tokenize(options, screen, err);
   if (options.command == "detokenize") return Detokenize(options, screen, err);

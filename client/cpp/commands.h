@@ -14,8 +14,9 @@ namespace scalpel::client {
 
 // Runs the command that the options name. Answers go to `screen`, errors to `err`; `in` is what `-`
 // reads.
+// `progress`: whether `err` is a terminal that can show it.
 ExitCode RunCommand(const Options& options, std::istream& in, const Screen& screen,
-                    std::ostream& err);
+                    std::ostream& err, bool progress);
 
 }  // namespace scalpel::client
 

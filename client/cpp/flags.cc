@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/cpp/spec_request.h"
+#include "client/cpp/sweep_flags.h"
 #include "client/cpp/text.h"
 
 namespace scalpel::client {
@@ -106,10 +107,12 @@ std::vector<Flag> RequestFlags() {
                                                                                   ids.end());
          });
        }},
-      {"--clean", nullptr, "also run without interventions, and show both",
-       [](View, Options& options) {
-         return options.request.set_include_clean_run(true), absl::OkStatus();
+      {"--probe", "SPEC", "statistics, layer by layer",
+       [](View value, Options& options) {
+         return With(ProbeOf(value),
+                     [&options](const v1::Probe& probe) { *options.request.add_probes() = probe; });
        }},
+      {"--top-k", "N", "the N largest logits; run: default 10", SetTopK},
       {"--seed", "N", "key of the noise; default 0", SetSeed},
       {"--allow-non-finite", nullptr, "admit NaN and infinities in interventions",
        [](View, Options& options) {
@@ -124,10 +127,9 @@ std::vector<Flag> RequestFlags() {
 
 std::vector<Flag> AnswerFlags() {
   return {
-      {"--probe", "SPEC", "statistics, layer by layer",
-       [](View value, Options& options) {
-         return With(ProbeOf(value),
-                     [&options](const v1::Probe& probe) { *options.request.add_probes() = probe; });
+      {"--clean", nullptr, "also run without interventions, and show both",
+       [](View, Options& options) {
+         return options.request.set_include_clean_run(true), absl::OkStatus();
        }},
       {"--capture", "SPEC", "sends an activation back whole",
        [](View value, Options& options) {
@@ -135,7 +137,6 @@ std::vector<Flag> AnswerFlags() {
            *options.request.add_captures() = capture;
          });
        }},
-      {"--top-k", "N", "the N largest logits; default 10", SetTopK},
       {"--logit-ids", "IDS", "the logits of these tokens",
        [](View value, Options& options) {
          return With(Int32sOf("--logit-ids", value), [&options](const std::vector<int32_t>& ids) {
@@ -179,9 +180,10 @@ std::vector<Flag> AnswerFlags() {
 
 const std::vector<FlagGroup>& FlagGroups() {
   static const auto* const kGroups = new std::vector<FlagGroup>{
-      {"Flags of every command", false, CommonFlags()},
-      {"What runs", true, RequestFlags()},
-      {"What comes back", true, AnswerFlags()},
+      {"Flags of every command", {}, CommonFlags()},
+      {"What runs", {"run", "sweep"}, RequestFlags()},
+      {"What comes back", {"run"}, AnswerFlags()},
+      {"What varies, and what is measured", {"sweep"}, SweepFlags()},
   };
   return *kGroups;
 }

@@ -11,18 +11,21 @@
 
 namespace scalpel::client {
 
-// One flag. `value` names its value; null for a switch, whose `set` gets an empty one.
+// One flag. `value` names its value; null for a switch, whose `set` gets an empty one. A flag with
+// two values has `set_two` instead.
 struct Flag {
   const char* name;
   const char* value;
   const char* meaning;
   absl::Status (*set)(absl::string_view value, Options& options);
+  absl::Status (*set_two)(absl::string_view first, absl::string_view second,
+                          Options& options) = nullptr;
 };
 
 // Flags that stand together in --help.
 struct FlagGroup {
   const char* title;
-  bool run_only;
+  std::vector<const char*> commands;  // that have them; none: all
   std::vector<Flag> flags;
 };
 

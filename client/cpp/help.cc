@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "client/cpp/flags.h"
 #include "client/cpp/spec_request.h"
@@ -22,21 +23,31 @@ std::string HelpText() {
       R"(scalpel-cli talks to a Scalpel server: GPT-2 under interventions.
 
   scalpel-cli run [FILE.json] [PROMPT...] [flags]   runs a request
+  scalpel-cli sweep [FILE.json] [PROMPT...] [flags] runs it for every variant
   scalpel-cli model                                 the model, sites, limits
   scalpel-cli tokenize TEXT                         text to token ids
   scalpel-cli detokenize IDS                        token ids to text
   scalpel-cli health [SERVICE]                      is the server ready?
 
-FILE.json is a RunRequest in protobuf JSON (-: standard input); flags add to it.
+FILE.json is a RunRequest or SweepRequest in protobuf JSON (-: standard input);
+flags add to it.
 
   scalpel-cli run "The capital of France is" --zero K:layer=5,head=2 \
     --probe resid_post:std --clean
+  scalpel-cli sweep "The capital of France is" --zero Z --prob " Paris" \
+    --over layers --over heads
+  scalpel-cli sweep "The capital of Italy is" --patch resid_pre \
+    --source "The capital of France is" --score " Paris" " Rome" \
+    --over layers --over positions
 )";
   for (const FlagGroup& group : FlagGroups()) {
-    absl::StrAppend(&text, "\n", group.title, group.run_only ? " (run)" : "", ":\n");
+    absl::StrAppend(
+        &text, "\n", group.title,
+        group.commands.empty() ? "" : absl::StrCat(" (", absl::StrJoin(group.commands, ", "), ")"),
+        ":\n");
     for (const Flag& flag : group.flags) text += FlagHelp(flag.name, flag.value, flag.meaning);
   }
-  text += "\nInterventions (run), applied in the order given; each may come many times:\n";
+  text += "\nInterventions (run, sweep), applied in the order given, as often as you like:\n";
   for (const OperationFlag& operation : OperationFlags()) {
     text += FlagHelp(absl::StrCat("--", operation.name, " SPEC"), nullptr, operation.meaning);
     if (*operation.keys != '\0') absl::StrAppendFormat(&text, "%26s%s\n", "", operation.keys);
@@ -53,6 +64,11 @@ every place; absent means all. A plural is as good: layers=1,3.
   key=                         positions attended to (attn_scores, pattern)
   token=                       the positions that hold these token ids
   name=                        comes back with the results
+AXIS is layers, heads or positions, for all of them or a list (layers=0,3 or
+layers=0:4); or values=A,B,..., which the operation's number takes (scale, add,
+set, noise, project-out). Interventions leave out what an axis sets; the last
+axis is the fastest. TOKEN is a token's text, with the space before it
+(" Paris"), or id:6342.
 A patch reads the same place of the other run, or from_layer= from_head=
 from_position= from_key= of it.
 Lists are 1,3 and go on until the next key. Ranges are start:end:step as in

@@ -1,9 +1,13 @@
 #include "client/cpp/options.h"
 
+#include <utility>
+
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "client/cpp/flags.h"
 #include "client/cpp/spec_request.h"
 #include "client/cpp/text.h"
@@ -11,7 +15,8 @@
 namespace scalpel::client {
 namespace {
 
-const char* const kCommands[] = {"run", "model", "tokenize", "detokenize", "health"};
+const char* const kCommands[] = {"run", "sweep", "model", "tokenize", "detokenize", "health"};
+const char* const kInterventionCommands[] = {"run", "sweep"};
 
 // Goes through the arguments from left to right.
 class Parser {
@@ -43,7 +48,7 @@ class Parser {
     }
     if (options_.help) return options_;
     if (const absl::Status status = Check(); !status.ok()) return status;
-    if (options_.command == "run") PlaceRunArguments();
+    if (absl::c_linear_search(kInterventionCommands, options_.command)) PlaceRequestArguments();
     return options_;
   }
 
@@ -60,14 +65,17 @@ class Parser {
     for (const FlagGroup& group : FlagGroups()) {
       for (const Flag& flag : group.flags) {
         if (name != flag.name) continue;
-        if (group.run_only) run_flag_ = flag.name;
+        Note(flag.name, group.commands);
         if (flag.value == nullptr && name.size() < argument.size()) {
           return absl::InvalidArgumentError(
               absl::StrCat(name, " takes no value; write only ", name));
         }
         if (flag.value == nullptr) return flag.set("", options_);
         const absl::StatusOr<absl::string_view> value = Value(argument, name);
-        return value.ok() ? flag.set(*value, options_) : value.status();
+        if (!value.ok()) return value.status();
+        if (flag.set_two == nullptr) return flag.set(*value, options_);
+        const absl::StatusOr<absl::string_view> second = Value(name, name);
+        return second.ok() ? flag.set_two(*value, *second, options_) : second.status();
       }
     }
     return absl::InvalidArgumentError(
@@ -76,12 +84,17 @@ class Parser {
 
   absl::Status TakeOperation(const OperationFlag& operation, absl::string_view argument,
                              absl::string_view name) {
-    run_flag_ = std::string(name);
+    Note(name, kInterventionCommands);
     const absl::StatusOr<absl::string_view> value = Value(argument, name);
     if (!value.ok()) return value.status();
     const absl::StatusOr<v1::Intervention> intervention = InterventionOf(operation, *value);
     if (intervention.ok()) *options_.request.add_interventions() = *intervention;
     return intervention.status();
+  }
+
+  // That a flag was met which only some commands have.
+  void Note(absl::string_view name, absl::Span<const char* const> commands) {
+    if (!commands.empty()) met_.emplace_back(name, commands);
   }
 
   // What stands behind `=`, or the next argument.
@@ -98,13 +111,13 @@ class Parser {
       return absl::InvalidArgumentError("a command is missing; see scalpel-cli --help");
     }
     if (!absl::c_linear_search(kCommands, command)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("unknown command `", Printable(command),
-                       "`; use run, model, tokenize, detokenize or health"));
+      return absl::InvalidArgumentError(absl::StrCat("unknown command `", Printable(command),
+                                                     "`; use ", absl::StrJoin(kCommands, ", ")));
     }
-    if (command != "run" && !run_flag_.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(run_flag_, " belongs to the command run; remove it"));
+    for (const auto& [flag, commands] : met_) {
+      if (absl::c_linear_search(commands, command)) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          flag, " belongs to the command ", absl::StrJoin(commands, " or "), "; remove it"));
     }
     const size_t count = options_.arguments.size();
     if (command == "tokenize" && count != 1) {
@@ -122,7 +135,7 @@ class Parser {
   }
 
   // A file first, then prompts.
-  void PlaceRunArguments() {
+  void PlaceRequestArguments() {
     std::vector<std::string>& arguments = options_.arguments;
     if (!arguments.empty() && (arguments[0] == "-" || absl::EndsWith(arguments[0], ".json"))) {
       options_.file = arguments[0];
@@ -134,7 +147,8 @@ class Parser {
 
   const std::vector<std::string>& arguments_;
   size_t at_ = 0;
-  std::string run_flag_;  // the last flag met that only run has
+  // Flags met that only some commands have, and those commands.
+  std::vector<std::pair<std::string, absl::Span<const char* const>>> met_;
   Options options_;
 };
 

@@ -3,6 +3,8 @@
 #ifndef SCALPEL_CLIENT_CPP_OPTIONS_H_
 #define SCALPEL_CLIENT_CPP_OPTIONS_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,9 +13,10 @@
 
 namespace scalpel::client {
 
-// A command line, read. Where the flags of `run` say something of the request, it is in `request`.
+// A command line, read. Where flags of `run` say something of the request, it is in `request`; what
+// only `sweep` has is in `sweep`.
 struct Options {
-  std::string command;  // `run`, `model`, `tokenize`, `detokenize` or `health`
+  std::string command;  // `run`, `sweep`, `model`, `tokenize`, `detokenize` or `health`
   bool help = false;
   std::string server = "127.0.0.1:50051";
   std::string request_id;
@@ -21,10 +24,12 @@ struct Options {
   std::string model;
   bool json = false;
 
-  std::string file;                    // run: a RunRequest in JSON, `-` for standard input
-  v1::RunRequest request;              // run: what the flags say; added to the file's
-  std::string save_folder;             // run
-  std::vector<std::string> arguments;  // of the other commands, and prompts of run
+  std::string file;                        // run, sweep: a request in JSON, `-` for standard input
+  v1::RunRequest request;                  // run, sweep: what the flags say; added to the file's
+  v1::SweepRequest sweep;                  // sweep: the same
+  std::optional<int64_t> metric_position;  // sweep
+  std::string save_folder;                 // run
+  std::vector<std::string> arguments;      // of the other commands
 };
 
 // Reads the arguments behind the program's name. `server` is the default address.

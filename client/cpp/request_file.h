@@ -16,6 +16,10 @@ namespace scalpel::client {
 // replaced.
 absl::StatusOr<v1::RunRequest> RequestOf(const Options& options, std::istream& in);
 
+// The same of `sweep`. Interventions and axes of the flags join the file's grid; a patch without a
+// source reads the first of `sources`; without anything to measure it is kl_from_clean.
+absl::StatusOr<v1::SweepRequest> SweepRequestOf(const Options& options, std::istream& in);
+
 }  // namespace scalpel::client
 
 #endif  // SCALPEL_CLIENT_CPP_REQUEST_FILE_H_

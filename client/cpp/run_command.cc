@@ -9,6 +9,7 @@
 #include "client/cpp/call.h"
 #include "client/cpp/request_file.h"
 #include "client/cpp/run_view.h"
+#include "client/cpp/stream.h"
 #include "client/cpp/tensor_files.h"
 #include "client/cpp/tensors.h"
 #include "client/cpp/wire_json.h"
@@ -63,11 +64,6 @@ class EventSink {
   bool complete_ = false;
 };
 
-ExitCode Fail(const absl::Status& status, ExitCode code, std::ostream& err) {
-  err << (code == kUsage ? "" : "scalpel-cli: ") << status.message() << "\n";
-  return code;
-}
-
 }  // namespace
 
 ExitCode RunModel(const Options& options, std::istream& in, const Screen& screen,
@@ -81,20 +77,7 @@ ExitCode RunModel(const Options& options, std::istream& in, const Screen& screen
   const auto stub = v1::InterventionService::NewStub(call.channel());
   const std::unique_ptr<grpc::ClientReader<v1::RunResponse>> reader =
       stub->Run(call.context(), *request);
-  v1::RunResponse response;
-  absl::Status unusable;
-  while (unusable.ok() && screen.out && reader->Read(&response)) {
-    unusable = sink.Add(response);
-    screen.out.flush();
-  }
-  // Whoever read the output went away, or the stream cannot be used: the server need not go on.
-  if (!unusable.ok() || !screen.out) call.context()->TryCancel();
-  const grpc::Status status = reader->Finish();
-  if (!unusable.ok()) return Fail(unusable, kFailed, err);
-  if (!screen.out) return kDone;
-  if (status.ok()) unusable = sink.Finish();
-  if (!unusable.ok()) return Fail(unusable, kFailed, err);
-  return call.End(status, err);
+  return ReadStream(call, *reader, sink, screen, err);
 }
 
 }  // namespace scalpel::client

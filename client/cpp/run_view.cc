@@ -3,36 +3,13 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "client/cpp/started_view.h"
 #include "client/cpp/table.h"
 #include "client/cpp/text.h"
-#include "google/protobuf/util/json_util.h"
 
 namespace scalpel::client {
-namespace {
-
-constexpr int kPromptsShownMax = 8;
-
-std::string Flops(double flops) {
-  constexpr const char* kUnits[] = {"FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"};
-  size_t unit = 0;
-  for (; flops >= 1000 && unit + 1 < std::size(kUnits); ++unit) flops /= 1000;
-  return absl::StrFormat("%.3g %s", flops, kUnits[unit]);
-}
-
-std::string Milliseconds(absl::Duration duration) {
-  return absl::StrFormat("%.1f ms", absl::ToDoubleMilliseconds(duration));
-}
-
-std::string PromptText(const v1::TokenizedPrompt& prompt) {
-  return prompt.tokens().empty() ? absl::StrCat("ids ", absl::StrJoin(prompt.ids(), ","))
-                                 : Quoted(absl::StrJoin(prompt.tokens(), ""));
-}
-
-}  // namespace
-
 void RunView::Add(const v1::RunResponse& response) {
   // Only `started` may come before there is a view to show the rest in.
   if (!statistics_ && !response.has_started()) return;
@@ -87,33 +64,10 @@ void RunView::Begin(const v1::Started& started) {
   screen_.out << screen_.Bold(absl::StrCat("run ", Fit(Printable(started.request_id()), 64)))
               << "  " << Count(started.prompts_size(), "prompt") << ", "
               << Count(cost.tokens(), "token") << ", " << Flops(cost.flops()) << "\n";
-  const int shown = std::min(started.prompts_size(), kPromptsShownMax);
-  for (int i = 0; i < shown; ++i) {
-    const std::string line = absl::StrCat("  ", i, "  ", PromptText(started.prompts(i)));
-    screen_.out << Fit(line, screen_.columns) << "\n";
-  }
-  if (shown < started.prompts_size()) {
-    screen_.out << "  ... " << Count(started.prompts_size() - shown, "more prompt") << "\n";
-  }
+  PrintPrompts(screen_, started.prompts());
   screen_.out << "\n";
-  if (started.normalized().validate_only()) PrintPlan(started);
-}
-
-void RunView::PrintPlan(const v1::Started& started) {
-  const v1::Cost& cost = started.cost();
-  PrintTable(screen_, {{""}, {""}},
-             {{"rows", Thousands(cost.rows())},
-              {"tokens", Thousands(cost.tokens())},
-              {"work", Flops(cost.flops())},
-              {"response", absl::StrCat("at most ", Bytes(cost.response_bytes()))},
-              {"digest", Printable(started.digest())}});
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.preserve_proto_field_names = true;
-  std::string json;
-  if (google::protobuf::util::MessageToJsonString(started.normalized(), &json, options).ok()) {
-    screen_.out << "\n" << screen_.Bold("as the server understands it") << "\n" << json;
-  }
+  if (started.normalized().validate_only())
+    PrintPlan(screen_, cost, started.digest(), started.normalized());
 }
 
 void RunView::End(const v1::Finished& finished) {

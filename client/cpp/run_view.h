@@ -30,7 +30,6 @@ class RunView {
 
  private:
   void Begin(const v1::Started& started);
-  void PrintPlan(const v1::Started& started);
   void End(const v1::Finished& finished);
   void PrintReports();
 

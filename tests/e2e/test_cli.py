@@ -13,7 +13,7 @@ import pytest
 from tests.e2e import heavy, stream
 from tests.support import environment
 
-EXAMPLES = environment.ROOT / "client" / "examples"
+EXAMPLES = environment.EXAMPLES
 OK, REFUSED, USAGE, UNREACHABLE, DEADLINE = 0, 1, 2, 3, 4
 SPARKS = set("▁▂▃▄▅▆▇█")
 
@@ -33,7 +33,7 @@ def cli(*arguments, address=None, data=None, timeout=120):
     )
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.json")))
+@pytest.mark.parametrize("name", [path.name for path in environment.examples()])
 def test_every_example_runs(server, name):
     done = cli("run", str(EXAMPLES / name), address=server.address)
     assert done.returncode == OK, done.stderr

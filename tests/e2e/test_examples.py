@@ -10,8 +10,8 @@ from scalpel.v1 import spec_pb2, tensor_pb2
 from tests.e2e import grpcurl, stream
 from tests.support import environment
 
-EXAMPLES = environment.ROOT / "client" / "examples"
-FILES = sorted(path.stem for path in EXAMPLES.glob("*.json"))
+EXAMPLES = environment.EXAMPLES
+FILES = [path.stem for path in environment.examples()]
 N_LAYER, N_HEAD = 12, 12
 LAYERS = range(N_LAYER)
 

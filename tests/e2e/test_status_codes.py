@@ -66,6 +66,7 @@ def test_invalid_argument_lists_every_violation(server):
         ("Tokenize", {"text": "a"}),
         ("Detokenize", {"ids": [1]}),
         ("Run", {"prompts": PROMPT}),
+        ("Sweep", {"prompts": PROMPT}),
     ],
 )
 def test_not_found(server, method, request_):

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from google.protobuf.message import DecodeError
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import service_pb2, sweep_pb2
 from tests.fault.alive import GOLDEN
 from tests.fault.calls import RUN, refused, send_raw
 from tests.support.client import make_request
@@ -17,6 +17,7 @@ METHODS = {
     "Tokenize": service_pb2.TokenizeRequest,
     "Detokenize": service_pb2.DetokenizeRequest,
     "Run": service_pb2.RunRequest,
+    "Sweep": sweep_pb2.SweepRequest,
 }
 
 

@@ -9,7 +9,6 @@ from tests.parity import cells, golden, models, places, random_specs, strings, t
 from tests.support import environment
 from tests.support.client import make_request, service_pb2
 
-EXAMPLES = environment.ROOT / "client" / "examples"
 TINY = dict(vocab_size=37, n_positions=24, n_embd=12, n_layer=2, n_head=3)
 CONFIGS = {
     "tiny": dict(),
@@ -66,7 +65,7 @@ def demo_cases() -> list[golden.Case]:
     folder = environment.model_dir()
     model, tokenizer = twin.load(folder), GPT2TokenizerFast.from_pretrained(folder)
     cases = []
-    for path in sorted(EXAMPLES.glob("*.json")):
+    for path in environment.examples():
         request = make_request(path)
         if request.validate_only:
             continue

@@ -11,7 +11,7 @@ from tests.parity import answer, golden
 from tests.support import environment
 from tests.support.client import make_request
 
-EXAMPLES = environment.ROOT / "client" / "examples"
+EXAMPLES = environment.EXAMPLES
 SCALED_LAYER = 9
 
 

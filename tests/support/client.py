@@ -15,7 +15,14 @@ from tests.support import environment
 
 environment.import_stubs()
 
-from scalpel.v1 import service_pb2, service_pb2_grpc, site_pb2, spec_pb2, tensor_pb2  # noqa: E402
+from scalpel.v1 import (  # noqa: E402
+    service_pb2,
+    service_pb2_grpc,
+    site_pb2,
+    spec_pb2,
+    sweep_pb2,
+    tensor_pb2,
+)
 
 _MESSAGE_BYTES_MAX = 64 << 20
 _ELEMENT_BYTES = {
@@ -25,17 +32,16 @@ _ELEMENT_BYTES = {
 }
 
 
-def make_request(
-    source: "service_pb2.RunRequest | dict | str | pathlib.Path",
-) -> service_pb2.RunRequest:
-    """A RunRequest from a message, a dict or text in protobuf's JSON form, or a file of it."""
-    if isinstance(source, service_pb2.RunRequest):
+def make_request(source, kind: type = service_pb2.RunRequest):
+    """A RunRequest, or one of another `kind`, from a message, a dict or text in protobuf's JSON
+    form, or a file of it."""
+    if isinstance(source, kind):
         return source
     if isinstance(source, pathlib.Path):
         source = source.read_text()
     if isinstance(source, str):
         source = json.loads(source)
-    return json_format.ParseDict(source, service_pb2.RunRequest())
+    return json_format.ParseDict(source, kind())
 
 
 def site_number(site: int | str) -> int:
@@ -217,6 +223,50 @@ class RunResult:
         ]
 
 
+class SweepResult:
+    """A whole sweep: the events in order, and what they hold."""
+
+    def __init__(self, events: list[Event]):
+        self.events = events
+        self.variants: dict[int, sweep_pb2.VariantResult] = {
+            event.message.index: event.message for event in events if event.kind == "variant"
+        }
+        self.matrices: list[sweep_pb2.SweepMatrix] = self._messages("matrix")
+
+    def _messages(self, kind: str) -> list[Any]:
+        return [event.message for event in self.events if event.kind == kind]
+
+    @property
+    def started(self) -> sweep_pb2.SweepStarted:
+        return self._messages("started")[0]
+
+    @property
+    def clean(self) -> sweep_pb2.SweepClean:
+        return self._messages("clean")[0]
+
+    @property
+    def finished(self) -> sweep_pb2.SweepFinished:
+        return self._messages("finished")[0]
+
+    def matrix(self, metric: str, prompt: int = 0) -> np.ndarray:
+        """The values of a metric by name, in the grid's shape."""
+        (found,) = (m for m in self.matrices if m.name == metric and m.prompt == prompt)
+        return np.array(found.values).reshape(list(found.shape))
+
+    def values(self, variant: int, metric: str, prompt: int = 0) -> np.ndarray:
+        """One variant's values of a metric by name."""
+        return metric_values(self.variants[variant].metrics, metric, prompt)
+
+    def clean_values(self, metric: str, prompt: int = 0) -> np.ndarray:
+        """The clean run's values of a metric by name."""
+        return metric_values(self.clean.metrics, metric, prompt)
+
+
+def metric_values(results, metric: str, prompt: int = 0) -> np.ndarray:
+    (found,) = (r for r in results if r.name == metric and r.prompt == prompt)
+    return np.array(found.values)
+
+
 def _fact(header: tensor_pb2.TensorHeader, name: str) -> Any:
     if name == "layer":
         return header.layer if header.HasField("layer") else None
@@ -289,19 +339,23 @@ class Client:
         self, request, timeout_seconds: float | None = None, metadata=None
     ) -> Iterator[Event]:
         """The events of a run as they arrive."""
+        return self._events(self.stub.Run, make_request(request), timeout_seconds, metadata)
+
+    def _events(self, method, request, timeout_seconds, metadata) -> Iterator[Event]:
         begin = time.monotonic()
-        call = self.stub.Run(
-            make_request(request),
-            timeout=timeout_seconds or self.timeout_seconds,
-            metadata=metadata,
-        )
-        for response in call:
+        timeout_seconds = timeout_seconds or self.timeout_seconds
+        for response in method(request, timeout=timeout_seconds, metadata=metadata):
             kind = response.WhichOneof("event")
             yield Event(kind, getattr(response, kind), time.monotonic() - begin)
 
     def run(self, request, timeout_seconds: float | None = None, metadata=None) -> RunResult:
         """Runs a request to its end. Raises grpc.RpcError for any status but OK."""
         return RunResult(list(self.events(request, timeout_seconds, metadata)))
+
+    def sweep(self, request, timeout_seconds: float | None = None, metadata=None) -> SweepResult:
+        """Runs a sweep to its end. Raises grpc.RpcError for any status but OK."""
+        request = make_request(request, sweep_pb2.SweepRequest)
+        return SweepResult(list(self._events(self.stub.Sweep, request, timeout_seconds, metadata)))
 
     def model(self) -> service_pb2.GetModelResponse:
         return self.stub.GetModel(service_pb2.GetModelRequest(), timeout=self.timeout_seconds)

@@ -12,6 +12,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 PROTO = ROOT / "proto"
+EXAMPLES = ROOT / "client" / "examples"
 
 
 def _path(variable: str, *defaults: pathlib.Path) -> pathlib.Path:
@@ -41,6 +42,11 @@ def gpt2_vocabulary_dir() -> pathlib.Path | None:
     """The folder with GPT-2's encoder.json and vocab.bpe; None where it is not said."""
     value = os.environ.get("SCALPEL_NPM_GPT2")
     return pathlib.Path(value).resolve() if value else None
+
+
+def examples(sweeps: bool = False) -> list[pathlib.Path]:
+    """The example files: those with a RunRequest, or those with a SweepRequest."""
+    return sorted(path for path in EXAMPLES.glob("*.json") if ("-sweep-" in path.name) == sweeps)
 
 
 def scratch_dir() -> pathlib.Path:

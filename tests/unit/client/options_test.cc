@@ -1,5 +1,6 @@
 #include "client/cpp/options.h"
 
+#include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include <sstream>
@@ -44,13 +45,22 @@ TEST(ClientOptions, KeepsTheOrderOfInterventions) {
 TEST(ClientOptions, SaysWhatIsWrong) {
   EXPECT_EQ(ErrorOf({}), "a command is missing; see scalpel-cli --help");
   EXPECT_EQ(ErrorOf({"fly"}),
-            "unknown command `fly`; use run, model, tokenize, detokenize or health");
+            "unknown command `fly`; use run, sweep, model, tokenize, detokenize, health");
   EXPECT_EQ(ErrorOf({"run", "--fly"}), "unknown flag --fly; see scalpel-cli --help");
   EXPECT_EQ(ErrorOf({"run", "--zero"}), "--zero: a value is missing; see scalpel-cli --help");
   EXPECT_EQ(ErrorOf({"run", "--clean=1"}), "--clean takes no value; write only --clean");
   EXPECT_EQ(ErrorOf({"model", "--clean"}), "--clean belongs to the command run; remove it");
   EXPECT_EQ(ErrorOf({"--clean", "model"}), "--clean belongs to the command run; remove it");
-  EXPECT_EQ(ErrorOf({"model", "--zero", "K"}), "--zero belongs to the command run; remove it");
+  EXPECT_EQ(ErrorOf({"model", "--zero", "K"}),
+            "--zero belongs to the command run or sweep; remove it");
+  EXPECT_EQ(ErrorOf({"run", "--over", "layers"}), "--over belongs to the command sweep; remove it");
+  EXPECT_EQ(ErrorOf({"sweep", "--clean"}), "--clean belongs to the command run; remove it");
+  EXPECT_EQ(ErrorOf({"sweep", "--over", "units"}),
+            "--over: `unit` is no axis; write layers, heads, positions or values=A,B,...");
+  EXPECT_EQ(ErrorOf({"sweep", "--logit-diff", " a"}),
+            "--logit-diff: a value is missing; see scalpel-cli --help");
+  EXPECT_EQ(ErrorOf({"sweep", "--at", "end"}),
+            "--at: `end` is not a position; write one such as -1");
   EXPECT_EQ(ErrorOf({"model", "x"}), "`x`: model takes no such argument; remove it");
   EXPECT_EQ(ErrorOf({"tokenize", "a", "b"}), "tokenize takes one TEXT; put it in quotes");
   EXPECT_EQ(ErrorOf({"run", "--deadline", "nan"}),
@@ -93,6 +103,58 @@ TEST(ClientRequestFile, AddsFlagsToAFile) {
   EXPECT_EQ(request->block_outputs().layers(0), 1);
   EXPECT_EQ(request->block_outputs().dtype(), v1::DATA_TYPE_FLOAT16);
   EXPECT_EQ(request->seed(), 4u);
+}
+
+TEST(ClientOptions, ReadsASweep) {
+  const auto options = ParseOptions(
+      {"sweep",   "one",       "--source", "other",  "--patch", "resid_pre", "--over", "layers=0:2",
+       "--over",  "positions", "--score",  " A",     "id:7",    "--prob",    " A",     "--loss",
+       "--top-k", "2",         "--at=-2",  "--seed", "3",       "--reports"},
+      "");
+  ASSERT_TRUE(options.ok()) << options.status();
+  std::istringstream none;
+  const auto request = SweepRequestOf(*options, none);
+  ASSERT_TRUE(request.ok()) << request.status();
+  v1::SweepRequest expected;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
+      prompts { text: "one" } sources { text: "other" }
+      grid { interventions { place { site: SITE_RESID_PRE } patch { clean_prompt: 1 } }
+             axes { layers { values: [0, 1] } } axes { positions {} } }
+      metrics { name: "score \" A\" - id:7" position: -2
+                patching_score { target_texts: " A" distractors: 7 } }
+      metrics { name: "p \" A\"" position: -2 probabilities { texts: " A" } }
+      metrics { loss {} } metrics { position: -2 top_k { k: 2 } }
+      reports: true seed: 3)",
+                                                            &expected));
+  EXPECT_EQ(request->DebugString(), expected.DebugString());
+}
+
+TEST(ClientOptions, MeasuresKlWhereASweepSaysNothing) {
+  const auto options =
+      ParseOptions({"sweep", "one", "--scale", "z", "--over", "values=0,0.5,-1e3"}, "");
+  ASSERT_TRUE(options.ok()) << options.status();
+  std::istringstream none;
+  const auto request = SweepRequestOf(*options, none);
+  ASSERT_TRUE(request.ok()) << request.status();
+  ASSERT_EQ(request->metrics_size(), 1);
+  EXPECT_TRUE(request->metrics(0).has_kl_from_clean());
+  EXPECT_EQ(request->grid().axes(0).values().values(2), -1000);
+}
+
+TEST(ClientRequestFile, AddsFlagsToASweep) {
+  const auto options = ParseOptions({"sweep", "-", "--over", "heads=5", "--kl"}, "");
+  std::istringstream grid(R"({"prompts": [{"text": "a"}],
+      "grid": {"interventions": [{"place": {"path": "z"}, "zero": {}}], "axes": [{"layers": {}}]}})");
+  const auto request = SweepRequestOf(*options, grid);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->grid().axes_size(), 2);
+  EXPECT_EQ(request->metrics_size(), 1);
+  std::istringstream list(R"({"variants": {"variants": [{}]}})");
+  EXPECT_EQ(SweepRequestOf(*options, list).status().message(),
+            "-: has variants, to which flags cannot add; leave out --over and interventions");
+  std::istringstream run(R"({"interventions": []})");
+  EXPECT_NE(SweepRequestOf(*options, run).status().message().find("not a SweepRequest"),
+            absl::string_view::npos);
 }
 
 TEST(ClientRequestFile, RefusesWhatIsNotARequest) {

@@ -1,0 +1,43 @@
+// Sweeps of the small model.
+
+#ifndef SCALPEL_TESTS_UNIT_SUPPORT_TINY_SWEEP_H_
+#define SCALPEL_TESTS_UNIT_SUPPORT_TINY_SWEEP_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proto/scalpel/v1/sweep.pb.h"
+#include "server/engine/baseline_cache.h"
+#include "server/spec/sweep.h"
+
+namespace scalpel::test {
+
+// Prompts [1 2 3 4] and [5 6 7], source [4 3 2 1], and what `text` says.
+v1::SweepRequest SweepOf(const std::string& text);
+
+// Throws where the request is refused: then the test is wrong.
+std::shared_ptr<const spec::Sweep> CompileSweepOrThrow(const v1::SweepRequest& request);
+
+// All events of one sweep.
+struct SweepAnswer {
+  std::vector<v1::SweepResponse> events;
+
+  const v1::SweepClean& Clean() const;
+  std::map<int32_t, v1::VariantResult> Variants() const;
+  std::vector<v1::SweepMatrix> Matrices() const;
+  // The values of one metric by variant, in one prompt.
+  std::vector<std::vector<double>> Values(const std::string& metric, int32_t prompt = 0) const;
+};
+
+// Runs on the calling thread, with so many variants in one wave.
+SweepAnswer AskSweep(const v1::SweepRequest& request, engine::BaselineCache& cache,
+                     size_t wave_tasks);
+// Without a cache, two variants in a wave.
+SweepAnswer AskSweep(const v1::SweepRequest& request);
+
+}  // namespace scalpel::test
+
+#endif  // SCALPEL_TESTS_UNIT_SUPPORT_TINY_SWEEP_H_
