@@ -11,8 +11,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -118,7 +120,9 @@ void TuneRuntime(char** argv) {
   mallopt(M_TOP_PAD, 64 << 20);
   if (getenv("GOMP_SPINCOUNT") != nullptr || getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("GOMP_SPINCOUNT", "20000", 0);  // some ten microseconds
-  execv("/proc/self/exe", argv);         // where that fails, the threads only spin longer
+  std::error_code error;                 // by its own path, so that it goes by its own name
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) execv(self.c_str(), argv);  // where that fails, the threads only spin longer
 }
 
 int Main(int argc, char** argv) {
