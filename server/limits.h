@@ -36,13 +36,14 @@ struct Limits {
   int32_t violations_max = 50;
 
   // Of the server.
-  int32_t queue_max = 64;                         // requests that wait for the engine
-  int64_t wave_tokens_max = 512;                  // of one pass over several requests
+  int32_t queue_max = 64;                               // requests that wait for the engine
+  int64_t wave_tokens_max = 512;                        // of one pass over several requests
   int64_t baseline_cache_bytes_max = int64_t{1} << 30;  // clean runs that are kept
-  int64_t buffered_bytes_max = int64_t{2} << 30;  // responses reserved, over all requests
-  int32_t chunk_bytes = 1 << 20;                  // tensor data in one message
-  int32_t concurrent_streams_max = 100;           // calls on one connection
-  int32_t drain_seconds_max = 30;                 // from SIGTERM to the end
+  int64_t record_bytes_max = int64_t{256} << 20;        // clean runs of one request, to be kept
+  int64_t buffered_bytes_max = int64_t{2} << 30;        // responses reserved, over all requests
+  int32_t chunk_bytes = 1 << 20;                        // tensor data in one message
+  int32_t concurrent_streams_max = 100;                 // calls on one connection
+  int32_t drain_seconds_max = 30;                       // from SIGTERM to the end
 };
 
 }  // namespace scalpel

@@ -11,8 +11,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -90,10 +92,9 @@ int Serve(const Config& config, absl::Time began) {
   if (!warm.ok()) return Fail("cannot run the model: ", warm, kExitCannotServe);
 
   const auto submit = [&scheduler](engine::Job job) { return scheduler.Submit(std::move(job)); };
-  const auto backend = std::make_shared<const rpc::Backend>(
-      rpc::Backend{loaded->facts, loaded->gpt2->device().str(),
-                   std::string(loaded->gpt2->kernels()), loaded->threads, submit,
-                   [&scheduler] { return scheduler.cache_counts(); }});
+  const auto backend = std::make_shared<const rpc::Backend>(rpc::Backend{
+      loaded->facts, loaded->gpt2->device().str(), std::string(loaded->gpt2->kernels()),
+      loaded->threads, submit, [&scheduler] { return scheduler.cache_counts(); }});
   service.Open(backend);
   stop.Arm();
   (*listener)->SetServing(true);
@@ -108,9 +109,10 @@ int Serve(const Config& config, absl::Time began) {
 
 // Settings of the C library and of OpenMP that must stand before either is used.
 //
-// Temporaries of a layer stay mapped between operations instead of being faulted in again each time.
-// A thread that waits for the next parallel region spins only shortly: on two cores it would take
-// time from the calls. libgomp reads its setting when it is loaded, so the program starts again once.
+// Temporaries of a layer stay mapped between operations instead of being faulted in again each
+// time. A thread that waits for the next parallel region spins only shortly: on two cores it would
+// take time from the calls. libgomp reads its setting when it is loaded, so the program starts
+// again once.
 void TuneRuntime(char** argv) {
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes
@@ -118,7 +120,9 @@ void TuneRuntime(char** argv) {
   mallopt(M_TOP_PAD, 64 << 20);
   if (getenv("GOMP_SPINCOUNT") != nullptr || getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("GOMP_SPINCOUNT", "20000", 0);  // some ten microseconds
-  execv("/proc/self/exe", argv);  // where that fails, the threads only spin longer
+  std::error_code error;                 // by its own path, so that it goes by its own name
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) execv(self.c_str(), argv);  // where that fails, the threads only spin longer
 }
 
 int Main(int argc, char** argv) {

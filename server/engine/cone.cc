@@ -53,8 +53,8 @@ class Uses {
       if (intervention.has_mean()) Add(step.row, layer, site, *step.source);
       if (intervention.has_patch()) Add(step.source_row, step.source_layer, site, *step.source);
     }
-    for (const auto* list : {&plan.probes_before, &plan.probes_after, &plan.captures_before,
-                             &plan.captures_after}) {
+    for (const auto* list :
+         {&plan.probes_before, &plan.probes_after, &plan.captures_before, &plan.captures_after}) {
       for (const spec::Observation& observation : *list) {
         Add(observation.row, layer, site, *observation.region);
         if (observation.clean_row) Add(*observation.clean_row, layer, site, *observation.region);
@@ -99,6 +99,12 @@ int32_t CleanLayers(const std::vector<Use>& uses, int32_t n_layer) {
     return use.stop.layer + (use.stop.site == Site::kResidPost ? 1 : 0);
   }
   return n_layer;
+}
+
+// What a clean state of so many tokens and layers takes.
+int64_t CleanBytes(const model::Gpt2Config& config, int64_t tokens, int32_t layers) {
+  const int64_t per_layer = 4 * config.d_model;  // its input, keys, values and z
+  return (layers * per_layer + config.d_model) * tokens * static_cast<int64_t>(sizeof(float));
 }
 
 // Sets where the row enters, given what is known of its clean run.
@@ -149,7 +155,7 @@ void SetReadFirst(const std::vector<Use>& uses, int32_t n_layer, model::Row& row
 
 std::vector<model::Row> Cones(const spec::Plan& plan, const model::Gpt2Config& config,
                               absl::Span<const std::shared_ptr<const CleanState>> clean,
-                              bool record) {
+                              int64_t record_bytes_max) {
   const int32_t n_layer = static_cast<int32_t>(config.n_layer);
   const Uses uses(plan, config);
   std::set<int32_t> runs_clean;  // prompts: another row is their clean run
@@ -167,10 +173,14 @@ std::vector<model::Row> Cones(const spec::Plan& plan, const model::Gpt2Config& c
     SetEntrance(uses[i], n_layer, row);
     const int32_t computed = std::min(row.last.layer + 1, n_layer);
     const int32_t layers = std::min(computed, CleanLayers(uses[i], n_layer));
-    const bool whole = row.clean != nullptr && row.clean->length() >= static_cast<int64_t>(row.tokens.size());
-    if (record && layers > (whole ? row.clean->depth() : 0) &&
-        (plan.rows[i].clean || !runs_clean.contains(plan.rows[i].prompt)))
+    const bool whole =
+        row.clean != nullptr && row.clean->length() >= static_cast<int64_t>(row.tokens.size());
+    const int64_t bytes = CleanBytes(config, static_cast<int64_t>(row.tokens.size()), layers);
+    if (bytes <= record_bytes_max && layers > (whole ? row.clean->depth() : 0) &&
+        (plan.rows[i].clean || !runs_clean.contains(plan.rows[i].prompt))) {
       row.record_layers = layers;
+      record_bytes_max -= bytes;
+    }
     SetReadFirst(uses[i], n_layer, row);
   }
   return rows;

@@ -17,11 +17,12 @@
 namespace scalpel::engine {
 
 // Every row of the plan, as the model is to run it. `clean`: by row, what is known of its prompt's
-// clean run, or of a prompt that begins alike; null: nothing. `record`: rows whose clean run goes
-// further than that bring it back. The rows refer to the plan's tokens.
+// clean run, or of a prompt that begins alike; null: nothing. Rows whose clean run goes further
+// than that bring it back, as long as all together take at most `record_bytes_max`. The rows refer
+// to the plan's tokens.
 std::vector<model::Row> Cones(const spec::Plan& plan, const model::Gpt2Config& config,
                               absl::Span<const std::shared_ptr<const model::CleanState>> clean,
-                              bool record);
+                              int64_t record_bytes_max);
 
 }  // namespace scalpel::engine
 

@@ -37,8 +37,7 @@ void SendTensor(const spec::Plan& plan, const spec::PlanRow& row, const at::Tens
   sender.Send(sender.Prepare(std::move(header), logits));
 }
 
-void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits,
-                EventSink& sink) {
+void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits, EventSink& sink) {
   const at::Tensor host = logits.cpu().contiguous();
   const at::Tensor normalizers = host.to(at::kDouble).logsumexp(1);  // [positions]
   const int64_t vocab = host.size(1);

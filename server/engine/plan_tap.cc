@@ -164,8 +164,7 @@ void PlanTap::ApplySteps(absl::Span<const Site> sites, int32_t layer, model::Row
   for (const auto& [step, site] : steps) ApplyStep(*step, site, layer, row_of);
 }
 
-void PlanTap::ApplyStep(const spec::Step& step, Site at_site, int32_t layer,
-                        model::RowOf row_of) {
+void PlanTap::ApplyStep(const spec::Step& step, Site at_site, int32_t layer, model::RowOf row_of) {
   const v1::Intervention& intervention = plan_.request.interventions(step.intervention);
   const spec::SiteEntry& site = *spec::FindSite(spec::ToProto(at_site));
   const model::RowValue row = row_of(at_site, step.row);
@@ -175,10 +174,10 @@ void PlanTap::ApplyStep(const spec::Step& step, Site at_site, int32_t layer,
   if (intervention.has_mean()) {
     source = Read(*step.source, site, row);
   } else if (intervention.has_patch()) {
-    source = Read(*step.source, site,
-                  step.source_layer == layer
-                      ? row_of(at_site, step.source_row)
-                      : kept_.at({step.source_layer, at_site, step.source_row}));
+    source =
+        Read(*step.source, site,
+             step.source_layer == layer ? row_of(at_site, step.source_row)
+                                        : kept_.at({step.source_layer, at_site, step.source_row}));
   }
   at::Tensor after = spec::Apply({.intervention = intervention,
                                   .site = site,
@@ -190,8 +189,8 @@ void PlanTap::ApplyStep(const spec::Step& step, Site at_site, int32_t layer,
                                   .layer = layer,
                                   .prompt = plan_.rows[step.row].prompt,
                                   .inner = row.value.size(-1)});
-  const at::Tensor mask = spec::ChangeMask(intervention, site, *step.target, row.value.size(-1),
-                                           row.value.device());
+  const at::Tensor mask =
+      spec::ChangeMask(intervention, site, *step.target, row.value.size(-1), row.value.device());
   if (mask.defined()) after = at::where(mask, after, before);
   Note(step, before, after, mask);
   target.Write(row.value, after);
@@ -230,7 +229,8 @@ void PlanTap::SendWhole(Site site, int32_t layer, model::RowOf row_of) {
       header.set_clean(plan_.groups[g].clean);
       header.set_dtype(plan_.request.block_outputs().dtype());
       header.set_moment(v1::MOMENT_AFTER);
-      tuples_[g].push_back(sender_.Prepare(std::move(header), Batch(site, row_of, plan_.groups[g])));
+      tuples_[g].push_back(
+          sender_.Prepare(std::move(header), Batch(site, row_of, plan_.groups[g])));
     }
   }
   // Entry i is the output of block i - 1, but the last comes from behind the final LayerNorm.

@@ -9,8 +9,7 @@ namespace scalpel::engine {
 
 absl::Status StillWanted(const EventStream& stream, absl::Time deadline) {
   if (stream.cancelled()) return absl::CancelledError("the caller cancelled the call");
-  if (absl::Now() >= deadline)
-    return absl::DeadlineExceededError("the call's deadline has passed");
+  if (absl::Now() >= deadline) return absl::DeadlineExceededError("the call's deadline has passed");
   return absl::OkStatus();
 }
 

@@ -67,8 +67,8 @@ absl::Status Scheduler::Submit(std::shared_ptr<Work> work, EventStream& stream,
                       kRetryDelay);
   }
   buffered_bytes_->fetch_add(response_bytes);
-  stream.Hold(std::shared_ptr<const void>(
-      nullptr, [total = buffered_bytes_, response_bytes](const void*) {
+  stream.Hold(
+      std::shared_ptr<const void>(nullptr, [total = buffered_bytes_, response_bytes](const void*) {
         total->fetch_sub(response_bytes);
       }));
   works_.push_back({std::move(work), /*started=*/false, std::nullopt});
@@ -105,14 +105,13 @@ BaselineCache::Counts Scheduler::cache_counts() const {
 }
 
 int64_t Scheduler::Waiting() const {
-  return std::count_if(works_.begin(), works_.end(), [](const Live& live) { return !live.started; });
+  return std::count_if(works_.begin(), works_.end(),
+                       [](const Live& live) { return !live.started; });
 }
 
 void Scheduler::DropUnwanted() {
-  const auto unwanted =
-      std::stable_partition(works_.begin(), works_.end(), [](const Live& live) {
-        return live.work->StillWanted().ok();
-      });
+  const auto unwanted = std::stable_partition(
+      works_.begin(), works_.end(), [](const Live& live) { return live.work->StillWanted().ok(); });
   for (auto live = unwanted; live != works_.end(); ++live)
     live->work->Close(live->work->StillWanted());
   works_.erase(unwanted, works_.end());
@@ -143,7 +142,8 @@ std::vector<Member> Scheduler::FillWave(BaselineCache& cache) {
     Live& live = works_.front();
     if (!live.held) {
       if (std::unique_ptr<Task> task = live.work->Next())
-        live.held = MakeMember(live.work, std::move(task), gpt2_.config(), cache);
+        live.held =
+            MakeMember(live.work, std::move(task), gpt2_.config(), cache, limits_.record_bytes_max);
     }
     if (live.held) {
       const bool fits = members.empty() || tokens + live.held->tokens <= limits_.wave_tokens_max;
@@ -166,9 +166,8 @@ void Scheduler::Settle(const std::vector<Member>& members, const absl::Status& f
   std::vector<std::pair<std::shared_ptr<Work>, absl::Status>> over;
   for (const Member& member : members) {
     const absl::Status status = failure.ok() ? member.work->StillWanted() : failure;
-    const bool known = std::any_of(over.begin(), over.end(), [&](const auto& entry) {
-      return entry.first == member.work;
-    });
+    const bool known = std::any_of(over.begin(), over.end(),
+                                   [&](const auto& entry) { return entry.first == member.work; });
     if (!known && (member.work->Finished() || !status.ok()))
       over.emplace_back(member.work, member.work->Finished() ? absl::OkStatus() : status);
   }
@@ -205,8 +204,8 @@ absl::Status Scheduler::Run(BaselineCache& cache, std::vector<Member>& members) 
     what = error.what();
   }
   spdlog::error("request={} failed: {}", who, what);
-  return absl::InternalError(absl::StrCat(
-      "internal error; the server's log has details under request id ", ids.front()));
+  return absl::InternalError(
+      absl::StrCat("internal error; the server's log has details under request id ", ids.front()));
 }
 
 void Scheduler::Loop() {

@@ -54,7 +54,7 @@ class Scheduler {
  private:
   struct Live {  // work that is not done
     std::shared_ptr<Work> work;
-    bool started = false;   // it has had a task in a wave
+    bool started = false;        // it has had a task in a wave
     std::optional<Member> held;  // its next task, which the last wave had no room for
   };
 

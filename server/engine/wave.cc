@@ -33,14 +33,14 @@ void Finish(BaselineCache& cache, absl::Time began, WaveTap::Seat& seat, Member&
 }  // namespace
 
 Member MakeMember(std::shared_ptr<Work> work, std::unique_ptr<Task> task,
-                  const model::Gpt2Config& config, BaselineCache& cache) {
+                  const model::Gpt2Config& config, BaselineCache& cache, int64_t record_bytes_max) {
   task->clean.resize(task->plan->rows.size());
   for (size_t row = 0; row < task->clean.size(); ++row) {
     if (task->clean[row] == nullptr) task->clean[row] = cache.Find(task->plan->tokens[row]);
   }
   Member member{std::move(work), std::move(task), {}, 0};
   member.rows = Cones(*member.task->plan, config, member.task->clean,
-                      cache.enabled() || member.task->keeps_clean);
+                      cache.enabled() || member.task->keeps_clean ? record_bytes_max : 0);
   for (const model::Row& row : member.rows) {
     if (!row.stops.empty()) member.tokens += static_cast<int64_t>(row.tokens.size()) - row.first;
   }

@@ -22,9 +22,10 @@ struct Member {
   int64_t tokens = 0;            // positions of them that will be computed in any layer
 };
 
-// Fills in what the cache knows of the task's clean runs, and what is left to compute.
+// Fills in what the cache knows of the task's clean runs, and what is left to compute. Of clean
+// runs that are computed anew, at most `record_bytes_max` are kept.
 Member MakeMember(std::shared_ptr<Work> work, std::unique_ptr<Task> task,
-                  const model::Gpt2Config& config, BaselineCache& cache);
+                  const model::Gpt2Config& config, BaselineCache& cache, int64_t record_bytes_max);
 
 // Runs the tasks and hands each to its work's Done. Tasks whose work nobody wants any more leave
 // within one layer; their work is not told. Throws what libtorch throws.

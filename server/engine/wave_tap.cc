@@ -13,9 +13,8 @@ void WaveTap::Add(const Work& work, const Task& task, at::Device device) {
 }
 
 bool WaveTap::Wants(Site site, int32_t layer) const {
-  return std::any_of(seats_.begin(), seats_.end(), [&](const Seat& seat) {
-    return seat.wanted && seat.tap.Wants(site, layer);
-  });
+  return std::any_of(seats_.begin(), seats_.end(),
+                     [&](const Seat& seat) { return seat.wanted && seat.tap.Wants(site, layer); });
 }
 
 bool WaveTap::Wants(Site site, int32_t layer, int32_t row) const {

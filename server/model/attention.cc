@@ -17,9 +17,8 @@ at::Tensor FutureOf(const at::Tensor& qkv) {
 
 // Copies d columns of each entry of a packed tensor to heads: into `heads`, [entries, H, positions,
 // dh], whose first position is `origin`.
-void CopyToHeads(const at::Tensor& packed, int64_t column,
-                 absl::Span<const Packing::Entry> entries, int64_t origin,
-                 const at::Tensor& heads) {
+void CopyToHeads(const at::Tensor& packed, int64_t column, absl::Span<const Packing::Entry> entries,
+                 int64_t origin, const at::Tensor& heads) {
   const int64_t n_head = heads.size(1), d_head = heads.size(3);
   for (size_t begin = 0, end; begin < entries.size(); begin = end) {
     const Packing::Entry& entry = entries[begin];
@@ -63,9 +62,8 @@ void Attention::MakeGroups() {
   }
 }
 
-void Attention::Gather(
-    Group& group, const at::Tensor& qkv,
-    absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys) const {
+void Attention::Gather(Group& group, const at::Tensor& qkv,
+                       absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys) const {
   const auto queries = absl::MakeConstSpan(queries_.entries()).subspan(group.begin, group.count);
   std::vector<Packing::Entry> keys, asked;  // where the keys lie, and in `qkv` the queries
   for (const Packing::Entry& query : queries) {
@@ -77,9 +75,9 @@ void Attention::Gather(
   const bool full_keys = std::all_of(queries.begin(), queries.end(), [](const auto& query) {
     return query.length % kQueryBlock == 0;
   });
-  const bool full_queries = full_keys && std::all_of(queries.begin(), queries.end(), [](const auto& query) {
-    return query.first % kQueryBlock == 0;
-  });
+  const bool full_queries =
+      full_keys && std::all_of(queries.begin(), queries.end(),
+                               [](const auto& query) { return query.first % kQueryBlock == 0; });
   const auto heads = [&](int64_t positions, bool full) {
     const std::vector<int64_t> shape = {count, config_.n_head, positions, config_.d_head};
     return full ? at::empty(shape, qkv.options()) : at::zeros(shape, qkv.options());
@@ -156,7 +154,8 @@ void Attention::Scatter(const Group& group, const at::Tensor& mixed, at::Tensor&
 }
 
 at::Tensor Attention::Run() {
-  at::Tensor z = at::empty({queries_.tokens(), config_.d_model}, future_.options().dtype(at::kFloat));
+  at::Tensor z =
+      at::empty({queries_.tokens(), config_.d_model}, future_.options().dtype(at::kFloat));
   for (Group& group : groups_) {
     at::Tensor mixed = at::empty_like(group.q);
     for (int64_t block = group.first_block; block < group.blocks; ++block)
@@ -191,8 +190,8 @@ at::Tensor Attention::RunVisited(absl::FunctionRef<void(PatternOf)> visit_scores
   std::vector<at::Tensor> scores, patterns;  // by group, [count * H, queries, keys]
   for (const Group& group : groups_) {
     const int64_t keys = group.blocks * kQueryBlock;
-    scores.push_back(at::full({group.q.size(0), group.q.size(1), keys}, kMinusInfinity,
-                              group.q.options()));
+    scores.push_back(
+        at::full({group.q.size(0), group.q.size(1), keys}, kMinusInfinity, group.q.options()));
     patterns.push_back(at::zeros_like(scores.back()));
     for (int64_t block = group.first_block; block < group.blocks; ++block)
       BlockOf(group, scores.back(), block).copy_(Scores(group, block));
@@ -217,7 +216,8 @@ at::Tensor Attention::RunVisited(absl::FunctionRef<void(PatternOf)> visit_scores
   }
   scores.clear();
   visit_pattern([&](int32_t row) { return row_view(patterns, row); });
-  at::Tensor z = at::empty({queries_.tokens(), config_.d_model}, future_.options().dtype(at::kFloat));
+  at::Tensor z =
+      at::empty({queries_.tokens(), config_.d_model}, future_.options().dtype(at::kFloat));
   for (size_t g = 0; g < groups_.size(); ++g) {
     const Group& group = groups_[g];
     at::Tensor mixed = at::empty_like(group.q);

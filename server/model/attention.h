@@ -27,8 +27,8 @@ using PatternOf = absl::FunctionRef<at::Tensor(int32_t row)>;
 // behind it in its row.
 class Attention {
  public:
-  // `qkv`: [keys.tokens(), 3d]. `clean_keys(row, which)`: [H, T, dh], the keys (0) and values (1) of
-  // the clean run, asked for where a row's first positions are not in `keys`.
+  // `qkv`: [keys.tokens(), 3d]. `clean_keys(row, which)`: [H, T, dh], the keys (0) and values (1)
+  // of the clean run, asked for where a row's first positions are not in `keys`.
   Attention(const Gpt2Config& config, int32_t layer, const Packing& keys, const Packing& queries,
             const at::Tensor& qkv,
             absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys);
@@ -49,9 +49,9 @@ class Attention {
   // Rows with equally many blocks whose queries begin in the same one. Bounded, so that what one
   // needs in memory is.
   struct Group {
-    size_t begin, count;           // in queries.entries()
-    int64_t first_block, blocks;   // of queries; keys are from 0 to blocks
-    at::Tensor q, k, v;            // [count * H, positions, dh]
+    size_t begin, count;          // in queries.entries()
+    int64_t first_block, blocks;  // of queries; keys are from 0 to blocks
+    at::Tensor q, k, v;           // [count * H, positions, dh]
   };
 
   void MakeGroups();

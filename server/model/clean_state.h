@@ -13,10 +13,10 @@ namespace scalpel::model {
 // Immutable once shared; its tensors are never written to. T tokens; `depth` of the model's layers
 // are known: where a prompt's interventions began, its clean run ended.
 struct CleanState {
-  std::vector<int32_t> tokens;     // T
-  std::vector<at::Tensor> resid;   // [depth + 1] of [T, d]: what goes into each block, and comes out
-  std::vector<at::Tensor> k, v;    // [depth] of [H, T, dh]
-  std::vector<at::Tensor> z;       // [depth] of [T, d]: the heads' outputs before the projection
+  std::vector<int32_t> tokens;    // T
+  std::vector<at::Tensor> resid;  // [depth + 1] of [T, d]: what goes into each block, and comes out
+  std::vector<at::Tensor> k, v;   // [depth] of [H, T, dh]
+  std::vector<at::Tensor> z;      // [depth] of [T, d]: the heads' outputs before the projection
 
   int32_t depth() const { return static_cast<int32_t>(k.size()); }
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }

@@ -28,8 +28,7 @@ void VisitQkv(Tap& tap, int32_t layer, const Pass& pass, const at::Tensor& qkv, 
     RowValue value = pass.ValueOf(row, qkv, site, layer);
     if (site == Site::kQkv || pass.packing().Find(row) == nullptr) return value;
     const int64_t column = (static_cast<int64_t>(site) - static_cast<int64_t>(Site::kQ)) * d_model;
-    value.value =
-        value.value.narrow(1, column, d_model).unflatten(1, {n_head, d_model / n_head});
+    value.value = value.value.narrow(1, column, d_model).unflatten(1, {n_head, d_model / n_head});
     return value;
   });
 }
@@ -52,8 +51,7 @@ void VisitHeadResults(Tap& tap, int32_t layer, const Pass& pass, const at::Tenso
   std::vector<at::Tensor> results(pass.size());
   for (const Packing::Entry& entry : pass.packing().entries()) {
     if (!tap.Wants(site, layer, entry.row)) continue;
-    const int64_t origin = entry.first_block() * kQueryBlock,
-                  end = entry.blocks() * kQueryBlock;
+    const int64_t origin = entry.first_block() * kQueryBlock, end = entry.blocks() * kQueryBlock;
     at::Tensor padded =
         at::zeros({z_heads.size(1), end - origin, z_heads.size(2)}, z_heads.options());
     padded.narrow(1, entry.first - origin, entry.tokens())
@@ -61,8 +59,10 @@ void VisitHeadResults(Tap& tap, int32_t layer, const Pass& pass, const at::Tenso
     std::vector<at::Tensor> blocks;
     for (int64_t from = 0; from < end - origin; from += kQueryBlock)
       blocks.push_back(at::bmm(padded.narrow(1, from, kQueryBlock).contiguous(), weights));
-    results[entry.row] =
-        at::cat(blocks, 1).narrow(1, entry.first - origin, entry.tokens()).transpose(0, 1).contiguous();
+    results[entry.row] = at::cat(blocks, 1)
+                             .narrow(1, entry.first - origin, entry.tokens())
+                             .transpose(0, 1)
+                             .contiguous();
   }
   tap.Visit({&site, 1}, layer, [&](Site, int32_t row) -> RowValue {
     const Packing::Entry* entry = pass.packing().Find(row);
@@ -175,7 +175,8 @@ void Gpt2::RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) cons
 
   before = pass.packing();
   if (pass.Enter({layer, Door::kEnd}))
-    resid = pass.Relay(before, resid, [layer](const CleanState& clean) { return clean.resid[layer + 1]; });
+    resid = pass.Relay(before, resid,
+                       [layer](const CleanState& clean) { return clean.resid[layer + 1]; });
   pass.RecordResid(layer + 1, resid);
   VisitPacked(tap, Site::kResidPost, layer, pass, resid);
 }
@@ -249,7 +250,8 @@ void Gpt2::Logits(const Pass& pass, const at::Tensor& hidden, Tap& tap,
       continue;
     }
     asking.push_back(&entry);
-    for (const int64_t position : positions) packed.push_back(entry.offset + position - entry.first);
+    for (const int64_t position : positions)
+      packed.push_back(entry.offset + position - entry.first);
   }
   if (packed.empty()) return;
   const at::Tensor index = at::tensor(packed, at::kLong).to(device_);

@@ -29,7 +29,7 @@ class Pass;
 
 // What Forward knows of a row in the end.
 struct RowAnswer {
-  at::Tensor logits;                         // [logit_positions, vocab]; undefined without any
+  at::Tensor logits;                           // [logit_positions, vocab]; undefined without any
   std::shared_ptr<const CleanState> recorded;  // with Row::record_layers; else null
   int64_t tokens_computed = 0;                 // positions of it that were computed in any layer
 };

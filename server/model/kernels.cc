@@ -117,15 +117,19 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   return PackedLinear(x.contiguous(), weight_, bias_);
 }
 
-// ATen's loops take 32 elements (two AVX-512 registers) at a time, and what is left at the end of a call, or of a thread's share of it,
-// by scalar code with other roundings. Where something would be left, calls are of whole rows, or of one row if rows leave a rest: so a
-// row's bits do not depend on the rows around it.
+// ATen's loops take 32 elements (two AVX-512 registers) at a time, and what is left at the end of a
+// call, or of a thread's share of it, by scalar code with other roundings. Where something would be
+// left, calls are of whole rows, or of one row if rows leave a rest: so a row's bits do not depend
+// on the rows around it.
 at::Tensor Activate(Activation activation, const at::Tensor& x) {
-  constexpr int64_t kVectorElements = 32, kCallElements = 32768;  // ATen's loops use one thread for so many
+  constexpr int64_t kVectorElements = 32,
+                    kCallElements = 32768;  // ATen's loops use one thread for so many
   const int64_t width = x.size(1);
-  const int64_t threads = std::clamp<int64_t>(at::divup(x.numel(), kCallElements), 1, at::get_num_threads());
+  const int64_t threads =
+      std::clamp<int64_t>(at::divup(x.numel(), kCallElements), 1, at::get_num_threads());
   const bool whole_rows = width % kVectorElements == 0;
-  if (!x.is_cpu() || (whole_rows && at::divup(x.numel(), threads) % kVectorElements == 0)) return ApplyFormula(activation, x);
+  if (!x.is_cpu() || (whole_rows && at::divup(x.numel(), threads) % kVectorElements == 0))
+    return ApplyFormula(activation, x);
   const int64_t many = std::max<int64_t>(1, kCallElements / width), step = whole_rows ? many : 1;
   at::Tensor out = at::empty_like(x);
   at::parallel_for(0, x.size(0), many, [&](int64_t begin, int64_t end) {

@@ -21,9 +21,9 @@ inline constexpr int64_t kQueryBlock = 16;
 class Packing {
  public:
   struct Entry {
-    int32_t row;             // the caller's number
-    int64_t first, length;   // positions [first, length) of the row are here
-    int64_t offset = 0;      // of the first one
+    int32_t row;            // the caller's number
+    int64_t first, length;  // positions [first, length) of the row are here
+    int64_t offset = 0;     // of the first one
     int64_t tokens() const { return length - first; }
     int64_t first_block() const { return first / kQueryBlock; }
     int64_t blocks() const { return (length + kQueryBlock - 1) / kQueryBlock; }

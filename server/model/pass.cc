@@ -24,10 +24,7 @@ bool Knows(const Row& row, const Entrance& entrance) {
 }  // namespace
 
 Pass::Pass(absl::Span<const Row> rows)
-    : rows_(rows),
-      next_stop_(rows.size()),
-      tokens_computed_(rows.size()),
-      recorded_(rows.size()) {
+    : rows_(rows), next_stop_(rows.size()), tokens_computed_(rows.size()), recorded_(rows.size()) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
     if (row.record_layers == 0) continue;
@@ -97,8 +94,8 @@ at::Tensor Pass::Relay(const Packing& before, const at::Tensor& packed) const {
 
 RowValue Pass::CleanOf(int32_t row, Site site, int32_t layer) const {
   if (rows_[row].clean == nullptr) return {};
-  return {CleanValue(*rows_[row].clean, site, layer,
-                     static_cast<int64_t>(rows_[row].tokens.size()))};
+  return {
+      CleanValue(*rows_[row].clean, site, layer, static_cast<int64_t>(rows_[row].tokens.size()))};
 }
 
 RowValue Pass::ValueOf(int32_t row, const at::Tensor& value, Site site, int32_t layer) const {

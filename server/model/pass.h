@@ -48,7 +48,8 @@ class Pass {
   // The clean run's.
   RowValue CleanOf(int32_t row, Site site, int32_t layer) const;
 
-  // ---- recording clean runs ----------------------------------------------------------------------
+  // ---- recording clean runs
+  // ----------------------------------------------------------------------
 
   // Each keeps what is to be kept of the rows that are being computed; nothing twice.
   // The input of block `layer`, packed.

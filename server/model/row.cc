@@ -57,9 +57,8 @@ at::Tensor CleanValue(const CleanState& clean, Site site, int32_t layer, int64_t
       return value.defined() ? value.narrow(1, 0, length).transpose(0, 1) : value;
     case Site::kZ:
       value = known(clean.z, layer);
-      return value.defined()
-                 ? value.narrow(0, 0, length).unflatten(1, {clean.k[layer].size(0), -1})
-                 : value;
+      return value.defined() ? value.narrow(0, 0, length).unflatten(1, {clean.k[layer].size(0), -1})
+                             : value;
     default:
       return value;
   }

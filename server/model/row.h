@@ -37,8 +37,9 @@ Entrance EntranceOf(const Stop& stop);
 
 struct Row {
   absl::Span<const int32_t> tokens;  // T of them; outlive the run
-  // The clean run of the same tokens, as far as it is known, or of the first of them in every layer:
-  // then `first` is at most their number, and the row enters at the embeddings. Null: not known.
+  // The clean run of the same tokens, as far as it is known, or of the first of them in every
+  // layer: then `first` is at most their number, and the row enters at the embeddings. Null: not
+  // known.
   std::shared_ptr<const CleanState> clean;
   // What the row is computed for, ascending: it enters the forward pass in time for the first. As
   // long as no edit has changed a bit of it, it leaves again until the next; until then, and for

@@ -31,8 +31,9 @@ class Tap {
   // Whether Visit may write to this row there.
   virtual bool Edits(Site site, int32_t layer, int32_t row) const = 0;
   // `sites` share one storage: one site, or QKV with its views Q, K and V. A write to a row that
-  // Edits names is seen by the rest of the forward pass, except at the observe-only sites (the three
-  // LayerNorm scales and HEAD_RESULT). Other rows may be the clean run's, which nobody may write to.
+  // Edits names is seen by the rest of the forward pass, except at the observe-only sites (the
+  // three LayerNorm scales and HEAD_RESULT). Other rows may be the clean run's, which nobody may
+  // write to.
   virtual void Visit(absl::Span<const Site> sites, int32_t layer, RowOf row_of) = 0;
   // Whether an edit has changed a bit of the row so far.
   virtual bool Changed(int32_t row) const = 0;

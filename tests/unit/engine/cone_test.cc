@@ -68,8 +68,7 @@ TEST_F(Cone, AnEditThatReachesBackWidensIt) {
 }
 
 TEST_F(Cone, LookingWidensIt) {
-  const std::string edit =
-      Edit("Z", "layers: 1 positions { indices { values: 4 } }", "zero {}");
+  const std::string edit = Edit("Z", "layers: 1 positions { indices { values: 4 } }", "zero {}");
   EXPECT_EQ(Computed(edit + "captures { place { site: SITE_MLP_OUT where { layers: 2 positions { "
                             "indices { values: 2 } } } } }"),
             4);
@@ -81,9 +80,9 @@ TEST_F(Cone, LookingWidensIt) {
 TEST_F(Cone, AnEditOfTheSameBitsIsTheCleanRun) {
   EXPECT_EQ(Computed(Edit("RESID_PRE", "layers: 1", "scale { factor: 1 }")), 6);
   // It was computed, but only at the head: the row left again at once.
-  const Answer answer = Run("1, 2, 3, 4, 5, 6",
-                            Edit("RESID_PRE", "layers: 1", "scale { factor: 1 }") +
-                                "logits { full {} }");
+  const Answer answer =
+      Run("1, 2, 3, 4, 5, 6",
+          Edit("RESID_PRE", "layers: 1", "scale { factor: 1 }") + "logits { full {} }");
   EXPECT_EQ(answer.Report(0).elements_changed(), 0);
   EXPECT_TRUE(SameBits(answer.Tensor("logits"),
                        Run("1, 2, 3, 4, 5, 6", "logits { full {} }").Tensor("logits")));

@@ -65,8 +65,8 @@ void ExpectSameFacts(const Answer& expected, const Answer& actual, const spec::P
   for (const auto& [key, bytes] : want) {
     const auto found = got.find(key);
     ASSERT_NE(found, got.end()) << how << ": " << key << "\n" << plan.request.ShortDebugString();
-    ASSERT_TRUE(found->second == bytes)
-        << how << ": " << key << " differs\n" << plan.request.ShortDebugString();
+    ASSERT_TRUE(found->second == bytes) << how << ": " << key << " differs\n"
+                                        << plan.request.ShortDebugString();
   }
 }
 

@@ -18,8 +18,7 @@ TEST(Packing, RowsOfOneShapeLieSideBySide) {
   EXPECT_EQ(packing.tokens(), 5 + 2 + 5 + 2 + 40);
   std::set<int64_t> taken;
   for (const Packing::Entry& entry : packing.entries()) {
-    for (int64_t i = 0; i < entry.tokens(); ++i)
-      EXPECT_TRUE(taken.insert(entry.offset + i).second);
+    for (int64_t i = 0; i < entry.tokens(); ++i) EXPECT_TRUE(taken.insert(entry.offset + i).second);
   }
   EXPECT_EQ(*taken.rbegin(), packing.tokens() - 1);
   EXPECT_EQ(packing.Find(2)->offset, packing.Find(0)->offset + 5);

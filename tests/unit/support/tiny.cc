@@ -183,7 +183,7 @@ std::vector<Answer> Ask(const std::vector<std::shared_ptr<const spec::Plan>>& pl
         engine::Job{.request_id = "test", .plan = plan, .stream = streams.back()});
     auto task = work->Next();
     members.push_back(
-        engine::MakeMember(std::move(work), std::move(task), TinyGpt2().config(), cache));
+        engine::MakeMember(std::move(work), std::move(task), TinyGpt2().config(), cache, 1 << 30));
   }
   engine::RunWave(TinyGpt2(), cache, members);
   std::vector<Answer> answers(plans.size());
