@@ -1,6 +1,7 @@
 #include "server/engine/cone.h"
 
 #include <algorithm>
+#include <set>
 
 #include "server/spec/sites.h"
 
@@ -151,9 +152,9 @@ std::vector<model::Row> Cones(const spec::Plan& plan, const model::Gpt2Config& c
                               bool record) {
   const int32_t n_layer = static_cast<int32_t>(config.n_layer);
   const Uses uses(plan, config);
-  std::vector<bool> runs_clean(plan.request.prompts_size());  // by prompt: another row is its clean run
+  std::set<int32_t> runs_clean;  // prompts: another row is their clean run
   for (const spec::PlanRow& row : plan.rows) {
-    if (row.clean) runs_clean[row.prompt] = true;
+    if (row.clean) runs_clean.insert(row.prompt);
   }
   std::vector<model::Row> rows(plan.rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -168,7 +169,7 @@ std::vector<model::Row> Cones(const spec::Plan& plan, const model::Gpt2Config& c
     const int32_t layers = std::min(computed, CleanLayers(uses[i], n_layer));
     const bool whole = row.clean != nullptr && row.clean->length() >= static_cast<int64_t>(row.tokens.size());
     if (record && layers > (whole ? row.clean->depth() : 0) &&
-        (plan.rows[i].clean || !runs_clean[plan.rows[i].prompt]))
+        (plan.rows[i].clean || !runs_clean.contains(plan.rows[i].prompt)))
       row.record_layers = layers;
     SetReadFirst(uses[i], n_layer, row);
   }

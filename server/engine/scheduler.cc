@@ -16,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "server/engine/baseline_cache.h"
 #include "server/engine/run_work.h"
+#include "server/engine/sweep_work.h"
 #include "server/spec/violations.h"
 
 namespace scalpel::engine {
@@ -39,9 +40,13 @@ Scheduler::~Scheduler() {
 }
 
 absl::Status Scheduler::Submit(Job job) {
-  const int64_t bytes = job.plan->started.cost().response_bytes();
   const std::shared_ptr<EventStream> stream = job.stream;
   job.submitted = absl::Now();
+  if (job.sweep != nullptr) {
+    const int64_t bytes = job.sweep->started().cost().response_bytes();
+    return Submit(std::make_shared<SweepWork>(std::move(job)), *stream, bytes);
+  }
+  const int64_t bytes = job.plan->started.cost().response_bytes();
   return Submit(std::make_shared<RunWork>(std::move(job)), *stream, bytes);
 }
 

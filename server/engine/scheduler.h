@@ -37,7 +37,7 @@ class Scheduler {
   // sends its events, is destroyed. Errors: RESOURCE_EXHAUSTED with RetryInfo (queue full, too many
   // bytes waiting for readers); UNAVAILABLE (draining).
   absl::Status Submit(std::shared_ptr<Work> work, EventStream& stream, int64_t response_bytes);
-  // A Run.
+  // A Run or a Sweep.
   absl::Status Submit(Job job);
 
   // Refuses new work from now on.

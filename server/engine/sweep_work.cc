@@ -14,15 +14,11 @@ constexpr int32_t kClean = -1;
 // Collects what the plan of one variant, or of the clean runs, has to say while it runs.
 class Collector final : public EventSink {
  public:
-  explicit Collector(int32_t variant, bool reports) : variant_(variant), reports_(reports) {}
+  explicit Collector(int32_t variant) : variant_(variant) {}
 
   void Push(Event event) override {
-    if (event.message.has_layer_statistics()) {
-      for (v1::ProbeResult& result : *event.message.mutable_layer_statistics()->mutable_results())
-        *result_.add_statistics() = std::move(result);
-    } else if (event.message.has_intervention_report() && reports_) {
-      *result_.add_reports() = std::move(*event.message.mutable_intervention_report());
-    }
+    for (v1::ProbeResult& result : *event.message.mutable_layer_statistics()->mutable_results())
+      *result_.add_statistics() = std::move(result);
   }
 
   int32_t variant() const { return variant_; }
@@ -30,7 +26,6 @@ class Collector final : public EventSink {
 
  private:
   const int32_t variant_;  // or kClean
-  const bool reports_;
   v1::VariantResult result_;
 };
 
@@ -61,34 +56,24 @@ std::vector<v1::SweepMatrix> Matrices(const spec::Sweep& sweep) {
 
 }  // namespace
 
-SweepWork::SweepWork(std::string request_id, std::shared_ptr<const spec::Sweep> sweep,
-                     std::shared_ptr<EventStream> stream, absl::Time deadline)
-    : request_id_(std::move(request_id)),
-      sweep_(std::move(sweep)),
-      stream_(std::move(stream)),
-      deadline_(deadline),
-      submitted_(absl::Now()),
-      matrices_(Matrices(*sweep_)) {}
+SweepWork::SweepWork(Job job) : job_(std::move(job)), matrices_(Matrices(sweep())) {}
 
 absl::Status SweepWork::StillWanted() const {
-  if (stream_->cancelled()) return absl::CancelledError("the caller cancelled the call");
-  if (absl::Now() >= deadline_)
-    return absl::DeadlineExceededError("the call's deadline has passed");
-  return absl::OkStatus();
+  return engine::StillWanted(*job_.stream, job_.deadline);
 }
 
 std::unique_ptr<Task> SweepWork::Next() {
   auto task = std::make_unique<Task>();
   if (!clean_given_out_) {
     clean_given_out_ = true;
-    task->plan = sweep_->base();
-    task->sink = std::make_shared<Collector>(kClean, /*reports=*/false);
-    task->clean.resize(task->plan->rows.size());
+    task->plan = sweep().base();
+    task->sink = std::make_shared<Collector>(kClean);
+    task->keeps_clean = true;
     return task;
   }
-  if (!metrics_ || next_ == sweep_->variants()) return nullptr;
-  task->plan = sweep_->VariantPlan(next_);
-  task->sink = std::make_shared<Collector>(next_, sweep_->request().reports());
+  if (!metrics_ || next_ == sweep().variants()) return nullptr;
+  task->plan = sweep().VariantPlan(next_);
+  task->sink = std::make_shared<Collector>(next_);
   for (const spec::PlanRow& row : task->plan->rows) task->clean.push_back(clean_[row.prompt]);
   ++next_;
   return task;
@@ -101,13 +86,15 @@ void SweepWork::Done(const Task& task, TaskResult result) {
   v1::VariantResult& variant = collector.result();
   variant.set_index(collector.variant());
   *variant.mutable_metrics() = metrics_->Measure(OnHost(result.logits));
+  if (sweep().request().reports())
+    variant.mutable_reports()->Assign(result.reports.begin(), result.reports.end());
   VariantDone(&variant);
 }
 
 void SweepWork::CleanDone(const Task& task, const TaskResult& result) {
   began_ = result.began;
   clean_ = task.clean;
-  metrics_.emplace(sweep_, OnHost(result.logits));
+  metrics_.emplace(job_.sweep, OnHost(result.logits));
   v1::SweepResponse event;
   *event.mutable_clean()->mutable_metrics() = metrics_->clean();
   *event.mutable_clean()->mutable_statistics() =
@@ -117,8 +104,8 @@ void SweepWork::CleanDone(const Task& task, const TaskResult& result) {
 
 void SweepWork::VariantDone(v1::VariantResult* variant) {
   const int32_t index = variant->index();
-  variant->set_name(sweep_->VariantName(index));
-  for (const int32_t at : sweep_->Coordinates(index)) variant->add_coordinates(at);
+  variant->set_name(sweep().VariantName(index));
+  for (const int32_t at : sweep().Coordinates(index)) variant->add_coordinates(at);
   size_t matrix = 0;  // they are in the order of the metrics
   for (const v1::MetricResult& metric : variant->metrics()) {
     if (matrix < matrices_.size() && matrices_[matrix].metric() == metric.index())
@@ -133,7 +120,7 @@ void SweepWork::VariantDone(v1::VariantResult* variant) {
   progress_shown_ = absl::Now();
   v1::SweepResponse progress;
   progress.mutable_progress()->set_done(done_);
-  progress.mutable_progress()->set_total(sweep_->variants());
+  progress.mutable_progress()->set_total(sweep().variants());
   Push(std::move(progress));
 }
 
@@ -145,7 +132,7 @@ void SweepWork::Finish() {
   }
   v1::SweepResponse event;
   v1::SweepFinished* finished = event.mutable_finished();
-  finished->set_queue_us(absl::ToInt64Microseconds(began_ - submitted_));
+  finished->set_queue_us(absl::ToInt64Microseconds(began_ - job_.submitted));
   finished->set_compute_us(absl::ToInt64Microseconds(absl::Now() - began_));
   finished->set_tokens_computed(tokens_computed_);
   finished->set_variants(done_);
@@ -155,9 +142,12 @@ void SweepWork::Finish() {
 void SweepWork::Push(v1::SweepResponse event) {
   Event out;
   out.sweep = std::move(event);
-  stream_->Push(std::move(out));
+  job_.stream->Push(std::move(out));
 }
 
-void SweepWork::Close(const absl::Status& status) { stream_->Close(status); }
+void SweepWork::Abort(const absl::Status& status) {
+  job_.stream->Close(status);
+  job_.stream->Cancel();
+}
 
 }  // namespace scalpel::engine

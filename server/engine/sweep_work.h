@@ -11,37 +11,33 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "server/engine/event_stream.h"
+#include "server/engine/job.h"
 #include "server/engine/work.h"
-#include "server/spec/sweep.h"
 #include "server/spec/sweep_metrics.h"
 
 namespace scalpel::engine {
 
 class SweepWork final : public Work {
  public:
-  // `stream` gets every event but `started`.
-  SweepWork(std::string request_id, std::shared_ptr<const spec::Sweep> sweep,
-            std::shared_ptr<EventStream> stream, absl::Time deadline);
+  // job.stream gets every event but `started`.
+  explicit SweepWork(Job job);
 
-  const std::string& request_id() const override { return request_id_; }
+  const std::string& request_id() const override { return job_.request_id; }
   absl::Status StillWanted() const override;
   std::unique_ptr<Task> Next() override;
-  bool Finished() const override { return done_ == sweep_->variants(); }
+  bool Finished() const override { return done_ == sweep().variants(); }
   void Done(const Task& task, TaskResult result) override;
-  void Close(const absl::Status& status) override;
+  void Close(const absl::Status& status) override { job_.stream->Close(status); }
+  void Abort(const absl::Status& status) override;
 
  private:
+  const spec::Sweep& sweep() const { return *job_.sweep; }
   void CleanDone(const Task& task, const TaskResult& result);
   void VariantDone(v1::VariantResult* variant);
   void Finish();
   void Push(v1::SweepResponse event);
 
-  const std::string request_id_;
-  const std::shared_ptr<const spec::Sweep> sweep_;
-  const std::shared_ptr<EventStream> stream_;
-  const absl::Time deadline_;
-  const absl::Time submitted_;
+  const Job job_;
 
   bool clean_given_out_ = false;
   // From the end of the clean runs on. The states are by prompt, and held until the end, so that

@@ -39,7 +39,8 @@ Member MakeMember(std::shared_ptr<Work> work, std::unique_ptr<Task> task,
     if (task->clean[row] == nullptr) task->clean[row] = cache.Find(task->plan->tokens[row]);
   }
   Member member{std::move(work), std::move(task), {}, 0};
-  member.rows = Cones(*member.task->plan, config, member.task->clean, cache.enabled());
+  member.rows = Cones(*member.task->plan, config, member.task->clean,
+                      cache.enabled() || member.task->keeps_clean);
   for (const model::Row& row : member.rows) {
     if (!row.stops.empty()) member.tokens += static_cast<int64_t>(row.tokens.size()) - row.first;
   }

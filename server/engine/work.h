@@ -26,7 +26,9 @@ struct Task {
   std::shared_ptr<EventSink> sink;
   // By row of the plan: what the clean run of its prompt left behind, as far as it is known. The
   // engine fills in from its cache what is missing, and afterwards what the task computed.
-  std::vector<std::shared_ptr<const model::CleanState>> clean;
+  std::vector<std::shared_ptr<const model::CleanState>> clean = {};
+  // Whether the task wants what it computed of clean runs even where the cache does not.
+  bool keeps_clean = false;
 };
 
 // What a task came to.

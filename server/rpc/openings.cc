@@ -3,7 +3,6 @@
 #include <memory>
 #include <utility>
 
-#include "server/engine/sweep_work.h"
 #include "server/rpc/codec.h"
 #include "server/spec/plan.h"
 #include "server/spec/sweep.h"
@@ -46,10 +45,10 @@ absl::Status OpenSweep(const Opening& opening) {
     opening.stream->Close(absl::OkStatus());
     return absl::OkStatus();
   }
-  const int64_t bytes = (*sweep)->started().cost().response_bytes();
-  auto work = std::make_shared<engine::SweepWork>(opening.request_id, *std::move(sweep),
-                                                  opening.stream, opening.deadline);
-  return opening.backend.submit_work(std::move(work), opening.stream, bytes);
+  return opening.backend.submit({.request_id = opening.request_id,
+                                 .sweep = *std::move(sweep),
+                                 .stream = opening.stream,
+                                 .deadline = opening.deadline});
 }
 
 }  // namespace scalpel::rpc
