@@ -6,6 +6,8 @@ import pathlib
 import subprocess
 import sys
 
+import torch
+
 from tests.bench.measure import Entry, halves
 from tests.bench.peers.contestant import Contestant
 from tests.bench.peers.hooks import Hooks
@@ -154,8 +156,9 @@ class PythonServer:
     """The process of `python_server`."""
 
     def __init__(self, folder: pathlib.Path):
+        threads = str(torch.get_num_threads())
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.python_server", str(folder)],
+            [sys.executable, "-m", "tests.bench.python_server", str(folder), threads],
             cwd=environment.ROOT,
             stdout=subprocess.PIPE,
             text=True,

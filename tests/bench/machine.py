@@ -10,7 +10,6 @@ import time
 
 import torch
 
-from tests.bench.peers.torch_model import THREADS
 from tests.support import environment
 from tests.support.client import Client
 from tests.support.server import Server
@@ -48,7 +47,7 @@ def facts(model) -> dict[str, str]:
         "ISA": " ".join(flag for flag in ISA if flag in flags),
         "memory": f"{int(memory.group(1)) / 2**20:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}",
-        "threads": str(THREADS),
+        "threads": str(torch.get_num_threads()),
         "server": f"{model.server_version}, kernels {model.kernels}, {model.threads} threads",
         "torch's ISA": torch.backends.cpu.get_cpu_capability(),
         "Python": platform.python_version(),

@@ -2,7 +2,7 @@
 the model, and Scalpel's own messages, so that one client asks both. It knows the edits of the
 benchmark only.
 
-Run as `python -m tests.bench.python_server MODEL`; it says its port on standard output.
+Run as `python -m tests.bench.python_server MODEL THREADS`; it says its port on standard output.
 """
 
 import concurrent.futures
@@ -107,6 +107,7 @@ def _chunks(tensor_id: int, value: torch.Tensor, **facts) -> Responses:
 
 
 def main() -> None:
+    torch.set_num_threads(int(sys.argv[2]))
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(64))
     service_pb2_grpc.add_InterventionServiceServicer_to_server(
         Service(pathlib.Path(sys.argv[1])), server

@@ -2,10 +2,11 @@
 
 import pathlib
 
+import torch
+
 from tests.bench import machine, report, results, workloads
 from tests.bench.contestants import PEERS, Contestants, installed_peers
 from tests.bench.measure import Rounds
-from tests.bench.peers.torch_model import THREADS
 from tests.bench.roof import Roof
 from tests.parity import models, places
 from tests.support import environment
@@ -13,28 +14,31 @@ from tests.support.client import Client
 from tests.support.server import Server
 
 WORKLOADS = tuple(f"W{number}" for number in range(8))
+THREADS = 2
 STARTS = 3
-FLAGS = ["--threads", str(THREADS)]
 
 
 def full(peers: list[str] | None, only: list[str] | None, rounds: int) -> dict:
     """At the size of GPT-2 small, with random weights."""
     folder = environment.scratch_dir() / "random-gpt2-124m"
     models.make(folder, seed=0, **models.FULL_SIZE)
-    starts = [machine.seconds_to_first_answer(folder, FLAGS) for _ in range(STARTS)]
-    run = _run(folder, workloads.FULL, peers, only, rounds)
+    flags = _flags(THREADS)
+    starts = [machine.seconds_to_first_answer(folder, flags) for _ in range(STARTS)]
+    run = _run(folder, workloads.FULL, THREADS, peers, only, rounds)
     run["server"]["seconds to first answer"] = starts
     return run
 
 
 def quick(peers: list[str] | None, only: list[str] | None) -> dict:
-    """With the small model that ships: whether all agree, and no times."""
-    return _run(environment.model_dir(), workloads.QUICK, peers, only, rounds=0)
+    """With the small model that ships: whether all agree, and no times. On one thread: where others
+    compute too, threads that wait for each other take most of the time."""
+    return _run(environment.model_dir(), workloads.QUICK, 1, peers, only, rounds=0)
 
 
 def _run(
     folder: pathlib.Path,
     size: workloads.Size,
+    threads: int,
     peers: list[str] | None,
     only: list[str] | None,
     rounds: int,
@@ -42,7 +46,8 @@ def _run(
     installed = installed_peers()
     taking_part = [name for name in peers or PEERS if name in installed]
     load = machine.load_average()
-    with Server(*FLAGS, model=folder) as server, Client(server.address) as client:
+    torch.set_num_threads(threads)
+    with Server(*_flags(threads), model=folder) as server, Client(server.address) as client:
         model = client.model()
         shape = _shape(model.config)
         run = {"facts": machine.facts(model), "rounds": rounds, "peers": taking_part}
@@ -64,6 +69,10 @@ def _run(
             contestants.close()
     run["load"] = [load, machine.load_average()]
     return run
+
+
+def _flags(threads: int) -> list[str]:
+    return ["--threads", str(threads)]
 
 
 def _shape(config) -> places.ModelShape:

@@ -15,16 +15,10 @@ from tests.bench.questions import Edit, Question  # noqa: E402
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture(scope="module")
-def run() -> dict:
-    made = suite.quick(None, None)
-    assert "transformers" in made["peers"]
-    return made
-
-
 @pytest.mark.parametrize("workload", suite.WORKLOADS)
-def test_all_agree(run, workload):
-    rows = [row for row in run["rows"] if row["workload"] == workload]
+def test_all_agree(quick_run, workload):
+    assert "transformers" in quick_run["peers"]
+    rows = [row for row in quick_run["rows"] if row["workload"] == workload]
     assert rows
     for row in rows:
         assert row["counts"] and all(cell["counts"] for cell in row["cells"]), report.terminal(row)

@@ -39,6 +39,7 @@ class Size:
     lengths: tuple[int, ...] = (16, 64, 128, 512)
     edit_lengths: tuple[int, ...] = (16, 64)
     sweep_length: int = 64
+    sweep_layer_step: int = 1
     long_length: int = 512
     repeats: int = 8
     clients: int = 64
@@ -52,6 +53,7 @@ QUICK = Size(
     lengths=(8, 33),
     edit_lengths=(9,),
     sweep_length=17,
+    sweep_layer_step=4,
     long_length=48,
     repeats=2,
     clients=6,
@@ -59,6 +61,11 @@ QUICK = Size(
     client_lengths=(4, 24),
     streams=3,
 )
+
+
+def _layers(shape: ModelShape, size: Size) -> list[int]:
+    """Of a sweep, the last among them: that is the special one."""
+    return list(range(shape.n_layer - 1, -1, -size.sweep_layer_step))[::-1]
 
 
 def cases(shape: ModelShape, size: Size) -> list[Case]:
@@ -126,11 +133,11 @@ def _heads(shape: ModelShape, size: Size) -> list[Case]:
     def zeroed(position: int | None) -> list[Edit]:
         return [
             Edit("zero", "z", layer, head, position)
-            for layer, head in itertools.product(range(shape.n_layer), range(shape.n_head))
+            for layer, head in itertools.product(_layers(shape, size), range(shape.n_head))
         ]
 
     length = size.sweep_length
-    count = shape.n_layer * shape.n_head
+    count = len(zeroed(None))
     return [
         Case(
             "W2",
@@ -150,10 +157,10 @@ def _patches(shape: ModelShape, size: Size) -> list[Case]:
     def patched(length: int) -> list[Edit]:
         return [
             Edit("patch", "resid_pre", layer, position=position)
-            for layer, position in itertools.product(range(shape.n_layer), range(length))
+            for layer, position in itertools.product(_layers(shape, size), range(length))
         ]
 
-    layers = shape.n_layer
+    layers = len(_layers(shape, size))
     # Length, where the prompts differ, title, goal. Pairs as in indirect object identification have
     # 15 tokens of which one differs, so two thirds of their patches write what is there already.
     kinds = (
@@ -176,9 +183,9 @@ def _patches(shape: ModelShape, size: Size) -> list[Case]:
 def _doses(shape: ModelShape, size: Size) -> list[Case]:
     edits = [
         Edit("scale", "resid_post", layer, factor=factor)
-        for layer, factor in itertools.product(range(shape.n_layer), SCALES)
+        for layer, factor in itertools.product(_layers(shape, size), SCALES)
     ]
-    title = f"{shape.n_layer} layers x {len(SCALES)} scales, std of every layer"
+    title = f"{len(_layers(shape, size))} layers x {len(SCALES)} scales, std of every layer"
     length = size.sweep_length
     return [Case("W4", f"{title}, T {length}", "std", _swept(shape, length, edits), goal=(6, 4))]
 

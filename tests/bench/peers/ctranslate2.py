@@ -5,11 +5,12 @@ import pathlib
 
 import ctranslate2
 import numpy as np
+import torch
 from ctranslate2.converters.transformers import GPT2Loader
 
 from tests.bench.answers import Answer
 from tests.bench.peers.contestant import Contestant
-from tests.bench.peers.torch_model import THREADS, load
+from tests.bench.peers.torch_model import load
 from tests.bench.questions import Question, Work
 
 
@@ -52,7 +53,7 @@ def _generator(converted: pathlib.Path) -> ctranslate2.Generator:
         device="cpu",
         compute_type="float32",
         inter_threads=1,
-        intra_threads=THREADS,
+        intra_threads=torch.get_num_threads(),
     )
 
 

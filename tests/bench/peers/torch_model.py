@@ -13,12 +13,9 @@ from tests.bench.answers import Answer
 from tests.bench.questions import Question, Work, noise_of, steering_vector
 from tests.parity import places
 
-THREADS = 2
-
 
 def load(folder: pathlib.Path, attention: str) -> GPT2LMHeadModel:
     """Without autograd, which costs time that nobody here needs."""
-    torch.set_num_threads(THREADS)
     model = GPT2LMHeadModel.from_pretrained(
         folder, dtype=torch.float32, attn_implementation=attention, local_files_only=True
     )
