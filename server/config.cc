@@ -93,6 +93,10 @@ constexpr Flag kFlags[] = {
      [](const std::string& value, Config* config) {
        return SetChoice(value, {"auto", "cpu", "cuda"}, &config->device);
      }},
+    {"kernels", "NAME", "of linear layers on a CPU: auto (timed), onednn or mkl (default auto)",
+     [](const std::string& value, Config* config) {
+       return SetChoice(value, {"auto", "onednn", "mkl"}, &config->kernels);
+     }},
     {"threads", "N", "threads that compute on the CPU (default: all)",
      [](const std::string& value, Config* config) {
        return SetInteger(value, 1, 1024, &config->threads);
@@ -116,6 +120,14 @@ constexpr Flag kFlags[] = {
     {"max-buffered-bytes", "N", "bytes of responses not yet read, all together (default 2 GiB)",
      [](const std::string& value, Config* config) {
        return SetInteger(value, kBytesMin, kBytesMax, &config->limits.buffered_bytes_max);
+     }},
+    {"wave-tokens", "N", "positions of several requests that share one pass (default 512)",
+     [](const std::string& value, Config* config) {
+       return SetInteger(value, 1, int64_t{1} << 20, &config->limits.wave_tokens_max);
+     }},
+    {"baseline-cache-bytes", "N", "clean runs kept for later requests; 0: none (default 1 GiB)",
+     [](const std::string& value, Config* config) {
+       return SetInteger(value, 0, kBytesMax, &config->limits.baseline_cache_bytes_max);
      }},
     {"drain-seconds", "N", "how long calls may go on after SIGTERM or Ctrl-C (default 30)",
      [](const std::string& value, Config* config) {
@@ -200,7 +212,7 @@ std::string HelpText() {
   for (const Flag& flag : kFlags) {
     const std::string usage =
         absl::StrCat("--", flag.name, flag.value.empty() ? "" : " ", flag.value);
-    absl::StrAppendFormat(&text, "  %-24s %s\n", usage, flag.help);
+    absl::StrAppendFormat(&text, "  %-25s %s\n", usage, flag.help);
   }
   return text;
 }

@@ -19,6 +19,7 @@ struct Config {
   std::string model_name;
   std::string listen = "127.0.0.1:50051";  // HOST:PORT
   std::string device = "auto";             // auto, cpu or cuda
+  std::string kernels = "auto";            // of linear layers: auto, onednn or mkl
   int threads = 0;                         // 0: one for each hardware thread
   std::string log_level = "info";          // a level of spdlog
   Limits limits;

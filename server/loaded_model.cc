@@ -33,6 +33,19 @@ absl::StatusOr<std::optional<model::Tokenizer>> LoadTokenizer(const fs::path& fo
   return std::optional<model::Tokenizer>();
 }
 
+// oneDNN's packed weights, unless MKL is clearly faster on this CPU: only with the former are the
+// bits of an answer the same in every company.
+model::LinearKernel ChooseKernel(const std::string& asked, at::Device device) {
+  constexpr double kClearly = 1.25;
+  const model::LinearKernel best = model::ChooseLinearKernel(device);
+  if (best == model::LinearKernel::kBlas || asked == "onednn") return best;
+  if (asked == "mkl") return model::LinearKernel::kBlas;
+  const model::KernelSpeeds speeds = model::TimeLinearKernels();
+  spdlog::info("linear layers: oneDNN packed {:.0f}, MKL {:.0f} GFLOP/s", speeds.packed,
+               speeds.blas);
+  return speeds.blas > kClearly * speeds.packed ? model::LinearKernel::kBlas : best;
+}
+
 absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {
   absl::StatusOr<at::Device> device = model::OpenDevice(config.device);
   if (!device.ok()) return device.status();
@@ -50,7 +63,8 @@ absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {
   if (!weights.ok()) return weights.status();
 
   loaded.facts = {config.model_name, *architecture, *std::move(tokenizer), weights->sha256};
-  loaded.gpt2 = std::make_unique<const model::Gpt2>(*architecture, *std::move(weights), *device);
+  loaded.gpt2 = std::make_unique<const model::Gpt2>(*architecture, *std::move(weights), *device,
+                                                    ChooseKernel(config.kernels, *device));
   return loaded;
 }
 

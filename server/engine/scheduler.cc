@@ -99,6 +99,11 @@ void Scheduler::CancelAll() {
   }
 }
 
+BaselineCache::Counts Scheduler::cache_counts() const {
+  absl::MutexLock lock(&mutex_);
+  return cache_counts_;
+}
+
 int64_t Scheduler::Waiting() const {
   return std::count_if(works_.begin(), works_.end(), [](const Live& live) { return !live.started; });
 }
@@ -116,6 +121,7 @@ void Scheduler::DropUnwanted() {
 std::vector<Member> Scheduler::NextWave(BaselineCache& cache) {
   absl::MutexLock lock(&mutex_);
   running_ = false;
+  cache_counts_ = cache.counts();
   const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !works_.empty() || stopping_;
   };

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/engine/baseline_cache.h"
 #include "server/engine/event_stream.h"
 #include "server/engine/job.h"
 #include "server/engine/wave.h"
@@ -44,6 +45,9 @@ class Scheduler {
   void StopAdmission();
   // Waits until no work is queued or running; false: `timeout` passed first.
   bool WaitIdle(absl::Duration timeout);
+  // Of the cache of clean runs, as the last wave left it.
+  BaselineCache::Counts cache_counts() const;
+
   // Aborts all work, queued and running, with UNAVAILABLE.
   void CancelAll();
 
@@ -76,10 +80,11 @@ class Scheduler {
   // so must this.
   const std::shared_ptr<std::atomic<int64_t>> buffered_bytes_ =
       std::make_shared<std::atomic<int64_t>>(0);
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   // In the order of their turns.
   std::deque<Live> works_ ABSL_GUARDED_BY(mutex_);
   bool running_ ABSL_GUARDED_BY(mutex_) = false;  // a wave
+  BaselineCache::Counts cache_counts_ ABSL_GUARDED_BY(mutex_);
   bool admitting_ ABSL_GUARDED_BY(mutex_) = true;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

@@ -1,5 +1,6 @@
 #include "server/model/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -73,15 +74,22 @@ void Attention::Gather(
                      keys.back().offset + query.first - keys.back().first});
   }
   const int64_t count = static_cast<int64_t>(group.count), origin = group.first_block * kQueryBlock;
-  const auto heads = [&](int64_t positions) {
-    return at::zeros({count, config_.n_head, positions, config_.d_head}, qkv.options());
+  const bool full_keys = std::all_of(queries.begin(), queries.end(), [](const auto& query) {
+    return query.length % kQueryBlock == 0;
+  });
+  const bool full_queries = full_keys && std::all_of(queries.begin(), queries.end(), [](const auto& query) {
+    return query.first % kQueryBlock == 0;
+  });
+  const auto heads = [&](int64_t positions, bool full) {
+    const std::vector<int64_t> shape = {count, config_.n_head, positions, config_.d_head};
+    return full ? at::empty(shape, qkv.options()) : at::zeros(shape, qkv.options());
   };
-  const at::Tensor q = heads(group.blocks * kQueryBlock - origin);
+  const at::Tensor q = heads(group.blocks * kQueryBlock - origin, full_queries);
   CopyToHeads(qkv, 0, asked, origin, q);
   at::Tensor keys_and_values[2];
   for (int which : {0, 1}) {
     at::Tensor& all = keys_and_values[which];
-    all = heads(group.blocks * kQueryBlock);
+    all = heads(group.blocks * kQueryBlock, full_keys);
     CopyToHeads(qkv, (which + 1) * config_.d_model, keys, 0, all);
     for (int64_t i = 0; i < count; ++i) {
       if (keys[i].first == 0) continue;

@@ -20,11 +20,11 @@ struct CleanState {
 
   int32_t depth() const { return static_cast<int32_t>(k.size()); }
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
-  // Of the tensors.
+  // What the tensors keep alive.
   int64_t bytes() const {
     int64_t sum = 0;
     for (const auto* list : {&resid, &k, &v, &z}) {
-      for (const at::Tensor& tensor : *list) sum += static_cast<int64_t>(tensor.nbytes());
+      for (const at::Tensor& tensor : *list) sum += static_cast<int64_t>(tensor.storage().nbytes());
     }
     return sum;
   }

@@ -82,10 +82,10 @@ Linear MakeLinear(at::Device device, LinearKernel kernel, const LinearWeights& w
 
 }  // namespace
 
-Gpt2::Gpt2(const Gpt2Config& config, Weights weights, at::Device device)
+Gpt2::Gpt2(const Gpt2Config& config, Weights weights, at::Device device, LinearKernel kernel)
     : config_(config),
       device_(device),
-      kernel_(ChooseLinearKernel(device)),
+      kernel_(kernel),
       wte_(weights.wte.to(device)),
       wpe_(weights.wpe.to(device)),
       ln_f_(MoveTo(device, weights.ln_f)) {

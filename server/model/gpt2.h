@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -37,7 +38,9 @@ struct RowAnswer {
 class Gpt2 {
  public:
   // Moves the weights to `device` and packs them for it.
-  Gpt2(const Gpt2Config& config, Weights weights, at::Device device);
+  Gpt2(const Gpt2Config& config, Weights weights, at::Device device)
+      : Gpt2(config, std::move(weights), device, ChooseLinearKernel(device)) {}
+  Gpt2(const Gpt2Config& config, Weights weights, at::Device device, LinearKernel kernel);
 
   const Gpt2Config& config() const { return config_; }
   at::Device device() const { return device_; }

@@ -5,6 +5,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,26 @@ at::Tensor ApplyFormula(Activation activation, const at::Tensor& x) {
 LinearKernel ChooseLinearKernel(at::Device device) {
   return device.is_cpu() && at::globalContext().hasMKLDNN() ? LinearKernel::kMkldnnPacked
                                                             : LinearKernel::kBlas;
+}
+
+KernelSpeeds TimeLinearKernels() {
+  constexpr int64_t kTokens = 64, kIn = 768, kOut = 3072;
+  constexpr int kRounds = 4;  // the best counts: the first touches memory, others are disturbed
+  const c10::InferenceMode inference_only;
+  const LinearWeights weights = {at::ones({kIn, kOut}), at::zeros({kOut})};
+  const at::Tensor x = at::ones({kTokens, kIn});
+  const auto best = [&](LinearKernel kernel) {
+    const Linear linear(weights, kernel);
+    double seconds = 1e9;
+    for (int round = 0; round < kRounds; ++round) {
+      const auto start = std::chrono::steady_clock::now();
+      linear(x);
+      const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+      seconds = std::min(seconds, passed.count());
+    }
+    return 2e-9 * kTokens * kIn * kOut / seconds;
+  };
+  return {best(LinearKernel::kMkldnnPacked), best(LinearKernel::kBlas)};
 }
 
 std::string_view LinearKernelName(LinearKernel kernel, at::Device device) {

@@ -22,8 +22,15 @@ enum class LinearKernel {
   kBlas,
 };
 
-// Packed where libtorch can (float32 on a CPU with oneDNN), BLAS elsewhere.
+// What a device has: packed where libtorch can (float32 on a CPU with oneDNN), BLAS elsewhere.
 LinearKernel ChooseLinearKernel(at::Device device);
+
+// GFLOP/s of one linear layer of GPT-2's size over a few tokens on this CPU, with as many threads
+// as libtorch has; takes some milliseconds.
+struct KernelSpeeds {
+  double packed = 0, blas = 0;
+};
+KernelSpeeds TimeLinearKernels();
 
 // `mkldnn-packed`, `blas` or `cublas`.
 std::string_view LinearKernelName(LinearKernel kernel, at::Device device);

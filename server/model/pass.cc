@@ -109,12 +109,16 @@ RowValue Pass::ValueOf(int32_t row, const at::Tensor& value, Site site, int32_t 
 
 void Pass::Append(const Packing::Entry& entry, const at::Tensor& packed, States list) {
   std::vector<at::Tensor>& states = (*recorded_[entry.row]).*list;
+  const int32_t layer = static_cast<int32_t>(states.size());
   const at::Tensor slice = Packing::Slice(packed, entry);
-  states.push_back(entry.first == 0
-                       ? slice.clone()
-                       : at::cat({((*rows_[entry.row].clean).*list)[states.size()].narrow(
-                                      0, 0, entry.first),
-                                  slice}));
+  // Alone in its tensor, and before the row's first edit, it is nobody's to write to.
+  const bool alone = packing_.entries().size() == 1 && layer < rows_[entry.row].record_layers;
+  if (entry.first > 0) {
+    const at::Tensor before = ((*rows_[entry.row].clean).*list)[layer];
+    states.push_back(at::cat({before.narrow(0, 0, entry.first), slice}));
+  } else {
+    states.push_back(alone ? packed : slice.clone());
+  }
 }
 
 void Pass::RecordResid(int32_t layer, const at::Tensor& resid) {
@@ -132,8 +136,12 @@ void Pass::RecordKeys(int32_t layer,
     if (rows_[entry.row].record_layers <= layer) continue;
     CleanState& state = *recorded_[entry.row];
     if (state.depth() > layer) continue;
-    state.k.push_back(keys_of(entry.row, 0).clone(at::MemoryFormat::Contiguous));
-    state.v.push_back(keys_of(entry.row, 1).clone(at::MemoryFormat::Contiguous));
+    for (int which : {0, 1}) {
+      const at::Tensor keys = keys_of(entry.row, which);
+      (which == 0 ? state.k : state.v)
+          .push_back(packing_.entries().size() == 1 ? keys
+                                                    : keys.clone(at::MemoryFormat::Contiguous));
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "server/engine/baseline_cache.h"
 #include "server/engine/job.h"
 #include "server/spec/plan.h"
 
@@ -20,6 +21,8 @@ struct Backend {
   int threads;          // that compute on the CPU
   // Scheduler::Submit.
   std::function<absl::Status(engine::Job)> submit;
+  // Scheduler::cache_counts; empty: no engine.
+  std::function<engine::BaselineCache::Counts()> cache_counts = nullptr;
 };
 
 }  // namespace scalpel::rpc

@@ -192,6 +192,76 @@ TEST(Scheduler, ManyCallersGetTheAnswersThatTheyWouldGetAlone) {
   EXPECT_EQ(std::set<std::string>(got.begin(), got.end()).size(), 12u);
 }
 
+// ---- waves --------------------------------------------------------------------------------------
+
+// Work of many tasks, each the same plan. Notes how many were done when `other` ended.
+class ManyTasks final : public Work {
+ public:
+  ManyTasks(int tasks, std::shared_ptr<EventStream> other)
+      : left_(tasks), tasks_(tasks), other_(std::move(other)) {}
+
+  const std::string& request_id() const override { return id_; }
+  absl::Status StillWanted() const override {
+    return engine::StillWanted(*stream_, absl::InfiniteFuture());
+  }
+  std::unique_ptr<Task> Next() override {
+    if (left_ == 0) return nullptr;
+    --left_;
+    return std::make_unique<Task>(Task{.plan = plan_, .sink = stream_, .clean = {}});
+  }
+  bool Finished() const override { return done_ == tasks_; }
+  void Done(const Task&, TaskResult result) override {
+    EXPECT_EQ(result.logits.size(), 2u);
+    if (other_ == nullptr || !other_->End()) ++done_before_other_;
+    ++done_;
+  }
+  void Close(const absl::Status& status) override { stream_->Close(status); }
+  void Abort(const absl::Status& status) override { stream_->Close(status); }
+
+  EventStream& stream() { return *stream_; }
+  int done() const { return done_; }
+  int done_before_other() const { return done_before_other_; }
+
+ private:
+  const std::string id_ = "many";
+  const std::shared_ptr<const spec::Plan> plan_ = test::CompileOrThrow(test::RequestOf(""));
+  const std::shared_ptr<EventStream> stream_ = std::make_shared<EventStream>();
+  int left_;
+  const int tasks_;
+  const std::shared_ptr<EventStream> other_;
+  std::atomic<int> done_ = 0, done_before_other_ = 0;
+};
+
+TEST_F(BusyScheduler, ALongWorkDelaysAnotherByAWaveAtMost) {
+  Start({.wave_tokens_max = 14, .baseline_cache_bytes_max = 0});  // two tasks of seven tokens
+  const Job run = MakeJob("");
+  const auto sweep = std::make_shared<ManyTasks>(40, run.stream);
+  ASSERT_TRUE(scheduler_->Submit(sweep, sweep->stream(), 0).ok());
+  ASSERT_TRUE(scheduler_->Submit(run).ok());
+  gate_->Release();
+  EXPECT_TRUE(WaitForEnd(*run.stream).ok());
+  EXPECT_TRUE(WaitForEnd(sweep->stream()).ok());
+  EXPECT_EQ(sweep->done(), 40);
+  EXPECT_LE(sweep->done_before_other(), 2);  // they shared its wave
+}
+
+TEST_F(BusyScheduler, WhatNobodyWaitsForLeavesTheOthersTheirWave) {
+  Start();
+  const Job first = MakeJob(), second = MakeJob();
+  const auto sweep = std::make_shared<ManyTasks>(1000, nullptr);
+  ASSERT_TRUE(scheduler_->Submit(sweep, sweep->stream(), 0).ok());
+  ASSERT_TRUE(scheduler_->Submit(first).ok());
+  ASSERT_TRUE(scheduler_->Submit(second).ok());
+  sweep->stream().Cancel();
+  first.stream->Cancel();
+  gate_->Release();
+  EXPECT_EQ(WaitForEnd(*first.stream).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(WaitForEnd(sweep->stream()).code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(WaitForEnd(*second.stream).ok());
+  EXPECT_TRUE(scheduler_->WaitIdle(kPatience));
+  EXPECT_EQ(sweep->done(), 0);
+}
+
 // ---- cancellation and deadlines -----------------------------------------------------------------
 
 TEST_F(BusyScheduler, CancelledInTheQueueNothingIsComputed) {
