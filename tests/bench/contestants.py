@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from tests.bench.measure import Entry, halves
+from tests.bench.measure import Entry, every_other
 from tests.bench.peers.contestant import Contestant
 from tests.bench.peers.hooks import Hooks
 from tests.bench.peers.remote import Remote
@@ -64,7 +64,7 @@ class Contestants:
                     Sweep
                 )
             case "top":
-                return self._libraries("python-server") + self._scalpel(Remote)[:1]
+                return self._concurrent()
             case "decode":
                 return self._libraries("tuned") + self._scalpel(Remote)[:1]
             case "boundaries":
@@ -101,15 +101,22 @@ class Contestants:
         return [Entry(self._get(prefix)), Entry(self._get(f"{prefix}-seen"), seen=True)]
 
     def _beside_plain(self, *contestants: Contestant) -> list[Entry]:
-        observing, plain = halves()
         return [
             entry
             for one in contestants
             for entry in (
-                Entry(one, part=observing),
-                Entry(one, part=plain, note=", not observing"),
+                Entry(one, part=every_other(0)),
+                Entry(one, part=every_other(1, wants="top"), note=", not observing"),
             )
         ]
+
+    def _concurrent(self) -> list[Entry]:
+        everybody = self._libraries("python-server") + self._scalpel(Remote)[:1]
+        of_one_spec = Entry(everybody[-1].contestant, note=", one spec for all")
+        for entry in everybody:
+            entry.part = every_other(0)
+        of_one_spec.part = every_other(1)
+        return [*everybody, of_one_spec]
 
     def _get(self, name: str) -> Contestant:
         if name not in self.made:

@@ -160,12 +160,15 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def halves() -> tuple[Callable[[Work], Work], Callable[[Work], Work]]:
-    """A round's questions for the pass that observes, and for the same pass observing nothing."""
+def every_other(start: int, wants: str = "") -> Callable[[Work], Work]:
+    """A part of a round's questions, asked for something else if `wants` says so."""
 
-    def pick(work: Work, start: int, wants: str) -> Work:
+    def pick(work: Work) -> Work:
         return dataclasses.replace(
-            work, questions=work.questions[start::2], index=work.index[start::2], wants=wants
+            work,
+            questions=work.questions[start::2],
+            index=work.index[start::2],
+            wants=wants or work.wants,
         )
 
-    return lambda work: pick(work, 0, work.wants), lambda work: pick(work, 1, "top")
+    return pick

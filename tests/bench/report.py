@@ -102,18 +102,29 @@ def _facts(run: dict) -> str:
     return _table(("", ""), [(name, str(value)) for name, value in facts.items()])
 
 
+COLUMNS = {
+    "idiom": "hooks, one by one",
+    "tuned": "tuned by hand",
+    "other": "other libraries",
+    "server": "Python server",
+    "raw": "raw engine",
+}
+
+
 def _comparison(run: dict) -> str:
-    header = ("case", "hooks, one by one", "tuned by hand", "raw engine", "roof, new / seen")
+    header = ("case", *COLUMNS.values(), "roof")
     return _table(header, [_comparison_row(row) for row in run["rows"]])
 
 
 def _comparison_row(row: dict) -> tuple[str, ...]:
     cells = [f"{row['workload']} {row['title']}"]
-    for role in ("idiom", "tuned", "raw"):
-        both = [results.compared(row, seen, role) for seen in (False, True)]
-        said = " / ".join(f"{value:.1f}x" for value in both if value)
-        goal = row["goal"].get(role)
-        cells.append(f"{said} ({goal:g}x)" if said and goal else said)
+    for role in COLUMNS:
+        said = " / ".join(
+            f"{factor:.1f}x" + (f" ({row['goal'][goal]:g}x)" if goal in row["goal"] else "")
+            for seen, goal in ((False, role), (True, f"{role} seen"))
+            if (factor := results.compared(row, seen, role))
+        )
+        cells.append(said)
     shares = [_roof(cell).removesuffix(" of the roof") for cell in _ours(row)]
     cells.append(" / ".join(share for share in shares if share))
     return tuple(cells)
@@ -130,6 +141,13 @@ def _peers_ahead(run: dict) -> str:
         for name, factor in results.peers_ahead(row)
     ]
     return "\n".join(lines) or "Nowhere in this run."
+
+
+OVERHEADS = (
+    ("W5", "scalpel", "a spec each over one for all"),
+    ("W6", "scalpel", "observing over not observing"),
+    ("W6", "idiom", "observing over not observing, transformers"),
+)
 
 
 def _server(run: dict) -> str:

@@ -14,7 +14,7 @@ def row_data(row: Row) -> dict:
         "workload": row.case.workload,
         "title": row.case.title,
         "counts": row.counts,
-        "goal": {"idiom": row.case.goal[0], "tuned": row.case.goal[1]},
+        "goal": row.case.goal,
         "roof_gflops": row.roof,
         "cells": [_cell_data(cell) for cell in row.cells],
     }
@@ -93,7 +93,8 @@ def peers_ahead(row: dict) -> list[tuple[str, float]]:
 
 
 def overhead_percent(row: dict, role: str) -> float | None:
-    """Of the first cell of a role over its second, which does the same without observing."""
+    """Of a role's first cell over its second, which does the same observing nothing (W6), or with
+    one spec for all (W5)."""
     cells = counted(row, role=role)
     if len(cells) != 2:
         return None

@@ -114,7 +114,7 @@ def cell(name: str, role: str, milliseconds: list[float], seen=False, counts=Tru
 
 
 def row(*cells: dict) -> dict:
-    goal = {"idiom": 2.5, "tuned": None}
+    goal = {"idiom": 2.5}
     return dict(workload="W1", title="scale", counts=True, goal=goal, cells=list(cells))
 
 

@@ -14,14 +14,15 @@ SCALES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.25, 1.5, 2.0)
 @dataclasses.dataclass(frozen=True)
 class Case:
     """One row of the suite. `ask` makes a round's questions, with prompts that nobody has seen.
-    `goal`: how many times as fast as the idiom, and as the tuned column, Scalpel is meant to be."""
+    `goal`: how many times as fast as each role Scalpel is meant to be, on a new prompt, and after
+    "seen" on one that it has seen."""
 
     workload: str
     title: str
     wants: str
     ask: Callable[[random.Random], list[Question]]
     clients: int = 1
-    goal: tuple[float | None, float | None] = (None, None)
+    goal: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -103,7 +104,7 @@ def _swept(shape: ModelShape, length: int, edits: list[Edit], differ_at: int | N
 
 def _plain(shape: ModelShape, size: Size) -> list[Case]:
     return [
-        Case("W0", f"plain forward, T {length}, {which}", wants, ask, goal=(2.5, None))
+        Case("W0", f"plain forward, T {length}, {which}", wants, ask, goal={"idiom": 2.5, "raw": 1})
         for length in size.lengths
         for wants, which in (("last", "last logits"), ("all", "all logits"))
         for ask in [_repeated(shape, length, size.repeats if length < 100 else 2, None)]
@@ -122,7 +123,7 @@ def _single(shape: ModelShape, size: Size) -> list[Case]:
             f"{title}, T {length}",
             "top",
             _repeated(shape, length, size.repeats, edit),
-            goal=(2.5, None),
+            goal={"idiom": 2.5, "idiom seen": 8},
         )
         for title, edit in edits.items()
         for length in size.edit_lengths
@@ -147,8 +148,8 @@ def _heads(shape: ModelShape, size: Size) -> list[Case]:
             goal=goal,
         )
         for where, position, goal in (
-            ("all positions", None, (8.5, 5.5)),
-            (f"position {length - 2}", length - 2, (100, 25)),
+            ("all positions", None, {"idiom": 8.5, "tuned": 5.5}),
+            (f"position {length - 2}", length - 2, {"idiom": 100, "tuned": 25}),
         )
     ]
 
@@ -164,9 +165,9 @@ def _patches(shape: ModelShape, size: Size) -> list[Case]:
     # Length, where the prompts differ, title, goal. Pairs as in indirect object identification have
     # 15 tokens of which one differs, so two thirds of their patches write what is there already.
     kinds = (
-        (size.sweep_length, None, "no shared prefix", (15, 9.5)),
-        (15, 10, "one token differs", (60, 15)),
-        (15, None, "all tokens differ", (None, None)),
+        (size.sweep_length, None, "no shared prefix", {"idiom": 15, "tuned": 9.5}),
+        (15, 10, "one token differs", {"idiom": 60, "tuned": 15}),
+        (15, None, "all tokens differ", {}),
     )
     return [
         Case(
@@ -187,7 +188,15 @@ def _doses(shape: ModelShape, size: Size) -> list[Case]:
     ]
     title = f"{len(_layers(shape, size))} layers x {len(SCALES)} scales, std of every layer"
     length = size.sweep_length
-    return [Case("W4", f"{title}, T {length}", "std", _swept(shape, length, edits), goal=(6, 4))]
+    return [
+        Case(
+            "W4",
+            f"{title}, T {length}",
+            "std",
+            _swept(shape, length, edits),
+            goal={"idiom": 6, "tuned": 4},
+        )
+    ]
 
 
 def _clients(shape: ModelShape, size: Size) -> list[Case]:
@@ -202,40 +211,35 @@ def _clients(shape: ModelShape, size: Size) -> list[Case]:
     ]
     steer = Edit("steer", "resid_post", shape.n_layer // 2, factor=2.0)
 
-    def of_clients(distinct: bool):
-        def ask(rng: random.Random) -> list[Question]:
-            chosen = rng.sample(specs, size.clients)
-            return [
-                Question(
-                    _prompt(rng, shape, rng.randint(*size.client_lengths)),
-                    chosen[client if distinct else 0],
-                )
-                for _ in range(size.calls_of_client)
-                for client in range(size.clients)
-            ]
+    low, high = size.client_lengths
 
-        return ask
+    def ask(rng: random.Random) -> list[Question]:
+        """Every other one under the client's own edit, and of the same length under one for all."""
+        chosen = rng.sample(specs, size.clients)
+        questions = []
+        for call in range(size.clients * size.calls_of_client):
+            length = low + 37 * call % (high - low + 1)
+            for edit in (chosen[call % size.clients], chosen[0]):
+                questions.append(Question(_prompt(rng, shape, length), edit))
+        return questions
 
-    lengths = "T {} to {}".format(*size.client_lengths)
     return [
         Case(
             "W5",
-            f"{size.clients} clients, {specs_said}, {lengths}",
+            f"{size.clients} clients with a spec each, T {low} to {high}",
             "top",
-            of_clients(distinct),
+            ask,
             clients=size.clients,
-            goal=(4, None),
-        )
-        for specs_said, distinct in (("a spec each", True), ("one spec", False))
-    ] + [
+            goal={"server": 4},
+        ),
         Case(
             "W5",
             f"{size.streams} streams of steered greedy decode",
             "decode",
-            _repeated(shape, size.client_lengths[0], size.streams, steer),
+            _repeated(shape, low, size.streams, steer),
             clients=size.streams,
-            goal=(12, None),
-        )
+            goal={"idiom": 12},
+        ),
     ]
 
 
@@ -248,4 +252,4 @@ def _streaming(shape: ModelShape, size: Size) -> list[Case]:
 def _states(shape: ModelShape, size: Size) -> list[Case]:
     length = size.long_length
     title = f"hidden states and attentions over gRPC, T {length}"
-    return [Case("W7", title, "states", _repeated(shape, length, 1, None))]
+    return [Case("W7", title, "states", _repeated(shape, length, 1, None), goal={"server": 3})]
