@@ -1,0 +1,1 @@
+"""Everybody who answers the questions, each in a file of its own."""
