@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "tests/unit/support/tiny.h"
+#include "tests/unit/support/tiny_sweep.h"
 
 namespace scalpel::engine {
 namespace {
@@ -425,6 +426,58 @@ TEST_F(BusyScheduler, TheDestructorLeavesNoStreamOpen) {
   opener.join();
   EXPECT_EQ(WaitForEnd(*running_.stream).code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(WaitForEnd(*waiting.stream).code(), absl::StatusCode::kUnavailable);
+}
+
+// ---- sweeps -------------------------------------------------------------------------------------
+
+Job MakeSweep(absl::Time deadline = absl::InfiniteFuture()) {
+  return {.request_id = "sweep",
+          .sweep = test::CompileSweepOrThrow(test::SweepOf(R"(
+              grid { interventions { place { site: SITE_EMBED } scale {} } axes { values { values:
+                  [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19] } } }
+              metrics { kl_from_clean {} })")),
+          .stream = std::make_shared<EventStream>(),
+          .deadline = deadline};
+}
+
+TEST(SchedulerSweeps, RunToTheirEnd) {
+  Scheduler scheduler(test::TinyGpt2(), Limits());
+  const Job job = MakeSweep();
+  ASSERT_TRUE(scheduler.Submit(job).ok());
+  std::vector<Event> events;
+  EXPECT_TRUE(WaitForEnd(*job.stream, &events).ok());
+  ASSERT_FALSE(events.empty());
+  EXPECT_TRUE(events.back().sweep->has_finished());
+  EXPECT_EQ(events.back().sweep->finished().variants(), 20);
+}
+
+// A sweep of many waves: what comes later takes part in the next one.
+TEST(SchedulerSweeps, LetARunPass) {
+  Limits limits;
+  limits.wave_tokens_max = 7;  // one variant
+  Scheduler scheduler(test::TinyGpt2(), limits);
+  const Job sweep = MakeSweep();
+  Gate gate(*sweep.stream);
+  ASSERT_TRUE(scheduler.Submit(sweep).ok());
+  gate.WaitUntilHeld();
+  const Job run = MakeJob();
+  ASSERT_TRUE(scheduler.Submit(run).ok());
+  gate.Release();
+  EXPECT_TRUE(WaitForEnd(*run.stream).ok());
+  std::vector<Event> events;
+  EXPECT_TRUE(WaitForEnd(*sweep.stream, &events).ok());
+  EXPECT_EQ(events.back().sweep->finished().variants(), 20);
+}
+
+TEST(SchedulerSweeps, EndWithTheirDeadlineOrTheirCaller) {
+  Scheduler scheduler(test::TinyGpt2(), Limits());
+  const Job late = MakeSweep(absl::Now() - absl::Seconds(1));
+  ASSERT_TRUE(scheduler.Submit(late).ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(WaitForEnd(*late.stream)));
+  const Job left = MakeSweep();
+  left.stream->Cancel();
+  ASSERT_TRUE(scheduler.Submit(left).ok());
+  EXPECT_TRUE(absl::IsCancelled(WaitForEnd(*left.stream)));
 }
 
 }  // namespace

@@ -22,6 +22,20 @@ std::string Repeated(const std::string& entry, int count) {
   return bytes;
 }
 
+TEST(CheckEntries, CountsWhatASweepHas) {
+  Limits limits;
+  limits.prompts_max = limits.metrics_max = limits.probes_max = 3;
+  const auto check = [&](const std::string& bytes) {
+    google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()));
+    return CheckEntries(&stream, *v1::SweepRequest::descriptor(), limits);
+  };
+  for (const char* tag : {"\x12", "\x1a", "\x32", "\x3a"}) {  // prompts, sources, metrics, probes
+    const std::string entry = std::string(tag) + std::string(1, '\0');
+    EXPECT_TRUE(check(Repeated(entry, 3)).ok());
+    EXPECT_TRUE(absl::IsInvalidArgument(check(Repeated(entry, 4))));
+  }
+}
+
 // A request with `pairs` knockout pairs of two fields each: 3 * pairs + 2 fields.
 std::string Knockout(int pairs) {
   v1::RunRequest request;

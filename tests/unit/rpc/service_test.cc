@@ -182,7 +182,7 @@ TEST_F(ServiceTest, TextNeedsATokenizer) {
 TEST_F(ServiceTest, UnreadableMessagesAreInvalidArgument) {
   Open();
   grpc::GenericStub stub(channel_);
-  for (const std::string method : {"GetModel", "Tokenize", "Detokenize", "Run"}) {
+  for (const std::string method : {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep"}) {
     grpc::ClientContext context;
     const grpc::Slice noise("\xff\xff\xff");
     const grpc::ByteBuffer request(&noise, 1);
@@ -246,6 +246,52 @@ TEST_F(ServiceTest, RequestIdsThatAreNoneAreReplaced) {
     ASSERT_TRUE(Run(request, &responses, &context).ok());
     EXPECT_THAT(responses[0].started().request_id(), testing::MatchesRegex("[0-9a-f]{16}"));
   }
+}
+
+v1::SweepRequest SmallSweep() {
+  v1::SweepRequest request;
+  request.add_prompts()->mutable_token_ids()->add_ids(3);
+  request.mutable_variants()->add_variants();
+  request.add_metrics()->mutable_kl_from_clean();
+  return request;
+}
+
+TEST_F(ServiceTest, ASweepIsOneJobWhoseEventsArriveInOrder) {
+  Open();
+  std::promise<std::shared_ptr<const spec::Sweep>> given;
+  EngineDoes([&](const engine::Job& job) {
+    given.set_value(job.sweep);
+    for (int i = 0; i < 3; ++i) {
+      engine::Event event;
+      event.sweep.emplace().mutable_variant()->set_index(i);
+      job.stream->Push(std::move(event));
+    }
+    job.stream->Close(absl::OkStatus());
+  });
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "sweep-1");
+  const auto reader = stub_->Sweep(&context, SmallSweep());
+  std::vector<v1::SweepResponse> responses(5);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(reader->Read(&responses[i]));
+  EXPECT_FALSE(reader->Read(&responses[4]));
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(responses[0].started().request_id(), "sweep-1");
+  EXPECT_EQ(responses[0].started().variants(), 1);
+  EXPECT_EQ(responses[3].variant().index(), 2);
+  EXPECT_EQ(given.get_future().get()->variants(), 1);
+}
+
+TEST_F(ServiceTest, ASweepThatIsOnlyValidatedIsNoJob) {
+  Open();
+  v1::SweepRequest request = SmallSweep();
+  request.set_validate_only(true);
+  grpc::ClientContext context;
+  const auto reader = stub_->Sweep(&context, request);
+  v1::SweepResponse started, none;
+  EXPECT_TRUE(reader->Read(&started));
+  EXPECT_EQ(started.started().cost().tokens(), 2);
+  EXPECT_FALSE(reader->Read(&none));
+  EXPECT_TRUE(reader->Finish().ok());
 }
 
 TEST_F(ServiceTest, ARefusedJobSendsNothing) {

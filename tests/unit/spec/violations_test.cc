@@ -62,6 +62,29 @@ TEST(Violations, LongTextsAreCutBetweenCharacters) {
   EXPECT_EQ(listed.field().substr(listed.field().size() - 5), "é…");
 }
 
+TEST(Violations, TakeOverWhatIsNew) {
+  Violations all(3), one(3), two(3);
+  one.Add("a", "is wrong");
+  two.Add("a", "is wrong too");
+  two.Add("b", "is missing");
+  all.AddNew(one, " (in the first)");
+  all.AddNew(two, " (in the second)");
+  EXPECT_EQ(all.count(), 2);
+  const auto bad = DetailOf<google::rpc::BadRequest>(all.ToStatus());
+  EXPECT_EQ(bad.field_violations(0).description(), "is wrong (in the first)");
+  EXPECT_EQ(bad.field_violations(1).field(), "b");
+}
+
+TEST(Violations, StayUnimplementedWhenTakenOver) {
+  Violations all(3), one(3), two(3);
+  one.AddUnimplemented("a", "is not implemented");
+  all.AddNew(one, "");
+  EXPECT_TRUE(absl::IsUnimplemented(all.ToStatus()));
+  two.Add("b", "is wrong");
+  all.AddNew(two, "");
+  EXPECT_TRUE(absl::IsInvalidArgument(all.ToStatus()));
+}
+
 TEST(Busy, SaysWhenToComeBack) {
   const absl::Status status = Busy("the queue is full", absl::Milliseconds(1500));
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);

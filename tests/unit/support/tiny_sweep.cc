@@ -72,7 +72,8 @@ SweepAnswer AskSweep(const v1::SweepRequest& request, engine::BaselineCache& cac
     while (wave.size() < wave_tasks) {
       std::unique_ptr<engine::Task> task = work->Next();
       if (task == nullptr) break;
-      wave.push_back(engine::MakeMember(work, std::move(task), TinyGpt2().config(), cache));
+      wave.push_back(
+          engine::MakeMember(work, std::move(task), TinyGpt2().config(), cache, int64_t{1} << 30));
     }
     if (wave.empty()) throw std::logic_error("nothing is left to do, and it is not finished");
     engine::RunWave(TinyGpt2(), cache, wave);
