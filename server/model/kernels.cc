@@ -13,6 +13,9 @@
 namespace scalpel::model {
 namespace {
 
+// Rows of a packed linear layer, at least; see Linear::operator().
+constexpr int64_t kRowsMin = 16;
+
 // oneDNN's linear layer with prepacked weights has no C++ header in libtorch; it is reached by its
 // schema.
 at::Tensor PackWeight(const at::Tensor& out_in) {
@@ -112,9 +115,12 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   if (kernel_ == LinearKernel::kBlas) {
     return bias_.defined() ? at::addmm(bias_, x, weight_) : at::mm(x, weight_);
   }
-  // A single row takes another path in oneDNN, with other bits; two rows take the common one.
-  if (x.size(0) == 1) return PackedLinear(x.repeat({2, 1}), weight_, bias_).narrow(0, 0, 1);
-  return PackedLinear(x.contiguous(), weight_, bias_);
+  // For few rows oneDNN has other kernels, with other bits: which, and up to how many rows, depends
+  // on the layer's size. Padded, all take the common one.
+  const int64_t rows = x.size(0), padding = std::max<int64_t>(0, kRowsMin - rows);
+  if (padding == 0) return PackedLinear(x.contiguous(), weight_, bias_);
+  const at::Tensor padded = at::cat({x, at::zeros({padding, x.size(1)}, x.options())});
+  return PackedLinear(padded, weight_, bias_).narrow(0, 0, rows);
 }
 
 // ATen's loops take 32 elements (two AVX-512 registers) at a time, and what is left at the end of a

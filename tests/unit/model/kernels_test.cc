@@ -45,12 +45,13 @@ TEST(Linear, BitsOfARowDoNotDependOnTheNumberOfRows) {
                                                                         {96, 384},
                                                                         {384, 96},
                                                                         {288, 96},
+                                                                        {96, 2048},
                                                                         {768, 768},
                                                                         {768, 3072},
                                                                         {3072, 768}}) {
     const Linear linear(RandomLinear(in, out), LinearKernel::kMkldnnPacked);
     const at::Tensor x = at::randn({300, in}), all = linear(x);
-    for (const int64_t rows : {1, 2, 3, 7, 64}) {
+    for (const int64_t rows : {1, 2, 3, 7, 15, 16, 17, 64}) {
       for (const int64_t first : {0, 5, 236}) {
         EXPECT_TRUE(SameBits(linear(x.narrow(0, first, rows)), all.narrow(0, first, rows)))
             << in << " to " << out << ": rows " << first << " + " << rows;
