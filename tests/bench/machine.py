@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 import time
 
@@ -78,6 +79,8 @@ def seconds_to_first_answer(folder: pathlib.Path, flags: list[str]) -> float:
 
 def _commit() -> str:
     def git(*arguments: str) -> str:
+        if shutil.which("git") is None:
+            return ""
         done = subprocess.run(
             ["git", "-C", str(environment.ROOT), *arguments], capture_output=True, text=True
         )
