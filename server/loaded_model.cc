@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "server/huge_pages.h"
 #include "server/model/config.h"
 #include "server/model/device.h"
 #include "server/model/model_file.h"
@@ -33,17 +34,21 @@ absl::StatusOr<std::optional<model::Tokenizer>> LoadTokenizer(const fs::path& fo
   return std::optional<model::Tokenizer>();
 }
 
-// oneDNN's packed weights, unless MKL is clearly faster on this CPU: only with the former are the
-// bits of an answer the same in every company.
+// oneDNN's packed weights, unless MKL is far faster on this CPU: only with the former are the bits
+// of an answer the same in every company, so that a timing that was disturbed must not take them away.
 model::LinearKernel ChooseKernel(const std::string& asked, at::Device device) {
-  constexpr double kClearly = 1.25;
+  constexpr double kFar = 2;
   const model::LinearKernel best = model::ChooseLinearKernel(device);
   if (best == model::LinearKernel::kBlas || asked == "onednn") return best;
   if (asked == "mkl") return model::LinearKernel::kBlas;
   const model::KernelSpeeds speeds = model::TimeLinearKernels();
   spdlog::info("linear layers: oneDNN packed {:.0f}, MKL {:.0f} GFLOP/s", speeds.packed,
                speeds.blas);
-  return speeds.blas > kClearly * speeds.packed ? model::LinearKernel::kBlas : best;
+  if (speeds.blas <= kFar * speeds.packed) return best;
+  spdlog::warn(
+      "MKL computes the linear layers: an answer's last bits may depend on what runs beside it; "
+      "--kernels onednn keeps them the same");
+  return model::LinearKernel::kBlas;
 }
 
 absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {
@@ -65,6 +70,7 @@ absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {
   loaded.facts = {config.model_name, *architecture, *std::move(tokenizer), weights->sha256};
   loaded.gpt2 = std::make_unique<const model::Gpt2>(*architecture, *std::move(weights), *device,
                                                     ChooseKernel(config.kernels, *device));
+  if (device->is_cpu()) spdlog::info("{} MB of memory lie in huge pages", UseHugePages() / 1000000);
   return loaded;
 }
 

@@ -185,13 +185,25 @@ void Gpt2::RunMlp(int32_t layer, const Pass& pass, at::Tensor& resid, Tap& tap) 
   const Block& block = blocks_[layer];
   const at::Tensor ln2 = LayerNorm(resid, block.ln2, Site::kLn2Scale, layer, pass, tap);
   VisitPacked(tap, Site::kLn2Out, layer, pass, ln2);
-  const at::Tensor mlp_pre = block.mlp_in(ln2);  // [N, F]
-  VisitPacked(tap, Site::kMlpPre, layer, pass, mlp_pre);
-  const at::Tensor mlp_post = Activate(config_.activation, mlp_pre);  // [N, F]
+  const at::Tensor mlp_post = Neurons(layer, pass, ln2, tap);  // [N, F]
   VisitPacked(tap, Site::kMlpPost, layer, pass, mlp_post);
   const at::Tensor mlp_out = block.mlp_out(mlp_post);  // [N, d]
   VisitPacked(tap, Site::kMlpOut, layer, pass, mlp_out);
   resid = resid + mlp_out;
+}
+
+// The MLP's neurons after their activation. The fused kernel rounds otherwise than the activation
+// by itself, so elements that nothing has changed come from the fused kernel also where somebody
+// looks at, or edits, what goes into the activation: looking changes no bits, and nor does a no-op.
+at::Tensor Gpt2::Neurons(int32_t layer, const Pass& pass, const at::Tensor& ln2, Tap& tap) const {
+  const Linear& mlp_in = blocks_[layer].mlp_in;
+  if (!tap.Wants(Site::kMlpPre, layer)) return mlp_in.Activated(config_.activation, ln2);
+  const at::Tensor pre = mlp_in(ln2);  // [N, F]
+  const at::Tensor unedited = mlp_in.Fuses(config_.activation) ? pre.clone() : at::Tensor();
+  VisitPacked(tap, Site::kMlpPre, layer, pass, pre);
+  const at::Tensor post = Activate(config_.activation, pre);
+  if (!unedited.defined()) return post;
+  return at::where(pre.eq(unedited), mlp_in.Activated(config_.activation, ln2), post);
 }
 
 // The heads' outputs. In the last layer, queries are left out that nothing reads.

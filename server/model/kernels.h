@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "server/model/config.h"
@@ -43,8 +44,17 @@ class Linear {
 
   // x: [rows, in]. Returns a fresh [rows, out].
   at::Tensor operator()(const at::Tensor& x) const;
+  // Whether Activated() applies this function inside the product: then its roundings are not those
+  // of Activate().
+  bool Fuses(Activation activation) const;
+  // activation(y), elementwise. x: [rows, in]. Returns a fresh [rows, out].
+  at::Tensor Activated(Activation activation, const at::Tensor& x) const;
 
  private:
+  // With oneDNN's name of a function to apply to the sum, and of that function's algorithm.
+  at::Tensor Packed(const at::Tensor& x, std::string_view function,
+                    std::optional<std::string_view> algorithm) const;
+
   LinearKernel kernel_;
   int64_t out_;
   at::Tensor weight_;  // [in, out], or oneDNN's opaque layout

@@ -51,10 +51,15 @@ TEST(Linear, BitsOfARowDoNotDependOnTheNumberOfRows) {
                                                                         {3072, 768}}) {
     const Linear linear(RandomLinear(in, out), LinearKernel::kMkldnnPacked);
     const at::Tensor x = at::randn({300, in}), all = linear(x);
+    const at::Tensor activated = linear.Activated(Activation::kGeluNew, x);
     for (const int64_t rows : {1, 2, 3, 7, 15, 16, 17, 64}) {
       for (const int64_t first : {0, 5, 236}) {
-        EXPECT_TRUE(SameBits(linear(x.narrow(0, first, rows)), all.narrow(0, first, rows)))
+        const at::Tensor some = x.narrow(0, first, rows);
+        EXPECT_TRUE(SameBits(linear(some), all.narrow(0, first, rows)))
             << in << " to " << out << ": rows " << first << " + " << rows;
+        EXPECT_TRUE(SameBits(linear.Activated(Activation::kGeluNew, some),
+                             activated.narrow(0, first, rows)))
+            << in << " to " << out << ", fused: rows " << first << " + " << rows;
       }
     }
   }
@@ -126,6 +131,23 @@ TEST(Activate, EachIsItsFormula) {
     }
     y.zero_();  // fresh: an edit of what comes after must not reach what came before
     EXPECT_EQ(x.abs().max().item<float>(), 12) << ActivationName(activation);
+  }
+}
+
+TEST(Linear, FusedActivationIsItsFormula) {
+  const at::Tensor x = at::linspace(-12, 12, 241).unsqueeze(1);
+  const LinearWeights weights = {at::ones({1, 16}), at::zeros({16})};  // y = x, sixteen times
+  for (const LinearKernel kernel : {LinearKernel::kMkldnnPacked, LinearKernel::kBlas}) {
+    const Linear linear(weights, kernel);
+    EXPECT_EQ(linear.Fuses(Activation::kGeluNew), kernel == LinearKernel::kMkldnnPacked);
+    for (const Activation activation : {Activation::kGeluNew, Activation::kRelu}) {
+      const at::Tensor y = linear.Activated(activation, x);
+      for (int64_t j = 0; j < x.numel(); ++j) {
+        const double expected = Formula(activation, x[j].item<float>());
+        ASSERT_NEAR(y[j][j % 16].item<float>(), expected, 2e-6 * (1 + std::abs(expected)))
+            << ActivationName(activation) << " of " << x[j].item<float>();
+      }
+    }
   }
 }
 
