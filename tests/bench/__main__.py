@@ -9,7 +9,7 @@ from tests.support import environment
 
 environment.import_stubs()
 
-from tests.bench import suite  # noqa: E402
+from tests.bench import instructions, suite  # noqa: E402
 from tests.bench.contestants import PEERS  # noqa: E402
 
 
@@ -21,6 +21,11 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--quick", action="store_true", help="small model, agreement only, no times"
+    )
+    parser.add_argument(
+        "--instructions",
+        action="store_true",
+        help="only the server's own instructions of one call, by part (callgrind)",
     )
     parser.add_argument("--only", type=_listed, metavar="W2,W3", help="these workloads")
     parser.add_argument(
@@ -60,6 +65,9 @@ def _listed(text: str) -> list[str]:
 
 def main() -> int:
     given = arguments()
+    if given.instructions:
+        print(instructions.table(instructions.measure()))
+        return 0
     if given.quick:
         run = suite.quick(given.peers, given.only)
     else:

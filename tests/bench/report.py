@@ -85,6 +85,13 @@ def markdown(run: dict) -> str:
         "needs.\n\n" + _comparison(run),
         "## Where a peer is faster\n\n" + _peers_ahead(run),
         "## Of the server\n\n" + _server(run),
+        "## Instructions of one call\n\nCounted by callgrind, with the small model that ships on one "
+        "thread: a prompt of 16 tokens that the server has seen, block 9 scaled, a statistic of every "
+        "block, the ten largest logits.\n\n"
+        + _table(
+            ("part of the server", "instructions"),
+            [(part, f"{count:,.0f}") for part, count in run["instructions"].items()],
+        ),
         "## Every case\n\nMilliseconds for one question: median, least and most over rounds.\n\n"
         + "\n\n".join(_case(row) for row in run["rows"]),
     ]

@@ -4,7 +4,7 @@ import pathlib
 
 import torch
 
-from tests.bench import machine, report, results, workloads
+from tests.bench import instructions, machine, report, results, workloads
 from tests.bench.contestants import PEERS, Contestants, installed_peers
 from tests.bench.measure import Rounds
 from tests.bench.roof import Roof
@@ -26,6 +26,7 @@ def full(peers: list[str] | None, only: list[str] | None, rounds: int) -> dict:
     starts = [machine.seconds_to_first_answer(folder, flags) for _ in range(STARTS)]
     run = _run(folder, workloads.FULL, THREADS, peers, only, rounds)
     run["server"]["seconds to first answer"] = starts
+    run["instructions"] = instructions.measure()
     return run
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.bench import answers, arithmetic, report, results
+from tests.bench import answers, arithmetic, instructions, report, results
 from tests.bench.answers import Answer
 from tests.bench.questions import Edit, Question, Work
 from tests.parity.places import ModelShape
@@ -138,5 +138,25 @@ def test_the_page_has_every_case():
     rows = [row(cell("s", "scalpel", [1, 2]), cell("h", "idiom", [3, 4]))]
     facts = dict(facts={"CPU": "one"}, rounds=2, load=[0, 0], peers=["transformers"], missing=[])
     server = {"seconds to first answer": [1.0], "resident MB": 1.0, "resident MB at most": 2.0}
-    page = report.markdown(dict(**facts, server=server, rows=rows))
+    page = report.markdown(dict(**facts, server=server, rows=rows, instructions={"gRPC": 1234.0}))
     assert "W1 scale" in page and "(2.5x)" in page and "p99 2" in page
+    assert "1,234" in page
+
+
+def test_instructions_are_summed_by_part():
+    annotated = """
+ 1,000  PROGRAM TOTALS
+
+Ir     file:function
+   600  ???:0x28779000 [???]
+   200  ???:scalpel::engine::Wave() [/there/scalpel-server]
+   100  ./malloc/malloc.c:free [/lib/libc.so.6]
+    60  ???:grpc_call::Start() [/lib/libgrpc.so.29]
+    40  ???:at::add(at::Tensor const&) [/there/libtorch_cpu.so]
+"""
+    assert instructions.by_part(annotated) == {
+        instructions.KERNELS: 640,
+        "Scalpel": 200,
+        "C and C++ libraries": 100,
+        "gRPC": 60,
+    }

@@ -27,7 +27,8 @@ class Server:
     """One server process.
 
     `with Server("--max-queue", "1") as server:` runs until the block ends, then drains by SIGTERM.
-    Standard output and error go to `log_path`, together.
+    Standard output and error go to `log_path`, together. `runner` is a command that runs it, such as
+    valgrind with its options.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class Server:
         model: pathlib.Path | None = None,
         env: dict[str, str] | None = None,
         start_seconds: float = 120,
+        runner: list[str] | None = None,
     ):
         self.model = pathlib.Path(model or environment.model_dir())
         self.flags = list(flags)
         self.env = {**os.environ, **(env or {})}
         self.start_seconds = start_seconds
+        self.runner = runner or []
         self.port = 0
         handle, name = tempfile.mkstemp(
             prefix="server-", suffix=".log", dir=environment.scratch_dir()
@@ -63,6 +66,7 @@ class Server:
     def start(self) -> "Server":
         """Returns when the health service says SERVING."""
         command = [
+            *self.runner,
             str(environment.server_binary()),
             "--model",
             str(self.model),
