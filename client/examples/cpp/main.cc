@@ -44,6 +44,15 @@ v1::RunRequest MakeRequest(int prompts) {
   return request;
 }
 
+// A request of seconds: the median of every attention pattern takes a sort.
+v1::RunRequest SlowRequest() {
+  v1::RunRequest request = MakeRequest(4);
+  v1::Probe* median = request.add_probes();
+  median->mutable_place()->set_path("pattern");
+  median->add_quantiles(0.5);
+  return request;
+}
+
 [[noreturn]] void Fail(const grpc::Status& status) {
   throw std::runtime_error(std::to_string(status.error_code()) + ": " + status.error_message());
 }
@@ -128,13 +137,13 @@ void Refused(Stub& stub) {
 void Deadline(Stub& stub) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
-  const grpc::Status end = ErrorOf(*stub.Run(&context, MakeRequest(30)));
+  const grpc::Status end = ErrorOf(*stub.Run(&context, SlowRequest()));
   std::cout << "deadline " << CodeName(end) << "\n";
 }
 
 void Cancel(Stub& stub) {
   grpc::ClientContext context;
-  const std::unique_ptr<Reader> reader = stub.Run(&context, MakeRequest(30));
+  const std::unique_ptr<Reader> reader = stub.Run(&context, SlowRequest());
   v1::RunResponse first;
   if (!reader->Read(&first)) Fail(reader->Finish());
   context.TryCancel();

@@ -86,6 +86,14 @@ func newRequest(prompts int) *pb.RunRequest {
 	return request
 }
 
+// slowRequest takes seconds: the median of every attention pattern takes a sort.
+func slowRequest() *pb.RunRequest {
+	request := newRequest(4)
+	median := &pb.Probe{Place: &pb.Place{Path: "pattern"}, Quantiles: []float64{0.5}}
+	request.Probes = append(request.Probes, median)
+	return request
+}
+
 // run prints events as they arrive, while later layers still compute.
 func run(ctx context.Context, client pb.InterventionServiceClient) error {
 	stream, err := client.Run(ctx, newRequest(1))
@@ -154,7 +162,7 @@ func refused(ctx context.Context, client pb.InterventionServiceClient) error {
 func deadline(ctx context.Context, client pb.InterventionServiceClient) error {
 	ctx, stop := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer stop()
-	end, err := statusOf(client.Run(ctx, newRequest(30)))
+	end, err := statusOf(client.Run(ctx, slowRequest()))
 	if err != nil {
 		return err
 	}
@@ -165,7 +173,7 @@ func deadline(ctx context.Context, client pb.InterventionServiceClient) error {
 func cancel(ctx context.Context, client pb.InterventionServiceClient) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	stream, err := client.Run(ctx, newRequest(30))
+	stream, err := client.Run(ctx, slowRequest())
 	if err != nil {
 		return err
 	}

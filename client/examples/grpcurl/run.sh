@@ -22,6 +22,11 @@ request() {
   }'
 }
 
+# slow_request: of seconds, because the median of every attention pattern takes a sort.
+slow_request() {
+  request 4 | jq '.probes += [{place: {path: "pattern"}, quantiles: [0.5]}]'
+}
+
 # tensor_facts EVENTS: each tensor's count of chunks and SHA-256, in JSON.
 tensor_facts() {
   local id count sum
@@ -73,15 +78,15 @@ refused() {
       (.details[].field_violations // [] | .[] | "violation \(.field): \(.description)")'
 }
 
-# The time of grpcurl's own start counts too.
+# grpcurl counts its own start too.
 deadline() {
-  request 30 | refusal -max-time 0.5 | jq -r '"deadline \(.name)"'
+  slow_request | refusal -max-time 0.5 | jq -r '"deadline \(.name)"'
 }
 
 # Who ends grpcurl cancels the call.
 cancel() {
   local event
-  request 30 >"$scratch/request"
+  slow_request >"$scratch/request"
   exec {events}< <(exec "${grpcurl[@]}" "$address" "$method" <"$scratch/request")
   event=$(jq -rn 'input | keys[0]' <&"$events")
   kill "$!"

@@ -14,7 +14,7 @@ from tensors import Assembler
 TEXT = "When Mary and John went to the store, John gave a drink to"
 
 
-def make_request(prompts: int) -> service_pb2.RunRequest:
+def make_request(prompts: int = 1) -> service_pb2.RunRequest:
     """Block 9 scaled by 0.1, beside the clean run; statistics, and an attention pattern."""
     prompt = spec_pb2.Prompt(text=" ".join([TEXT] * 16))
     return service_pb2.RunRequest(
@@ -36,10 +36,17 @@ def make_request(prompts: int) -> service_pb2.RunRequest:
     )
 
 
+def slow_request() -> service_pb2.RunRequest:
+    """A request of seconds: the median of every attention pattern takes a sort."""
+    request = make_request(prompts=4)
+    request.probes.add(place=spec_pb2.Place(path="pattern"), quantiles=[0.5])
+    return request
+
+
 def run(stub: service_pb2_grpc.InterventionServiceStub) -> None:
     """Events arrive while later layers still compute."""
     assembler = Assembler()
-    for response in stub.Run(make_request(1)):
+    for response in stub.Run(make_request()):
         match response.WhichOneof("event"):
             case "started":
                 print(f"started {len(response.started.prompts[0].ids)} tokens")
@@ -56,7 +63,7 @@ def run(stub: service_pb2_grpc.InterventionServiceStub) -> None:
 
 def refused(stub: service_pb2_grpc.InterventionServiceStub) -> None:
     """A wrong request is answered with every violation at once."""
-    request = make_request(1)
+    request = make_request()
     request.interventions[0].place.path = "resid_post"
     request.interventions[0].place.where.layers.append(1000)
     request.interventions[0].scale.ClearField("factor")
@@ -75,7 +82,7 @@ def refused(stub: service_pb2_grpc.InterventionServiceStub) -> None:
 
 def deadline(stub: service_pb2_grpc.InterventionServiceStub) -> None:
     try:
-        list(stub.Run(make_request(30), timeout=0.2))
+        list(stub.Run(slow_request(), timeout=0.2))
     except grpc.RpcError as error:
         print(f"deadline {error.code().name}")
         return
@@ -83,7 +90,7 @@ def deadline(stub: service_pb2_grpc.InterventionServiceStub) -> None:
 
 
 def cancel(stub: service_pb2_grpc.InterventionServiceStub) -> None:
-    call = stub.Run(make_request(30))
+    call = stub.Run(slow_request())
     event = next(call).WhichOneof("event")
     call.cancel()
     try:

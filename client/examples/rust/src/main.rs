@@ -82,6 +82,17 @@ fn make_request(prompts: usize) -> RunRequest {
     }
 }
 
+/// A request of seconds: the median of every attention pattern takes a sort.
+fn slow_request() -> RunRequest {
+    let mut request = make_request(4);
+    request.probes.push(pb::Probe {
+        place: Some(place("pattern", &[])),
+        quantiles: vec![0.5],
+        ..Default::default()
+    });
+    request
+}
+
 fn place(path: &str, layers: &[i32]) -> pb::Place {
     let selection = pb::Selection {
         layers: layers.to_vec(),
@@ -155,7 +166,7 @@ async fn refused(client: &mut Client) -> Result<(), Box<dyn Error>> {
 }
 
 async fn deadline(client: &mut Client) -> Result<(), Box<dyn Error>> {
-    let mut request = Request::new(make_request(30));
+    let mut request = Request::new(slow_request());
     request.set_timeout(Duration::from_millis(200));
     let end = error_of(client, request).await?;
     println!("deadline {}", name_of(end.code()));
@@ -163,7 +174,7 @@ async fn deadline(client: &mut Client) -> Result<(), Box<dyn Error>> {
 }
 
 async fn cancel(client: &mut Client) -> Result<(), Box<dyn Error>> {
-    let mut stream = client.run(make_request(30)).await?.into_inner();
+    let mut stream = client.run(slow_request()).await?.into_inner();
     let first = stream.message().await?;
     drop(stream); // This is what cancels; no status comes back.
     match first.and_then(|response| response.event) {

@@ -9,7 +9,7 @@ import {
   type LayerStatistics,
   type RunResponse,
 } from "./generated/scalpel/v1/service.js";
-import { Statistic } from "./generated/scalpel/v1/spec.js";
+import { Probe, Statistic } from "./generated/scalpel/v1/spec.js";
 import { Assembler } from "./tensors.js";
 import { checkVectors } from "./vectors.js";
 
@@ -31,6 +31,13 @@ function makeRequest(prompts: number): RunRequest {
     logits: { form: { $case: "none", value: {} } },
     includeCleanRun: true,
   });
+}
+
+/** A request of seconds: the median of every attention pattern takes a sort. */
+function slowRequest(): RunRequest {
+  const request = makeRequest(4);
+  request.probes.push(Probe.fromPartial({ place: { path: "pattern" }, quantiles: [0.5] }));
+  return request;
 }
 
 /** Events arrive while later layers still compute. */
@@ -86,12 +93,12 @@ async function refused(client: InterventionServiceClient): Promise<void> {
 }
 
 async function deadline(client: InterventionServiceClient): Promise<void> {
-  const end = await errorOf(client.run(makeRequest(30), { deadline: Date.now() + 200 }));
+  const end = await errorOf(client.run(slowRequest(), { deadline: Date.now() + 200 }));
   console.log("deadline", status[end.code]);
 }
 
 async function cancel(client: InterventionServiceClient): Promise<void> {
-  const call = client.run(makeRequest(30));
+  const call = client.run(slowRequest());
   const first = await call[Symbol.asyncIterator]().next();
   call.cancel();
   const end = await errorOf(call);

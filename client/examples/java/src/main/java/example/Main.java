@@ -80,6 +80,13 @@ public final class Main {
         .setIncludeCleanRun(true);
   }
 
+  /** A request of seconds: the median of every attention pattern takes a sort. */
+  private static RunRequest slowRequest() {
+    return newRequest(4)
+        .addProbes(Probe.newBuilder().setPlace(place("pattern")).addQuantiles(0.5))
+        .build();
+  }
+
   private static Place.Builder place(String path) {
     return Place.newBuilder().setPath(path);
   }
@@ -138,14 +145,14 @@ public final class Main {
 
   private static void deadline(InterventionServiceBlockingStub stub) {
     var hurried = stub.withDeadlineAfter(200, TimeUnit.MILLISECONDS);
-    StatusRuntimeException end = errorOf(hurried.run(newRequest(30).build()));
+    StatusRuntimeException end = errorOf(hurried.run(slowRequest()));
     System.out.println("deadline " + end.getStatus().getCode());
   }
 
   private static void cancel(InterventionServiceBlockingStub stub) {
     try (Context.CancellableContext context = Context.current().withCancellation()) {
       Context before = context.attach();
-      Iterator<RunResponse> events = stub.run(newRequest(30).build());
+      Iterator<RunResponse> events = stub.run(slowRequest());
       context.detach(before);
       String first = events.next().getEventCase().name().toLowerCase(Locale.ROOT);
       context.cancel(null);
