@@ -10,6 +10,7 @@
 `scalpel.aio.connect` gives the same for asyncio. The contract's own messages are in `scalpel.v1`.
 """
 
+from scalpel import aio
 from scalpel.axes import directions, heads, layers, positions, values
 from scalpel.connection import TLS, Keepalive, Retry
 from scalpel.errors import (
@@ -74,7 +75,7 @@ __all__ = [
     "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model", "ModelInfo", "NotFound",
     "NotImplementedByServer", "Operation", "PatchingResult", "ProtocolError", "QueueFull",
     "RequestError", "Retry", "RunResult", "ScalpelError", "ServerError", "Stream", "SweepResult",
-    "TLS", "Tensor", "Unavailable", "Violation", "Where", "add", "capture", "clamp", "connect",
+    "TLS", "Tensor", "Unavailable", "Violation", "Where", "add", "aio", "capture", "clamp", "connect",
     "directions", "freeze", "heads", "kl_from_clean", "knockout", "layers", "load_request",
     "log_prob", "logit", "logit_diff", "loss", "mean", "noise", "patch", "patching_score",
     "permute", "positions", "prob", "probe", "project_out", "rank", "save_request", "scale",

@@ -43,9 +43,7 @@ def positions(
     return _indices("positions", values, of, name)
 
 
-def values(
-    numbers: Sequence[float], *, of: Indices | None = None, name: str | None = None
-) -> Axis:
+def values(numbers: Sequence[float], *, of: Indices | None = None, name: str | None = None) -> Axis:
     """The operation's number: `factor` of scale and project_out, `coefficient` of add, `value` of
     set_, `std` of noise. `of` as in `layers`."""
     call = written("values", numbers, of=of, name=name)

@@ -196,14 +196,23 @@ def sweep_request(
     return _sweep_call(_copy(request), Arguments(), timeout, progress, request_id)
 
 
-def validate(call: StreamCall[Any, Any]) -> StreamCall[Any, Any]:
-    """The same request, to be checked only: its one event is the result."""
+def validation(call: StreamCall[Any, Any], kind: type[Result]) -> StreamCall[Any, Result]:
+    """The same request, to be checked only; its one event, of this kind, is the result."""
     request = _copy(call.request)
     request.validate_only = True
-    return dataclasses.replace(call, request=request, collect=lambda events: events[0])
+
+    def collect(events: list[Any]) -> Result:
+        (started,) = events
+        assert isinstance(started, kind)
+        return started
+
+    return StreamCall(
+        call.method, request, call.arguments, call.decoder, collect, call.timeout,
+        request_id=call.request_id,
+    )  # fmt: skip
 
 
-def info(*, model: str | None = None, timeout: float | None = None) -> UnaryCall[ModelInfo]:
+def get_info(*, model: str | None = None, timeout: float | None = None) -> UnaryCall[ModelInfo]:
     """Asks for the served model, its sites and limits, and what its cache holds now."""
     request = service_pb2.GetModelRequest(**given(model=model))
     return UnaryCall("GetModel", request, ModelInfo, timeout)
@@ -318,7 +327,7 @@ def _intervention(operation: Operation, prompt_count: int | None) -> spec_pb2.In
         return operation.proto
     if prompt_count is None:
         raise TypeError(f"{operation}: from_source is for sweeps; write from_clean or from_prompt")
-    proto = _copy(operation.proto)
+    proto: spec_pb2.Intervention = _copy(operation.proto)
     proto.patch.clean_prompt = prompt_count + operation.from_source
     return proto
 
@@ -343,9 +352,7 @@ def _run_call(
     def collect(events: list[RunEvent]) -> RunResult:
         return RunResult(request, events)
 
-    return StreamCall(
-        "Run", request, arguments, RunDecoder, collect, timeout, progress, request_id
-    )
+    return StreamCall("Run", request, arguments, RunDecoder, collect, timeout, progress, request_id)
 
 
 def _sweep_call(

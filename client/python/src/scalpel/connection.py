@@ -9,12 +9,15 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import grpc
 
 from scalpel import errors
 from scalpel.v1 import service_pb2, sweep_pb2
+
+if TYPE_CHECKING:
+    from scalpel.arguments import Arguments
 
 SERVICE = "/scalpel.v1.InterventionService/"
 # The response type of each method.
@@ -97,17 +100,6 @@ class Keepalive:
     """Also while no call is running."""
 
 
-class Deadline:
-    """Counts down the seconds of a call over all its attempts."""
-
-    def __init__(self, seconds: float | None):
-        self._end = None if seconds is None else time.monotonic() + seconds
-
-    def left(self) -> float | None:
-        """Seconds left, at least 0; None: no deadline."""
-        return None if self._end is None else max(0.0, self._end - time.monotonic())
-
-
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What `connect` was told."""
@@ -151,7 +143,7 @@ class Settings:
         copy.model = self.model
         return copy
 
-    def call_metadata(self, request_id: str | None) -> list[tuple[str, str]]:
+    def call_metadata(self, request_id: str | None) -> tuple[tuple[str, str], ...]:
         """What goes with a call beside its message."""
         metadata = list(self.metadata)
         if self.token is not None:
@@ -159,7 +151,32 @@ class Settings:
             metadata.append(("authorization", f"Bearer {token}"))
         if request_id is not None:
             metadata.append(("x-request-id", request_id))
-        return metadata
+        return tuple(metadata)
+
+
+class Attempts:
+    """The attempts of one call, under one deadline. Not thread-safe."""
+
+    def __init__(self, settings: Settings, timeout: float | None, arguments: Arguments | None):
+        """`timeout` None: the connection's. `arguments`: for errors to name."""
+        self._settings, self._arguments = settings, arguments
+        seconds = settings.timeout if timeout is None else timeout
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._made = 0
+
+    def left(self) -> float | None:
+        """Seconds left for the next attempt, at least 0; None: any time."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def pause(self, error: Any, final: bool = False) -> float:
+        """After an RPC's error: seconds to wait before the next attempt. Raises the exception for
+        it where there shall be none, which `final` says too."""
+        self._made += 1
+        failure = errors.from_rpc(error, self._settings.address, self._arguments)
+        pause = self._settings.retry.pause(failure, self._made, self.left())
+        if final or pause is None:
+            raise failure from None
+        return pause
 
 
 def settings(

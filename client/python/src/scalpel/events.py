@@ -202,9 +202,7 @@ class Finished:
     """Bytes of tensor data sent."""
 
 
-RunEvent = Union[
-    Started, LayerStatistics, Tensor, BlockOutput, Prediction, Report, Finished
-]
+RunEvent = Union[Started, LayerStatistics, Tensor, BlockOutput, Prediction, Report, Finished]
 
 
 # ---- sweeps ----------------------------------------------------------------------------------
@@ -447,9 +445,7 @@ class SweepDecoder:
         )
 
 
-def probe_result(
-    result: spec_pb2.ProbeResult, probes: Sequence[spec_pb2.Probe]
-) -> ProbeResult:
+def probe_result(result: spec_pb2.ProbeResult, probes: Sequence[spec_pb2.Probe]) -> ProbeResult:
     """A probe's result. `probes`: those of the normalised request, which know the kept axes."""
     shape = tuple(result.shape)
     probe = probes[result.index]

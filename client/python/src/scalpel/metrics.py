@@ -128,7 +128,7 @@ def _metric(
 
 def _split(tokens: Tokens) -> tuple[list[int], list[str]]:
     """Ids and texts. The contract orders them so, so a list is of one sort."""
-    several = [tokens] if isinstance(tokens, (str, int)) or not _is_list(tokens) else list(tokens)
+    several: list[Any] = list(tokens) if _is_list(tokens) else [tokens]  # type: ignore[arg-type]
     texts = [token for token in several if isinstance(token, str)]
     ids = [operator.index(token) for token in several if not isinstance(token, str)]
     if texts and ids:
@@ -137,7 +137,7 @@ def _split(tokens: Tokens) -> tuple[list[int], list[str]]:
 
 
 def _is_list(tokens: Any) -> bool:
-    return hasattr(tokens, "__len__") and getattr(tokens, "ndim", 1) > 0
+    return not isinstance(tokens, (str, int)) and getattr(tokens, "ndim", 1) > 0
 
 
 def _of_tokens(
@@ -166,6 +166,6 @@ def _difference_fields(target: Tokens, distractor: Tokens) -> dict[str, str]:
     for argument, tokens in (("target", target), ("distractor", distractor)):
         for field in (f"{argument}s", f"{argument}_texts"):
             fields[field] = argument
-            if not _is_list(tokens) or isinstance(tokens, str):
+            if not _is_list(tokens):
                 fields[f"{field}[0]"] = argument
     return fields

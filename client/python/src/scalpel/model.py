@@ -1,22 +1,20 @@
-"""The client for threads: `connect` and `Model`."""
+"""The client for threads: `connect`, `Model` and `Stream`."""
 
 from __future__ import annotations
 
-import inspect
-import itertools
+import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import grpc
 
-from scalpel import calls, connection, errors, patching
+from scalpel import calls, connection, methods, patching
 from scalpel.calls import StreamCall, UnaryCall
-from scalpel.connection import TLS, Keepalive, Retry, Settings, Token
+from scalpel.connection import TLS, Attempts, Keepalive, Retry, Settings, Token
 from scalpel.events import Started, SweepStarted
-from scalpel.progress import Progress
+from scalpel.reading import Reading
 
 P = ParamSpec("P")
 Event = TypeVar("Event")
@@ -43,8 +41,8 @@ def connect(
     address: host:port, or any target that gRPC knows (`unix:/path`, `dns:///host:port`).
     model: the model's name, for servers that hold more than one.
     tls: True to encrypt with the system's certificates, or `TLS(...)`.
-    token: a bearer token, or a function that gives one for each call; only with TLS or on this
-        machine.
+    token: a bearer token, or a function that gives one for each attempt of a call; only with TLS,
+        or on this machine.
     timeout: seconds that each call may take, all attempts together; None: any time.
     retry: when a call is made again; None: never.
     keepalive: how a lost connection is noticed; None: not.
@@ -61,36 +59,56 @@ def connect(
 
 
 class Stream(Generic[Event]):
-    """The events of one call, in order, as they come. Iterate over it, in one thread; leaving its
-    `with` block, or `close`, from any thread, cancels what is left of the call.
+    """The events of one call, in order, as they come. Iterate over it in one thread. Leaving its
+    `with` block, or `close` from any thread, cancels what is left of the call.
 
-    Raises a `ScalpelError` where the call fails. Events that came before are valid.
+    Raises a `ScalpelError` where the call fails; the events that came before are valid.
     """
 
     def __init__(self, model: Model, call: StreamCall[Event, Any]):
         self._model, self._call = model, call
-        self._decoder = call.decoder()
-        self._pending: deque[Event] = deque()
+        self._reading = Reading(model.settings, call)
         self._rpc: Any = None
-        self._closed = False
-        self._responses = self._read()
+        self._closed = threading.Event()
 
     def __iter__(self) -> Iterator[Event]:
         return self
 
     def __next__(self) -> Event:
-        while not self._pending:
-            response = next(self._responses, None)
-            if response is None:
+        reading = self._reading
+        while not reading.pending:
+            if reading.over:
                 raise StopIteration
-            self._pending.extend(self._decoder.decode(response))
-        return self._pending.popleft()
+            try:
+                self._step()
+            except BaseException:
+                self._end()
+                raise
+        return reading.pending.popleft()
+
+    def _step(self) -> None:
+        """Waits for one response; an attempt that failed before its first one is made again."""
+        if self._rpc is None:
+            self._rpc = self._model.start(self._call, self._reading.attempts.left())
+        if self._closed.is_set():
+            self._rpc.cancel()
+        try:
+            response = next(self._rpc, None)
+        except grpc.RpcError as error:
+            self._closed.wait(self._reading.pause(error))
+            self._rpc = None
+        else:
+            self._reading.take(response)
 
     def close(self) -> None:
-        """Cancels the call, if it is still running."""
-        self._closed = True
+        """Cancels the call if it is still running: its reader gets `Cancelled`. Thread-safe."""
+        self._closed.set()
         if self._rpc is not None:
             self._rpc.cancel()
+
+    def _end(self) -> None:
+        self.close()
+        self._reading.end()
 
     def __enter__(self) -> Stream[Event]:
         return self
@@ -101,90 +119,55 @@ class Stream(Generic[Event]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self._end()
 
     def __del__(self) -> None:
-        self.close()
-
-    def _read(self) -> Iterator[Any]:
-        """Responses; a call that fails before the first one may be made again."""
-        call, settings = self._call, self._model.settings
-        deadline = connection.Deadline(call.timeout or settings.timeout)
-        for attempt in itertools.count(1):
-            begun = False
-            try:
-                self._rpc = self._model.start(call, deadline.left())
-                if self._closed:
-                    self._rpc.cancel()
-                for response in self._rpc:
-                    begun = True
-                    yield response
-                self._decoder.finish()
-                return
-            except grpc.RpcError as error:
-                failure = errors.from_rpc(error, settings.address, call.arguments)
-                pause = settings.retry.pause(failure, attempt, deadline.left())
-                if begun or self._closed or pause is None:
-                    raise failure from None
-                time.sleep(pause)
-            finally:
-                if self._rpc is not None:
-                    self._rpc.cancel()
-
-
-def _as_method(build: Callable[..., Any], method: Callable[..., Any], doc: str | None) -> Any:
-    """Gives a method the name, signature and docstring of the function that builds its call."""
-    signature = inspect.signature(build)
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    parameters = [own, *signature.parameters.values()]
-    method.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    method.__doc__ = doc or build.__doc__
-    return method
+        if getattr(self, "_rpc", None) is not None:
+            self._rpc.cancel()
 
 
 def _whole(
-    build: Callable[P, StreamCall[Event, Result]],
+    build: Callable[P, StreamCall[Any, Result]],
 ) -> Callable[Concatenate[Model, P], Result]:
     """A method that reads a stream to its end and returns the result."""
 
     def method(self: Model, *args: P.args, **kwargs: P.kwargs) -> Result:
         return self.read(build(*args, **kwargs))
 
-    return _as_method(build, method, None)  # type: ignore[no-any-return]
+    return methods.as_method(build, method)  # type: ignore[no-any-return]
 
 
 def _stream(
-    build: Callable[P, StreamCall[Event, Any]], doc: str
+    build: Callable[P, StreamCall[Event, Any]],
 ) -> Callable[Concatenate[Model, P], Stream[Event]]:
     """A method that returns the stream."""
 
     def method(self: Model, *args: P.args, **kwargs: P.kwargs) -> Stream[Event]:
         return Stream(self, build(*args, **kwargs))
 
-    return _as_method(build, method, doc)  # type: ignore[no-any-return]
+    doc = methods.STREAM.format(build.__name__)
+    return methods.as_method(build, method, doc)  # type: ignore[no-any-return]
 
 
 def _validation(
-    build: Callable[P, StreamCall[Any, Any]], kind: type[Result], doc: str
+    build: Callable[P, StreamCall[Any, Any]], kind: type[Result]
 ) -> Callable[Concatenate[Model, P], Result]:
-    """A method that has a request checked, and returns the one event."""
+    """A method that has a request checked, and returns the one event, of this kind."""
 
     def method(self: Model, *args: P.args, **kwargs: P.kwargs) -> Result:
-        started: Result = self.read(calls.validate(build(*args, **kwargs)))
-        return started
+        return self.read(calls.validation(build(*args, **kwargs), kind))
 
-    return _as_method(build, method, doc)  # type: ignore[no-any-return]
+    doc = methods.VALIDATE.format(build.__name__)
+    return methods.as_method(build, method, doc)  # type: ignore[no-any-return]
 
 
-def _unary(
-    build: Callable[P, UnaryCall[Result]],
-) -> Callable[Concatenate[Model, P], Result]:
+def _unary(build: Callable[P, UnaryCall[Result]]) -> Callable[Concatenate[Model, P], Result]:
     """A method with one answer."""
 
     def method(self: Model, *args: P.args, **kwargs: P.kwargs) -> Result:
         return self.ask(build(*args, **kwargs))
 
-    return _as_method(build, method, None)  # type: ignore[no-any-return]
+    return methods.as_method(build, method)  # type: ignore[no-any-return]
 
 
 class Model:
@@ -210,18 +193,15 @@ class Model:
     run_request = _whole(calls.run_request)
     sweep_request = _whole(calls.sweep_request)
 
-    stream = _stream(calls.run, "`run`, as a `Stream` of events while the model computes.")
-    stream_sweep = _stream(calls.sweep, "`sweep`, as a `Stream` of events as variants complete.")
-    stream_request = _stream(calls.run_request, "`run_request`, as a `Stream` of events.")
+    stream = _stream(calls.run)
+    stream_sweep = _stream(calls.sweep)
+    stream_request = _stream(calls.run_request)
+    stream_sweep_request = _stream(calls.sweep_request)
 
-    validate = _validation(
-        calls.run, Started, "Checks the arguments of `run`, and says what it would cost: `.cost`."
-    )
-    validate_sweep = _validation(
-        calls.sweep, SweepStarted, "Checks the arguments of `sweep`, and says what it would cost."
-    )
+    validate = _validation(calls.run, Started)
+    validate_sweep = _validation(calls.sweep, SweepStarted)
 
-    get_info = _unary(calls.info)
+    get_info = _unary(calls.get_info)
     tokenize = _unary(calls.tokenize)
     detokenize = _unary(calls.detokenize)
     token_id = _unary(calls.token_id)
@@ -245,40 +225,38 @@ class Model:
         return f"<Model {self.info.name} at {self.settings.address}>"
 
     def read(self, call: StreamCall[Event, Result]) -> Result:
-        """Makes a call, reads its stream to the end, and returns the result."""
+        """Makes a call of `scalpel.calls`, reads its stream to the end, and returns the result."""
         with Stream(self, call) as stream:
             return call.collect(list(stream))
 
-    def start(self, call: StreamCall[Any, Any], timeout: float | None) -> Any:
-        """Begins an attempt: an iterator of responses with `cancel`."""
-        method = self._channel.unary_stream(
-            connection.SERVICE + call.method,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=connection.RESPONSES[call.method].FromString,
-        )
-        request = self.settings.addressed(call.request)
-        metadata = self.settings.call_metadata(call.request_id)
-        return method(request, timeout=timeout, metadata=metadata)
-
     def ask(self, call: UnaryCall[Result]) -> Result:
-        """Makes a call with one answer."""
-        method = self._channel.unary_unary(
+        """Makes a call of `scalpel.calls` that has one answer."""
+        attempts = Attempts(self.settings, call.timeout, call.arguments)
+        method = self._method(self._channel.unary_unary, call)
+        while True:
+            try:
+                response = method(
+                    self.settings.addressed(call.request),
+                    timeout=attempts.left(),
+                    metadata=self.settings.call_metadata(None),
+                )
+            except grpc.RpcError as error:
+                time.sleep(attempts.pause(error))
+            else:
+                return call.convert(response)
+
+    def start(self, call: StreamCall[Any, Any], timeout: float | None) -> Any:
+        """Begins an attempt at a call: an iterator of responses, with `cancel`."""
+        method = self._method(self._channel.unary_stream, call)
+        return method(
+            self.settings.addressed(call.request),
+            timeout=timeout,
+            metadata=self.settings.call_metadata(call.request_id),
+        )
+
+    def _method(self, kind: Any, call: StreamCall[Any, Any] | UnaryCall[Any]) -> Any:
+        return kind(
             connection.SERVICE + call.method,
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=connection.RESPONSES[call.method].FromString,
         )
-        settings = self.settings
-        request = settings.addressed(call.request)
-        deadline = connection.Deadline(call.timeout or settings.timeout)
-        for attempt in itertools.count(1):
-            metadata = settings.call_metadata(None)
-            try:
-                response = method(request, timeout=deadline.left(), metadata=metadata)
-                return call.convert(response)
-            except grpc.RpcError as error:
-                failure = errors.from_rpc(error, settings.address, call.arguments)
-                pause = settings.retry.pause(failure, attempt, deadline.left())
-                if pause is None:
-                    raise failure from None
-                time.sleep(pause)
-        raise AssertionError("unreachable")

@@ -33,10 +33,11 @@ from scalpel.tensors import tensor_of
 from scalpel.v1 import spec_pb2
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from typing_extensions import Unpack
 
 # A number, or numbers to be broadcast: a numpy array, torch tensor or nested list.
-Value = Union[float, Sequence[Any], "np.typing.NDArray[Any]", Any]
+Value = Union[float, Sequence[Any], "npt.NDArray[Any]"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -54,9 +55,7 @@ def _operation(
     ((field, content),) = message.items()
     proto = spec_pb2.Intervention(place=place_of(site, where), **given(name=name))
     getattr(proto, field).CopyFrom(content)
-    return Operation(
-        proto, call, {**place_fields(where), "name": "name", **_below(field, fields)}
-    )
+    return Operation(proto, call, {**place_fields(where), "name": "name", **_below(field, fields)})
 
 
 def _below(field: str, fields: dict[str, str]) -> dict[str, str]:
@@ -118,7 +117,7 @@ def _value(value: Value | None) -> dict[str, Any]:
     if value is None:
         return {}
     if _is_number(value):
-        return {"constant": float(value)}
+        return {"constant": float(value)}  # type: ignore[arg-type]
     return {"tensor": tensor_of(value, "value")}
 
 

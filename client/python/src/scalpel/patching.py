@@ -3,7 +3,6 @@ literature (Meng et al. 2022; Wang et al. 2022; Zhang & Nanda 2024; Heimersheim 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -128,4 +127,7 @@ def patch(
     def collect(events: list[SweepEvent]) -> PatchingResult:
         return PatchingResult(call.request, events, direction)
 
-    return dataclasses.replace(call, collect=collect)  # type: ignore[arg-type,return-value]
+    return StreamCall(
+        call.method, call.request, call.arguments, call.decoder, collect, timeout, progress,
+        request_id,
+    )  # fmt: skip

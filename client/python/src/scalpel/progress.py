@@ -19,7 +19,7 @@ class Progress:
     def see(self, response: service_pb2.RunResponse | sweep_pb2.SweepResponse) -> None:
         """Takes the next response."""
         kind = response.WhichOneof("event")
-        event = getattr(response, kind) if kind else None
+        event: Any = getattr(response, kind) if kind else None
         if kind == "started":
             self._bar = self._tqdm(**_bar(response))
         elif kind == "tensor_chunk":

@@ -158,9 +158,7 @@ class RunResult:
         found = [
             tensor
             for tensor in self.tensors
-            if tensor.kind == "hidden_states"
-            and prompt in tensor.prompts
-            and tensor.clean == clean
+            if tensor.kind == "hidden_states" and prompt in tensor.prompts and tensor.clean == clean
         ]
         if not found:
             raise LookupError("there are no hidden states; ask with output_hidden_states=True")

@@ -157,7 +157,9 @@ class SweepResult:
             for place in places
         ]
 
-    def to_xarray(self, metric: str | None = None, *, prompt: int | None = None) -> xarray.DataArray:
+    def to_xarray(
+        self, metric: str | None = None, *, prompt: int | None = None
+    ) -> xarray.DataArray:
         """A metric with its axes named: dimensions (prompt, *axes), `token` where several were
         asked, and labels as coordinates; with `prompt`, of one prompt alone. Needs xarray."""
         import xarray

@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     import torch
     import xarray
 
-Array = "npt.NDArray[Any]"
-
 # How each type lies in memory; bfloat16 by its bits.
-_STORED = {
+_STORED: dict[int, np.dtype[Any]] = {
     tensor_pb2.DATA_TYPE_FLOAT32: np.dtype("<f4"),
     tensor_pb2.DATA_TYPE_FLOAT16: np.dtype("<f2"),
     tensor_pb2.DATA_TYPE_BFLOAT16: np.dtype("<u2"),
 }
-_BATCHED_AXES = {
+_BATCHED_AXES: dict[int, tuple[str, ...]] = {
     tensor_pb2.TENSOR_KIND_BLOCK_HIDDEN_STATES: ("batch", "position", "unit"),
     tensor_pb2.TENSOR_KIND_BLOCK_ATTENTIONS: ("batch", "head", "query", "key"),
     tensor_pb2.TENSOR_KIND_HIDDEN_STATES: ("batch", "position", "unit"),
@@ -87,7 +85,7 @@ def site_axes(site: int) -> tuple[str, ...]:
     value = site_pb2.Site.DESCRIPTOR.values_by_number.get(site)
     if value is None:
         return ()
-    facts = value.GetOptions().Extensions[site_pb2.site]
+    facts: Any = value.GetOptions().Extensions[site_pb2.site]  # type: ignore[index]
     return tuple(enum_name(site_pb2.Axis, "AXIS_", axis) for axis in facts.axes)
 
 
