@@ -12,8 +12,7 @@ import shutil
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-# Beside this file in a source distribution, at the root of the repository otherwise.
-PROTO = next((p for p in (HERE / "proto", HERE.parents[1] / "proto") if p.is_dir()), None)
+PROTO = HERE.parents[1] / "proto"
 TARGET = HERE / "src"
 OUTPUTS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py")
 
@@ -36,8 +35,6 @@ def generate(target: pathlib.Path = TARGET) -> None:
     import grpc_tools
     from grpc_tools import protoc
 
-    if PROTO is None:
-        raise FileNotFoundError("there is no folder with the .proto files beside this package")
     well_known = pathlib.Path(grpc_tools.__file__).parent / "_proto"
     with tempfile.TemporaryDirectory() as scratch:
         sources, made = pathlib.Path(scratch, "proto"), pathlib.Path(scratch, "python")

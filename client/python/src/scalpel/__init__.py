@@ -62,7 +62,7 @@ from scalpel.operations import (
     zero,
 )
 from scalpel.patching import PatchingResult
-from scalpel.place import Where
+from scalpel.place import Where, tokens
 from scalpel.request_files import load_request, save_request
 from scalpel.run_result import RunResult
 from scalpel.sweep_result import SweepResult
@@ -79,5 +79,5 @@ __all__ = [
     "directions", "freeze", "heads", "kl_from_clean", "knockout", "layers", "load_request",
     "log_prob", "logit", "logit_diff", "loss", "mean", "noise", "patch", "patching_score",
     "permute", "positions", "prob", "probe", "project_out", "rank", "save_request", "scale",
-    "set_", "subspace", "top1_agreement", "top_k", "values", "zero",
+    "set_", "subspace", "tokens", "top1_agreement", "top_k", "values", "zero",
 ]  # fmt: skip

@@ -214,6 +214,7 @@ class AsyncModel:
     get_info = _unary(calls.get_info)
     tokenize = _unary(calls.tokenize)
     detokenize = _unary(calls.detokenize)
+    detokenize_bytes = _unary(calls.detokenize_bytes)
     token_id = _unary(calls.token_id)
 
     async def close(self) -> None:

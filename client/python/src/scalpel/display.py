@@ -27,7 +27,8 @@ def text(value: Any) -> str:
     """A cell: numbers short, all else escaped."""
     if isinstance(value, float):
         return svg.number(value)
-    return html.escape(f"{value:,}" if isinstance(value, int) else str(value))
+    counted = isinstance(value, int) and not isinstance(value, bool)
+    return html.escape(f"{value:,}" if counted else str(value))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -124,9 +125,8 @@ def _predictions(run: RunResult, prompt: int) -> str:
     if not found:
         return ""
     last = max(one.position for one in found)
-    columns = {
-        "clean" if one.clean else "edited": one.tokens for one in found if one.position == last
-    }
+    found = sorted((one for one in found if one.position == last), key=lambda one: not one.clean)
+    columns = {"clean" if one.clean else "edited": one.tokens for one in found}
     rows = [
         [_token(tokens[rank]) for tokens in columns.values()]
         for rank in range(len(next(iter(columns.values()))))

@@ -127,12 +127,12 @@ def _metric(
 
 
 def _split(tokens: Tokens) -> tuple[list[int], list[str]]:
-    """Ids and texts. The contract orders them so, so a list is of one sort."""
+    """Ids and texts, which the contract has in this order."""
     several: list[Any] = list(tokens) if _is_list(tokens) else [tokens]  # type: ignore[arg-type]
     texts = [token for token in several if isinstance(token, str)]
     ids = [operator.index(token) for token in several if not isinstance(token, str)]
-    if texts and ids:
-        raise TypeError("tokens: give all by text or all by id; their order would be lost")
+    if several != [*ids, *texts]:
+        raise TypeError("tokens: give those by id before those by text; so they come back")
     return ids, texts
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-from scalpel.place import Indices, Where, index_list, place_fields, place_of, positions_of
+from scalpel.place import (
+    Indices,
+    Positions,
+    Where,
+    index_list,
+    place_fields,
+    place_of,
+    positions_of,
+)
 from scalpel.spec import Spec, enum_value, given, written
 from scalpel.tensors import dtype_of
 from scalpel.v1 import site_pb2, spec_pb2
@@ -29,21 +37,21 @@ class Logits(Spec[spec_pb2.LogitsRequest]):
     end; left out, the last one."""
 
     @classmethod
-    def top_k(cls, k: int, *, position: Indices | None = None) -> Logits:
+    def top_k(cls, k: int, *, position: Positions | None = None) -> Logits:
         """The k largest, decoded."""
         form = {"top_k": spec_pb2.TopK(k=k)}
         call = written("Logits.top_k", k, position=position)
         return cls(_logits(position, form), call, {"top_k": "k", **_POSITION_FIELD})
 
     @classmethod
-    def full(cls, *, position: Indices | None = None, dtype: Any = None) -> Logits:
+    def full(cls, *, position: Positions | None = None, dtype: Any = None) -> Logits:
         """All of them, as an array [position, vocab]. `position=slice(None)`: every position."""
         form = {"full": spec_pb2.FullLogits(dtype=_dtype(dtype))}
         call = written("Logits.full", position=position, dtype=dtype)
         return cls(_logits(position, form), call, {"full": "dtype", **_POSITION_FIELD})
 
     @classmethod
-    def of(cls, token_ids: Sequence[int], *, position: Indices | None = None) -> Logits:
+    def of(cls, token_ids: Sequence[int], *, position: Positions | None = None) -> Logits:
         """Those of these tokens, decoded, in this order."""
         form = {"ids": spec_pb2.TokenIds(ids=index_list(token_ids, "token_ids"))}
         call = written("Logits.of", list(token_ids), position=position)
@@ -194,7 +202,7 @@ def block_outputs_of(layers: BlockOutputsLike) -> BlockOutputs | None:
     return outputs
 
 
-def _logits(position: Indices | None, form: dict[str, Any]) -> spec_pb2.LogitsRequest:
+def _logits(position: Positions | None, form: dict[str, Any]) -> spec_pb2.LogitsRequest:
     message = spec_pb2.LogitsRequest(**form)
     if position is not None:
         message.positions.CopyFrom(positions_of(position, "position"))

@@ -20,6 +20,7 @@ import numpy as np
 
 from scalpel.place import (
     Indices,
+    Positions,
     Where,
     index_list,
     is_one,
@@ -162,7 +163,7 @@ def clamp(
 def mean(
     site: str,
     *,
-    over: Indices | None = None,
+    over: Positions | None = None,
     reference_prompts: Sequence[Prompt] = (),
     name: str | None = None,
     **where: Unpack[Where],
@@ -188,8 +189,8 @@ def patch(
     from_prompt: int | None = None,
     from_clean: int | None = None,
     from_source: int | None = None,
-    from_position: Indices | None = None,
-    from_key: Indices | None = None,
+    from_position: Positions | None = None,
+    from_key: Positions | None = None,
     from_head: Indices | None = None,
     from_layer: int | None = None,
     name: str | None = None,
@@ -223,8 +224,8 @@ def patch(
 def _patch(
     prompt: int | None,
     clean: int | None,
-    position: Indices | None,
-    key: Indices | None,
+    position: Positions | None,
+    key: Positions | None,
     head: Indices | None,
     layer: int | None,
 ) -> spec_pb2.Patch:
@@ -290,7 +291,8 @@ def knockout(
     >>> knockout([(-1, 1)])                     # The last position cannot see the second.
     >>> knockout(query=-1, key=[1, 9], layer=range(6), head=3)
     """
-    call = written("knockout", list(pairs) or None, **where, name=name)
+    other_site = None if site == "attn_scores" else site
+    call = written("knockout", list(pairs) or None, site=other_site, **where, name=name)
     messages = [spec_pb2.QueryKey(query=query, key=key) for query, key in pairs]
     fields = {"pairs": "pairs"}
     message = spec_pb2.Knockout(pairs=messages)
@@ -310,7 +312,9 @@ def subspace(
     *,
     from_prompt: int | None = None,
     from_clean: int | None = None,
-    from_position: Indices | None = None,
+    from_position: Positions | None = None,
+    from_key: Positions | None = None,
+    from_head: Indices | None = None,
     from_layer: int | None = None,
     name: str | None = None,
     **where: Unpack[Where],
@@ -320,11 +324,12 @@ def subspace(
     implements it: see `model.info.operations`."""
     call = written(
         "subspace", site, basis, from_prompt=from_prompt, from_clean=from_clean,
-        from_position=from_position, from_layer=from_layer, **where, name=name,
+        from_position=from_position, from_key=from_key, from_head=from_head,
+        from_layer=from_layer, **where, name=name,
     )  # fmt: skip
-    source = _patch(from_prompt, from_clean, from_position, None, None, from_layer)
+    source = _patch(from_prompt, from_clean, from_position, from_key, from_head, from_layer)
     message = spec_pb2.Subspace(basis=tensor_of(basis, "basis"), source=source)
-    fields = {"basis": "basis", **_below("source", _patch_fields())}
+    fields = {"basis": "basis", **_below("source", _patch_fields(from_head))}
     return _operation(call, site, where, name, fields, subspace=message)
 
 

@@ -21,6 +21,24 @@ if TYPE_CHECKING:
 Indices = Union[int, Sequence[int], range, slice, "npt.NDArray[Any]"]
 
 
+class tokens:  # noqa: N801 - reads as a function: position=tokens(464)
+    """Positions by what they hold: every position with one of these token ids. It can stand
+    wherever positions are asked for.
+
+    >>> zero("resid_post", position=tokens(model.token_id(" Mary")))
+    """
+
+    def __init__(self, *ids: int):
+        self.ids = tuple(operator.index(i) for i in ids)
+
+    def __repr__(self) -> str:
+        return f"tokens({', '.join(map(str, self.ids))})"
+
+
+# Where in a prompt: indices, or the tokens that are there.
+Positions = Union[Indices, tokens]
+
+
 class Where(TypedDict, total=False):
     """Selectors: which part of a site. Indices count from 0.
 
@@ -33,16 +51,12 @@ class Where(TypedDict, total=False):
     """Attention heads, ascending, at sites with heads. A slice needs an end."""
     unit: Indices
     """Columns, neurons or vocabulary ids: the innermost axis. Negative from its end."""
-    position: Indices
+    position: Positions
     """Token positions; at `pattern` and `attn_scores` the query. Negative from each prompt's end."""
-    query: Indices
+    query: Positions
     """The same as `position`, where that reads better: at `pattern` and `attn_scores`."""
-    token: Indices
-    """Instead of `position`: every position that holds one of these token ids."""
-    key: Indices
+    key: Positions
     """Positions attended to, at `pattern` and `attn_scores`. Negative from each prompt's end."""
-    key_token: Indices
-    """Instead of `key`: every position that holds one of these token ids."""
     prompt: Indices
     """Prompts of the request, ascending. A slice needs an end."""
 
@@ -54,9 +68,7 @@ _FIELDS = {
     "unit": "units",
     "position": "positions",
     "query": "positions",
-    "token": "positions",
     "key": "key_positions",
-    "key_token": "key_positions",
     "prompt": "prompts",
 }
 
@@ -88,7 +100,7 @@ def _index(value: Any) -> int:
     return operator.index(value)
 
 
-def is_one(indices: Indices) -> bool:
+def is_one(indices: Positions) -> bool:
     """Whether a single index was given, not a list."""
     return not isinstance(indices, (slice, np.ndarray)) and hasattr(indices, "__index__")
 
@@ -98,17 +110,14 @@ def range_of(indices: slice) -> spec_pb2.Range:
     return spec_pb2.Range(start=indices.start, end=indices.stop, step=indices.step)
 
 
-def positions_of(indices: Indices, argument: str) -> spec_pb2.Positions:
+def positions_of(positions: Positions, argument: str) -> spec_pb2.Positions:
     """Token positions."""
-    if isinstance(indices, slice):
-        return spec_pb2.Positions(range=range_of(indices))
-    values = index_list(indices, argument)
+    if isinstance(positions, tokens):
+        return spec_pb2.Positions(tokens=spec_pb2.TokenIds(ids=positions.ids))
+    if isinstance(positions, slice):
+        return spec_pb2.Positions(range=range_of(positions))
+    values = index_list(positions, argument)
     return spec_pb2.Positions(indices=spec_pb2.Indices(values=values))
-
-
-def token_positions_of(ids: Indices, argument: str) -> spec_pb2.Positions:
-    """The positions that hold these tokens."""
-    return spec_pb2.Positions(tokens=spec_pb2.TokenIds(ids=index_list(ids, argument)))
 
 
 def units_of(indices: Indices, argument: str) -> spec_pb2.Units:
@@ -147,8 +156,7 @@ def _select(selection: spec_pb2.Selection, field: str, name: str, value: Any) ->
     elif field == "units":
         selection.units.CopyFrom(units_of(value, name))
     else:
-        write = token_positions_of if name.endswith("token") else positions_of
-        getattr(selection, field).CopyFrom(write(value, name))
+        getattr(selection, field).CopyFrom(positions_of(value, name))
 
 
 def place_of(site: str, where: Where) -> spec_pb2.Place:
@@ -171,6 +179,6 @@ def place_fields(where: Where) -> dict[str, str]:
         field = f"place.where.{_FIELDS[name]}"
         fields[field] = name
         if is_one(value):  # type: ignore[arg-type]
-            for element in ("[0]", ".indices.values[0]", ".tokens.ids[0]"):
+            for element in ("[0]", ".indices.values[0]"):
                 fields[field + element] = name
     return fields
