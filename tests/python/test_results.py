@@ -157,30 +157,6 @@ def test_half_precision(model):
     np.testing.assert_allclose(brain, exact, rtol=2**-8)
 
 
-@pytest.mark.live
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_torch_shares_the_memory(model, dtype):
-    torch = pytest.importorskip("torch")
-    tensor = model.run(PROMPT, capture=capture("z", layer=3, dtype=dtype)).tensor("z")
-    shared = tensor.torch()
-    assert shared.dtype == getattr(torch, dtype) and shared.data_ptr() == tensor.stored.ctypes.data
-    np.testing.assert_array_equal(shared.float().numpy(), tensor.numpy().astype(np.float32))
-
-
-@pytest.mark.live
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
-def test_torch_tensors_go_into_requests(model, dtype):
-    torch = pytest.importorskip("torch")
-    vector = torch.linspace(-1, 1, D_MODEL).to(getattr(torch, dtype)).requires_grad_()
-    sent = scalpel.add("resid_pre", vector, layer=3)
-    expected = scalpel.add("resid_pre", vector.detach().double().numpy(), layer=3)
-    mine, theirs = (model.run(PROMPT, one, logits="full").logits() for one in (sent, expected))
-    np.testing.assert_array_equal(mine, theirs)
-    ids = torch.tensor(model.tokenize(PROMPT).ids)
-    np.testing.assert_array_equal(model.run(ids, logits="full").logits(),
-                                  model.run(PROMPT, logits="full").logits())  # fmt: skip
-
-
 def test_hidden_states_and_block_outputs(run):
     states = run.hidden_states()
     assert len(states) == N_LAYER + 1 and {s.shape for s in states} == {(T, D_MODEL)}
