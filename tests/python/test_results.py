@@ -1,5 +1,6 @@
 """Results as arrays, tables and pictures: shapes, names, and how things are found."""
 
+import grpc
 import numpy as np
 import pandas
 import pytest
@@ -8,7 +9,9 @@ import xarray
 import scalpel
 from scalpel import Logits, calls, capture, logit_diff, patch, prob, probe, scale, top_k, zero
 from scalpel.events import Variant
+from tests.python.fake_server import Failure, FakeServer
 from tests.python.raw import OTHER, PROMPT
+from tests.python.test_aio import with_model
 
 N_LAYER, N_HEAD, D_MODEL, D_HEAD, T = 12, 12, 96, 8, 14
 
@@ -310,7 +313,7 @@ def test_statistics_of_variants(sweep):
     np.testing.assert_array_equal(std[0, 0, 1], clean)
     variant = sweep.variant(1, 6, 0)
     np.testing.assert_array_equal(
-        sweep.stats(variant).array("resid_post", "std", layer=11), std[1, 6, 0, 1]
+        sweep.stats_of(variant).array("resid_post", "std", layer=11), std[1, 6, 0, 1]
     )
     assert variant.reports[0].elements_changed > 0 and len(variant.top(prompt=1)) == 2
 
@@ -340,6 +343,30 @@ def test_a_sweep_that_was_cut_short_keeps_what_came(model):
     sweep = call.collect(events)
     assert sweep.finished is None and "cut short after 3" in repr(sweep)
     assert np.isfinite(sweep.array()).sum() == 3
+
+
+def test_a_failed_sweep_says_what_came(server):
+    """By the exception, in both clients; a run has no such thing."""
+    with scalpel.connect(server.address) as model:
+        options = {"over": "layers", "metrics": scalpel.kl_from_clean()}
+        request = calls.sweep(PROMPT, zero("z"), **options).request
+        responses = list(model.start(calls.sweep_request(request), 20))
+    failure = Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "too late")
+    kept = [r for r in responses if r.WhichOneof("event") in ("started", "clean", "variant")][:6]
+    with FakeServer(server.address) as fake:
+        fake.script["Sweep"] = [[*kept, failure], [*kept, failure], [failure]]
+        fake.script["Run"] = [[failure]]
+        with scalpel.connect(fake.address) as model:
+            with pytest.raises(TimeoutError) as raised:
+                model.sweep(PROMPT, zero("z"), **options)
+            assert np.isfinite(raised.value.partial.array()).sum() == 4
+            with pytest.raises(TimeoutError) as raised:
+                with_model(fake.address, lambda m: m.sweep(PROMPT, zero("z"), **options))
+            assert len(raised.value.partial.variants) == 4
+            for call in (lambda: model.sweep(PROMPT, zero("z"), **options), lambda: model.run("a")):
+                with pytest.raises(TimeoutError) as raised:
+                    call()
+                assert raised.value.partial is None
 
 
 def test_what_a_sweep_has_not_is_a_lookup_error(sweep):

@@ -141,7 +141,7 @@ def patch(
 
     return StreamCall(
         call.method, call.request, call.arguments, call.decoder, collect, timeout, progress,
-        request_id,
+        request_id, divisible=True,
     )  # fmt: skip
 
 
