@@ -1,0 +1,83 @@
+"""Scalpel's client: GPT-2 under interventions.
+
+>>> import scalpel
+>>> from scalpel import zero, scale, logit_diff
+>>> with scalpel.connect("localhost:50051") as model:
+...     run = model.run("The capital of France is", [zero("z", layer=9, head=3)],
+...                     stats={"resid_post": "std"}, capture="blocks.9.attn.hook_pattern")
+...     run.top()[0].token, run.stat("resid_post", "std").shape
+
+`scalpel.aio.connect` gives the same for asyncio. The contract's own messages are in `scalpel.v1`.
+"""
+
+from scalpel import aio
+from scalpel.axes import directions, heads, layers, positions, values
+from scalpel.connection import TLS, Keepalive, Retry
+from scalpel.errors import (
+    AccessDenied,
+    Cancelled,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    NotImplementedByServer,
+    ProtocolError,
+    QueueFull,
+    RequestError,
+    ScalpelError,
+    ServerError,
+    Unavailable,
+    Violation,
+)
+from scalpel.info import ModelInfo
+from scalpel.metrics import (
+    kl_from_clean,
+    log_prob,
+    logit,
+    logit_diff,
+    loss,
+    patching_score,
+    prob,
+    rank,
+    top1_agreement,
+    top_k,
+)
+from scalpel.model import Model, Stream, connect
+from scalpel.observations import BlockOutputs, Logits, capture, probe
+from scalpel.operations import (
+    Operation,
+    add,
+    clamp,
+    freeze,
+    knockout,
+    mean,
+    noise,
+    patch,
+    permute,
+    project_out,
+    scale,
+    set_,
+    subspace,
+    zero,
+)
+from scalpel.patching import PatchingResult
+from scalpel.place import Where, tokens
+from scalpel.request_files import load_request, save_request
+from scalpel.run_result import RunResult
+from scalpel.sweep_result import SweepResult
+from scalpel.tensors import Tensor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AccessDenied", "BlockOutputs", "Cancelled", "DeadlineExceeded", "FailedPrecondition",
+    "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model", "ModelInfo", "NotFound",
+    "NotImplementedByServer", "Operation", "PatchingResult", "ProtocolError", "QueueFull",
+    "RequestError", "Retry", "RunResult", "ScalpelError", "ServerError", "Stream", "SweepResult",
+    "TLS", "Tensor", "Unavailable", "Violation", "Where", "add", "aio", "capture", "clamp", "connect",
+    "directions", "freeze", "heads", "kl_from_clean", "knockout", "layers", "load_request",
+    "log_prob", "logit", "logit_diff", "loss", "mean", "noise", "patch", "patching_score",
+    "permute", "positions", "prob", "probe", "project_out", "rank", "save_request", "scale",
+    "set_", "subspace", "tokens", "top1_agreement", "top_k", "values", "zero",
+]  # fmt: skip

@@ -1,0 +1,390 @@
+"""Calls as data: from Python arguments to a request, and from the answer's events to a result.
+
+The clients of both worlds, `Model` and `AsyncModel`, have these functions as methods and add only
+how bytes are read. Nothing here talks to a server, and nothing checks what the server checks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar, Union
+
+from scalpel import axes, observations
+from scalpel.arguments import Arguments
+from scalpel.axes import AxisLike, axes_of
+from scalpel.events import Decoder, RunDecoder, RunEvent, SweepDecoder, SweepEvent, Tokens
+from scalpel.info import ModelInfo
+from scalpel.metrics import Metric, metrics_of
+from scalpel.observations import BlockOutputsLike, Captures, LogitsLike, Stats
+from scalpel.operations import Operation
+from scalpel.prompts import Prompts, is_one_prompt, prompts_of
+from scalpel.run_result import RunResult
+from scalpel.spec import given
+from scalpel.sweep_result import SweepResult
+from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
+
+# One intervention, or several, applied in this order where they meet.
+Interventions = Union[Operation, Sequence[Operation]]
+# The variants of a list: the interventions of each, with names where it is a mapping.
+Variants = Union[Sequence[Interventions], Mapping[str, Interventions]]
+
+
+@dataclasses.dataclass(frozen=True)
+class UnaryCall(Generic[Result]):
+    """A call with one answer."""
+
+    method: str
+    request: Any
+    convert: Callable[[Any], Result]
+    timeout: float | None = None
+    arguments: Arguments | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamCall(Generic[Event, Result]):
+    """A call that is answered by a stream."""
+
+    method: str
+    request: Any
+    arguments: Arguments
+    decoder: Callable[[], Decoder[Any, Event]]
+    collect: Callable[[list[Event]], Result]
+    timeout: float | None = None
+    progress: bool = False
+    request_id: str | None = None
+    divisible: bool = False
+
+    def partial(self, events: list[Event]) -> Result | None:
+        """The result of the events before an error, where they are worth something."""
+        return self.collect(events) if self.divisible and events else None
+
+
+def run(
+    prompts: Prompts,
+    interventions: Interventions = (),
+    *,
+    stats: Stats = (),
+    capture: Captures = (),
+    logits: LogitsLike | None = None,
+    block_outputs: BlockOutputsLike = False,
+    output_attentions: bool = False,
+    output_hidden_states: bool = False,
+    clean: bool = False,
+    seed: int | None = None,
+    allow_non_finite: bool = False,
+    timeout: float | None = None,
+    progress: bool = False,
+    request_id: str | None = None,
+) -> StreamCall[RunEvent, RunResult]:
+    """Runs the model once over the prompts under interventions.
+
+    >>> model.run("Mary gave it to", scale("resid_post", 0.1, layer=9), stats={"resid_post": "std"})
+
+    prompts: one or several, of any length; text, or token ids.
+    interventions: made by `zero`, `scale`, `patch` and the others, applied in this order.
+    stats: `probe(...)` or a list of them, or site to statistics: `{"resid_post": ["mean", "std"]}`.
+    capture: sites whose activations come back, or `capture(...)`, or a list of both.
+    logits: a number k for the k largest at the last position (default: 10), "full" for all, "none",
+        or `Logits.top_k`, `.full`, `.of` with positions.
+    block_outputs: True, or blocks whose output tuple comes back, or `BlockOutputs(...)`.
+    output_attentions: those tuples have the attention weights as second element.
+    output_hidden_states: the n_layer + 1 hidden states come back.
+    clean: every prompt also runs without interventions, and all that is asked for comes back of
+        both runs.
+    seed: key of the noise (default 0).
+    allow_non_finite: admits NaN, infinities and denormal numbers in interventions.
+    timeout: seconds; left out, the connection's.
+    progress: shows a progress bar (needs tqdm).
+    request_id: names the call in the server's log.
+
+    Returns a `RunResult`. Raises a `ScalpelError`: `InvalidArgument` with every wrong argument,
+    `LimitExceeded`, `QueueFull`, `DeadlineExceeded`, `Unavailable` and others. Thread-safe.
+    """
+    request, arguments = _run_request(prompts, interventions, stats, capture)
+    if logits is not None:
+        form = observations.logits_of(logits)
+        request.logits.CopyFrom(form.proto)
+        arguments.add("logits", "logits", form)
+    outputs = observations.block_outputs_of(block_outputs)
+    if outputs is not None:
+        request.block_outputs.CopyFrom(outputs.proto)
+        arguments.add("block_outputs", "block_outputs", outputs)
+    request.output_attentions = output_attentions
+    request.output_hidden_states = output_hidden_states
+    request.include_clean_run = clean
+    request.allow_non_finite = allow_non_finite
+    arguments.add("include_clean_run", "clean")
+    if seed is not None:
+        request.seed = seed
+    return _run_call(request, arguments, timeout, progress, request_id)
+
+
+def sweep(
+    prompts: Prompts,
+    interventions: Interventions = (),
+    *,
+    over: AxisLike | Sequence[AxisLike] = (),
+    variants: Variants | None = None,
+    metrics: Metric | Sequence[Metric] = (),
+    stats: Stats = (),
+    sources: Prompts = (),
+    reports: bool = False,
+    seed: int | None = None,
+    allow_non_finite: bool = False,
+    timeout: float | None = None,
+    progress: bool = False,
+    request_id: str | None = None,
+) -> StreamCall[SweepEvent, SweepResult]:
+    """Runs the model once for every variant of an experiment, in one call.
+
+    >>> model.sweep(prompt, zero("z"), over=["layers", "heads"], metrics=logit_diff(" A", " B"))
+
+    prompts: each variant runs on all of them.
+    interventions, over: a grid. What every cell does, less what the axes set; and the axes, of
+        `layers()`, `heads()`, `positions()`, `values(...)`, `directions(...)`, or the words
+        "layers", "heads", "positions" for all of them. The last axis is the fastest.
+    variants: instead of a grid, a list of interventions for each variant, or a dict by name.
+    metrics: what is measured of each variant: `logit_diff(...)`, `prob(...)` and the others.
+    stats: as in `run`, for every variant.
+    sources: prompts that run once, to patch from (`patch(..., from_source=0)`) and to compare with.
+    reports: every variant says what its interventions did.
+    seed, allow_non_finite, timeout, progress, request_id: as in `run`.
+
+    Returns a `SweepResult`. Raises as `run`; a sweep that was cut short, by its deadline or the
+    server, leaves what came in the exception's `partial`. Thread-safe.
+    """
+    request, arguments = sweep_pb2.SweepRequest(), Arguments()
+    _add_prompts(request.prompts, arguments, "prompts", prompts)
+    _add_prompts(request.sources, arguments, "sources", sources)
+    count = len(request.prompts)
+    if variants is None:
+        _add_grid(request, arguments, interventions, over, count)
+    elif not _is_empty(interventions) or not _is_empty(over):
+        raise TypeError("variants: give either interventions and over, or variants")
+    else:
+        _add_variants(request, arguments, variants, count)
+    measured = metrics_of(metrics)
+    request.metrics.extend(metric.proto for metric in measured)
+    arguments.add_list("metrics", "metrics", measured, isinstance(metrics, Metric))
+    _add_stats(request, arguments, stats)
+    request.reports = reports
+    request.allow_non_finite = allow_non_finite
+    if seed is not None:
+        request.seed = seed
+    return _sweep_call(request, arguments, timeout, progress, request_id)
+
+
+def run_request(
+    request: service_pb2.RunRequest,
+    *,
+    timeout: float | None = None,
+    progress: bool = False,
+    request_id: str | None = None,
+) -> StreamCall[RunEvent, RunResult]:
+    """Runs a message of the contract as it is: `scalpel.load_request(path)` reads one from a file.
+    Violations name the message's fields. Otherwise as `run`."""
+    return _run_call(_copy(request), Arguments(), timeout, progress, request_id)
+
+
+def sweep_request(
+    request: sweep_pb2.SweepRequest,
+    *,
+    timeout: float | None = None,
+    progress: bool = False,
+    request_id: str | None = None,
+) -> StreamCall[SweepEvent, SweepResult]:
+    """Runs a sweep's message of the contract as it is. Otherwise as `sweep`."""
+    return _sweep_call(_copy(request), Arguments(), timeout, progress, request_id)
+
+
+def validation(call: StreamCall[Any, Any], kind: type[Result]) -> StreamCall[Any, Result]:
+    """The same request, to be checked only; its one event, of this kind, is the result."""
+    request = _copy(call.request)
+    request.validate_only = True
+
+    def collect(events: list[Any]) -> Result:
+        (started,) = events
+        assert isinstance(started, kind)
+        return started
+
+    return StreamCall(
+        call.method, request, call.arguments, call.decoder, collect, call.timeout,
+        request_id=call.request_id,
+    )  # fmt: skip
+
+
+def get_info(*, model: str | None = None, timeout: float | None = None) -> UnaryCall[ModelInfo]:
+    """Asks for the served model, its sites and limits, and what its cache holds now."""
+    request = service_pb2.GetModelRequest(**given(model=model))
+    return UnaryCall("GetModel", request, ModelInfo, timeout)
+
+
+def tokenize(text: str, *, timeout: float | None = None) -> UnaryCall[Tokens]:
+    """Text to tokens: `.ids`, and `.tokens` as text. Raises FailedPrecondition where the server's
+    model has no tokenizer. Thread-safe."""
+    request = service_pb2.TokenizeRequest(text=text)
+    return UnaryCall("Tokenize", request, _tokens, timeout)
+
+
+def detokenize(ids: Sequence[int], *, timeout: float | None = None) -> UnaryCall[str]:
+    """Token ids to text; bytes that form no character are shown as U+FFFD. Raises InvalidArgument for an id outside the vocabulary. Thread-safe."""
+    request = service_pb2.DetokenizeRequest(ids=[operator.index(i) for i in ids])
+    return UnaryCall("Detokenize", request, lambda response: str(response.text), timeout)
+
+
+def detokenize_bytes(ids: Sequence[int], *, timeout: float | None = None) -> UnaryCall[bytes]:
+    """Token ids to the exact bytes, which need not be whole characters. Otherwise as
+    `detokenize`."""
+    request = service_pb2.DetokenizeRequest(ids=[operator.index(i) for i in ids])
+    return UnaryCall("Detokenize", request, lambda response: bytes(response.raw), timeout)
+
+
+def token_id(text: str, *, timeout: float | None = None) -> UnaryCall[int]:
+    """The id of the one token that a text is, with the space before it if it has one: `" Mary"`.
+    Raises ValueError where the text is several tokens. Thread-safe."""
+    request = service_pb2.TokenizeRequest(text=text)
+    return UnaryCall("Tokenize", request, _only_id, timeout)
+
+
+# ---- from arguments to a request -------------------------------------------------------------
+
+
+def _run_request(
+    prompts: Prompts, interventions: Interventions, stats: Stats, capture: Captures
+) -> tuple[service_pb2.RunRequest, Arguments]:
+    request, arguments = service_pb2.RunRequest(), Arguments()
+    _add_prompts(request.prompts, arguments, "prompts", prompts)
+    operations = _operations(interventions)
+    request.interventions.extend(_intervention(one, None) for one in operations)
+    one = isinstance(interventions, Operation)
+    arguments.add_list("interventions", "interventions", operations, one)
+    _add_stats(request, arguments, stats)
+    captures = observations.captures_of(capture)
+    request.captures.extend(one.proto for one in captures)
+    one = isinstance(capture, (str, observations.Capture))
+    arguments.add_list("captures", "capture", captures, one)
+    return request, arguments
+
+
+def _add_prompts(field: Any, arguments: Arguments, name: str, given_prompts: Prompts) -> None:
+    messages = prompts_of(given_prompts)
+    field.extend(messages)
+    arguments.add_prompts(name, name, len(messages), is_one_prompt(given_prompts))
+
+
+def _add_stats(request: Any, arguments: Arguments, stats: Stats) -> None:
+    probes = observations.probes_of(stats)
+    request.probes.extend(probe.proto for probe in probes)
+    one = isinstance(stats, observations.Probe)
+    arguments.add_list("probes", "stats", probes, one)
+    if isinstance(stats, Mapping):
+        for i, site in enumerate(stats):
+            arguments.add(f"probes[{i}]", f"stats[{site!r}]", probes[i])
+
+
+def _add_grid(
+    request: sweep_pb2.SweepRequest,
+    arguments: Arguments,
+    interventions: Interventions,
+    over: AxisLike | Sequence[AxisLike],
+    prompt_count: int,
+) -> None:
+    operations, made = _operations(interventions), axes_of(over)
+    grid = sweep_pb2.Grid(
+        interventions=[_intervention(operation, prompt_count) for operation in operations],
+        axes=[axis.proto for axis in made],
+    )
+    request.grid.CopyFrom(grid)
+    one = isinstance(interventions, Operation)
+    arguments.add_list("grid.interventions", "interventions", operations, one)
+    arguments.add_list("grid.axes", "over", made, isinstance(over, (axes.Axis, str)))
+
+
+def _add_variants(
+    request: sweep_pb2.SweepRequest, arguments: Arguments, variants: Variants, prompt_count: int
+) -> None:
+    request.variants.SetInParent()
+    arguments.add("variants.variants", "variants")
+    named = isinstance(variants, Mapping)
+    pairs = variants.items() if isinstance(variants, Mapping) else enumerate(variants)
+    for i, (name, interventions) in enumerate(pairs):
+        operations = _operations(interventions)
+        variant = request.variants.variants.add(**({"name": str(name)} if named else {}))
+        variant.interventions.extend(_intervention(one, prompt_count) for one in operations)
+        field, argument = f"variants.variants[{i}]", f"variants[{name!r}]"
+        arguments.add(field, argument)
+        one = isinstance(interventions, Operation)
+        arguments.add_list(f"{field}.interventions", argument, operations, one)
+
+
+def _operations(interventions: Interventions) -> list[Operation]:
+    several = [interventions] if isinstance(interventions, Operation) else list(interventions)
+    for one in several:
+        if not isinstance(one, Operation):
+            raise TypeError(f"interventions: {one!r} is none; write zero('k', layer=5) or another")
+    return several
+
+
+def _intervention(operation: Operation, prompt_count: int | None) -> spec_pb2.Intervention:
+    """The message; a source counts on from the prompts."""
+    if operation.from_source is None:
+        return operation.proto
+    if prompt_count is None:
+        raise TypeError(f"{operation}: from_source is for sweeps; write from_clean or from_prompt")
+    proto: spec_pb2.Intervention = _copy(operation.proto)
+    proto.patch.clean_prompt = prompt_count + operation.from_source
+    return proto
+
+
+def _is_empty(several: Any) -> bool:
+    return not isinstance(several, (Operation, axes.Axis, str)) and not several
+
+
+def _copy(message: Any) -> Any:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def _run_call(
+    request: service_pb2.RunRequest,
+    arguments: Arguments,
+    timeout: float | None,
+    progress: bool,
+    request_id: str | None,
+) -> StreamCall[RunEvent, RunResult]:
+    def collect(events: list[RunEvent]) -> RunResult:
+        return RunResult(request, events)
+
+    return StreamCall("Run", request, arguments, RunDecoder, collect, timeout, progress, request_id)
+
+
+def _sweep_call(
+    request: sweep_pb2.SweepRequest,
+    arguments: Arguments,
+    timeout: float | None,
+    progress: bool,
+    request_id: str | None,
+) -> StreamCall[SweepEvent, SweepResult]:
+    def collect(events: list[SweepEvent]) -> SweepResult:
+        return SweepResult(request, events)
+
+    return StreamCall(
+        "Sweep", request, arguments, SweepDecoder, collect, timeout, progress, request_id,
+        divisible=True,
+    )  # fmt: skip
+
+
+def _tokens(response: service_pb2.TokenizeResponse) -> Tokens:
+    return Tokens(tuple(response.ids), tuple(response.tokens))
+
+
+def _only_id(response: service_pb2.TokenizeResponse) -> int:
+    if len(response.ids) != 1:
+        raise ValueError(f"not one token but {len(response.ids)}: {list(response.tokens)}")
+    return int(response.ids[0])

@@ -1,0 +1,160 @@
+"""What a server holds and accepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scalpel.spec import enum_name
+from scalpel.v1 import service_pb2, site_pb2, spec_pb2
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class SiteInfo:
+    """A site of the served model."""
+
+    def __init__(self, message: service_pb2.SiteInfo):
+        self.proto = message
+
+    @property
+    def name(self) -> str:
+        """Such as `resid_post`."""
+        return self.proto.name
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes, in order."""
+        axes = self.proto.facts.axes
+        return tuple(enum_name(site_pb2.Axis, "AXIS_", axis) for axis in axes)
+
+    @property
+    def unit_size(self) -> int:
+        """The length of the axis `unit`; 0 where there is none."""
+        return self.proto.unit_size
+
+    @property
+    def per_layer(self) -> bool:
+        """Whether every layer has one."""
+        return self.proto.facts.per_layer
+
+    @property
+    def editable(self) -> bool:
+        """Whether it can be edited, not only observed."""
+        return self.proto.facts.editable
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Its names in TransformerLens and in HuggingFace transformers."""
+        return tuple(self.proto.facts.aliases)
+
+    def __repr__(self) -> str:
+        return f"<SiteInfo {self.name} [{', '.join(self.axes)}]>"
+
+
+class ModelInfo:
+    """The served model, and what a request to it may say. A snapshot: `model.get_info()` asks
+    again."""
+
+    def __init__(self, message: service_pb2.GetModelResponse):
+        self.proto = message
+
+    @property
+    def name(self) -> str:
+        """The name that requests may give."""
+        return self.proto.model
+
+    @property
+    def config(self) -> service_pb2.ModelConfig:
+        """`.n_layer`, `.n_head`, `.d_model`, `.d_head`, `.d_mlp`, `.n_ctx`, `.vocab_size` and other
+        fields of the configuration that change the maths."""
+        return self.proto.config
+
+    @property
+    def limits(self) -> service_pb2.Limits:
+        """The most that a request may ask for, such as `.max_tokens`."""
+        return self.proto.limits
+
+    @property
+    def sites(self) -> dict[str, SiteInfo]:
+        """Every site by name, in order of computation."""
+        return {site.name: SiteInfo(site) for site in self.proto.sites}
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Operations that the server implements, by the contract's names."""
+        return tuple(self.proto.operations)
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Statistics that the server implements."""
+        numbers = self.proto.statistics
+        return tuple(enum_name(spec_pb2.Statistic, "STATISTIC_", number) for number in numbers)
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda:0`."""
+        return self.proto.device
+
+    @property
+    def server_version(self) -> str:
+        """The server's version."""
+        return self.proto.server_version
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weight files."""
+        return self.proto.weights_sha256
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """False: prompts are token ids."""
+        return self.proto.has_tokenizer
+
+    @property
+    def cache(self) -> service_pb2.BaselineCache:
+        """The cache of clean runs: `.bytes`, `.hits`, `.misses` and others."""
+        return self.proto.baseline_cache
+
+    def sites_to_pandas(self) -> pandas.DataFrame:
+        """One row for each site: name, axes, unit_size, per_layer, editable, aliases. Needs
+        pandas."""
+        import pandas
+
+        names = ("name", "axes", "unit_size", "per_layer", "editable", "aliases")
+        rows = [{name: getattr(site, name) for name in names} for site in self.sites.values()]
+        return pandas.DataFrame(rows)
+
+    def to_text(self) -> str:
+        """For a terminal: the model, its sites and limits."""
+        config, limits = self.config, self.limits
+        lines = [
+            f"{self.name}: {config.model_type}, {config.n_layer} layers, {config.n_head} heads, "
+            f"d_model {config.d_model}, d_mlp {config.d_mlp}, n_ctx {config.n_ctx}, "
+            f"vocabulary {config.vocab_size}",
+            f"on {self.device} ({self.proto.kernels}, {self.proto.threads} threads), "
+            f"server {self.server_version}, weights {self.weights_sha256[:16]}",
+            f"operations: {', '.join(self.operations)}",
+            f"statistics: {', '.join(self.statistics)}",
+            f"limits: {limits.max_tokens} tokens, {limits.max_prompts} prompts, "
+            f"{limits.max_variants} variants, {limits.max_response_bytes} response bytes",
+            "",
+        ]
+        for site in self.sites.values():
+            about = ("" if site.per_layer else ", once") + ("" if site.editable else ", observe")
+            axes = ", ".join(site.axes)
+            aliases = "  ".join(site.aliases)
+            lines.append(f"{site.name:12} [{axes}] unit {site.unit_size}{about}  {aliases}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"<ModelInfo {self.name}: {config.n_layer} layers x {config.n_head} heads, "
+            f"d_model {config.d_model}, {self.device}, server {self.server_version}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from scalpel import display
+
+        return display.model_html(self)

@@ -1,0 +1,168 @@
+"""Activation patching between a clean and a corrupted prompt, with the conventions of its
+literature (Meng et al. 2022; Wang et al. 2022; Zhang & Nanda 2024; Heimersheim & Nanda 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from scalpel import calls, operations
+from scalpel.arguments import Arguments
+from scalpel.axes import AxisLike
+from scalpel.calls import StreamCall
+from scalpel.events import SweepEvent
+from scalpel.metrics import Metric, Tokens, metrics_of, patching_score
+from scalpel.observations import Stats
+from scalpel.operations import Operation
+from scalpel.place import Where
+from scalpel.prompts import Prompts, is_one_prompt
+from scalpel.spec import Spec, written
+from scalpel.sweep_result import SweepResult
+from scalpel.v1 import sweep_pb2
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import xarray
+    from typing_extensions import Unpack
+
+Direction = Literal["denoising", "noising"]
+SCORE = "score"
+
+
+class PatchingResult(SweepResult):
+    """A sweep of patches. Its scores are 0 where the model behaves as on the corrupted prompt, and
+    1 where it behaves as on the clean one, in both directions."""
+
+    direction: Direction
+    """`denoising`: clean activations into the corrupted run; `noising`: the other way round."""
+
+    def __init__(
+        self,
+        request: sweep_pb2.SweepRequest,
+        events: Sequence[SweepEvent],
+        direction: Direction = "denoising",
+    ):
+        super().__init__(request, events)
+        self.direction = direction
+
+    def array(self, metric: str | None = None, *, prompt: int = 0) -> npt.NDArray[np.float64]:
+        """As of `SweepResult`; left out, the score."""
+        metric = metric or SCORE
+        array = super().array(metric, prompt=prompt)
+        return 1 - array if metric == SCORE and self.direction == "noising" else array
+
+    @property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Of each pair of prompts: [pair, *shape]."""
+        return np.stack([self.array(prompt=pair) for pair in range(len(self.prompts))])
+
+    @property
+    def score(self) -> npt.NDArray[np.float64]:
+        """The mean over pairs: [*shape]."""
+        mean: npt.NDArray[np.float64] = self.scores.mean(axis=0)
+        return mean
+
+    def to_xarray(
+        self, metric: str | None = None, *, prompt: int | None = None
+    ) -> xarray.DataArray:
+        """As of `SweepResult`; left out, the score."""
+        return super().to_xarray(metric or SCORE, prompt=prompt)
+
+
+def patch(
+    clean: Prompts,
+    corrupted: Prompts,
+    site: str = "resid_pre",
+    *,
+    answer: Tokens,
+    wrong: Tokens,
+    over: AxisLike | Sequence[AxisLike] = ("layers", "positions"),
+    direction: Direction = "denoising",
+    answer_position: int | None = None,
+    metrics: Metric | Sequence[Metric] = (),
+    stats: Stats = (),
+    timeout: float | None = None,
+    progress: bool = False,
+    request_id: str | None = None,
+    **where: Unpack[Where],
+) -> StreamCall[SweepEvent, PatchingResult]:
+    """Activation patching: where does the model hold what tells the two prompts apart?
+
+    >>> result = model.patch("... John gave a drink to", "... Mary gave a drink to",
+    ...                      answer=" Mary", wrong=" John")
+    >>> result.score  # [layer, position]
+
+    clean, corrupted: a prompt each, or a list of pairs of equal length; the two of a pair have as
+        many tokens.
+    site: what is patched, at one place of `over` at a time; `where` narrows it further.
+    answer, wrong: the token that is right on the clean prompt, and the one that is right on the
+        corrupted; one for all pairs or one for each. The score compares their logits.
+    over: axes as in `sweep`.
+    direction: "denoising" puts clean activations into the corrupted run, and asks what is enough to
+        restore the answer; "noising" puts corrupted activations into the clean run, and asks what
+        is needed for it (Heimersheim & Nanda 2024).
+    answer_position: whose logits are compared; left out, the last.
+    metrics, stats, timeout, progress, request_id: as in `sweep`; these are of the patched run.
+
+    Returns a `PatchingResult`. Its score is (d - d_corrupted) / (d_clean - d_corrupted), with d =
+    logit(answer) - logit(wrong): 0 corrupted, 1 clean. Raises as `run`. Thread-safe.
+    """
+    if direction not in ("denoising", "noising"):
+        raise ValueError(f"direction: {direction!r} is neither 'denoising' nor 'noising'")
+    denoising = direction == "denoising"
+    prompts, sources = (corrupted, clean) if denoising else (clean, corrupted)
+    pairs = _count(prompts)
+    if pairs != _count(sources):
+        raise ValueError("corrupted: as many prompts as clean; they are compared in pairs")
+    pieces = _pieces(site, pairs, where)
+    score = patching_score(answer, wrong, position=answer_position, name=SCORE)
+    others = metrics_of(metrics)
+    call = calls.sweep(
+        prompts, pieces, over=over, metrics=[score, *others], stats=stats, sources=sources,
+        timeout=timeout, progress=progress, request_id=request_id,
+    )  # fmt: skip
+    names = ("corrupted", "clean") if denoising else ("clean", "corrupted")
+    for field, name in zip(("prompts", "sources"), names):
+        call.arguments.add_prompts(field, name, pairs, is_one_prompt(prompts))
+    call_text = written("patch", clean, corrupted, site, answer=answer, wrong=wrong, **where)
+    _name_own_arguments(call.arguments, call_text, score, pieces)
+    for i, metric in enumerate(others):
+        call.arguments.add(f"metrics[{i + 1}]", f"metrics[{i}]", metric)
+
+    def collect(events: list[SweepEvent]) -> PatchingResult:
+        return PatchingResult(call.request, events, direction)
+
+    return StreamCall(
+        call.method, call.request, call.arguments, call.decoder, collect, timeout, progress,
+        request_id, divisible=True,
+    )  # fmt: skip
+
+
+def _count(prompts: Prompts) -> int:
+    return 1 if is_one_prompt(prompts) else len(prompts)
+
+
+def _pieces(site: str, pairs: int, where: Where) -> list[Operation]:
+    """A patch for each pair of prompts, from its own source."""
+    if pairs > 1 and where.get("prompt") is not None:
+        raise TypeError("prompt: every pair is patched; leave out those that should not be")
+    pieces = []
+    for pair in range(pairs):
+        only = where.copy()
+        if pairs > 1:
+            only["prompt"] = pair
+        pieces.append(operations.patch(site, from_source=pair, name=f"pair {pair}", **only))
+    return pieces
+
+
+def _name_own_arguments(
+    arguments: Arguments, call_text: str, score: Metric, pieces: Sequence[Operation]
+) -> None:
+    """The score and the patches came from the arguments of `patch` itself."""
+    own = {"target": "answer", "distractor": "wrong", "position": "answer_position"}
+    fields = {field: own.get(argument, argument) for field, argument in score.fields.items()}
+    arguments.add("metrics[0]", "", Spec(score.proto, call_text, fields))
+    for i, piece in enumerate(pieces):
+        arguments.add(f"grid.interventions[{i}]", "", Spec(piece.proto, call_text, piece.fields))

@@ -1,0 +1,188 @@
+"""Where in the forward pass: a site by any of its names, and the part of it that is meant.
+
+Selectors are keyword arguments of everything that has a place. They intersect; one that is left
+out selects all. The server checks them: this module only writes them down.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Union
+
+import numpy as np
+
+from scalpel.v1 import spec_pb2
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+# One index, several, a slice, or a mask of booleans.
+Indices = Union[int, Sequence[int], range, slice, "npt.NDArray[Any]"]
+
+
+class tokens:  # noqa: N801 - reads as a function: position=tokens(464)
+    """Positions by what they hold: every position with one of these token ids. It can stand
+    wherever positions are asked for.
+
+    >>> zero("resid_post", position=tokens(model.token_id(" Mary")))
+    """
+
+    def __init__(self, *ids: int):
+        self.ids = tuple(operator.index(i) for i in ids)
+
+    def __repr__(self) -> str:
+        return f"tokens({', '.join(map(str, self.ids))})"
+
+
+# Where in a prompt: indices, or the tokens that are there.
+Positions = Union[Indices, tokens]
+
+
+class Where(TypedDict, total=False):
+    """Selectors: which part of a site. Indices count from 0.
+
+    An index is an int, a list, a range, a slice or a numpy array (of ints, or a mask of booleans).
+    """
+
+    layer: Indices
+    """Blocks, ascending. A slice needs an end: `slice(0, 4)`, or write `range(4)`."""
+    head: Indices
+    """Attention heads, ascending, at sites with heads. A slice needs an end."""
+    unit: Indices
+    """Columns, neurons or vocabulary ids: the innermost axis. Negative from its end."""
+    position: Positions
+    """Token positions; at `pattern` and `attn_scores` the query. Negative from each prompt's end."""
+    query: Positions
+    """The same as `position`, where that reads better: at `pattern` and `attn_scores`."""
+    key: Positions
+    """Positions attended to, at `pattern` and `attn_scores`. Negative from each prompt's end."""
+    prompt: Indices
+    """Prompts of the request, ascending. A slice needs an end."""
+
+
+# The field of Selection that each selector writes.
+_FIELDS = {
+    "layer": "layers",
+    "head": "heads",
+    "unit": "units",
+    "position": "positions",
+    "query": "positions",
+    "key": "key_positions",
+    "prompt": "prompts",
+}
+
+
+def index_list(indices: Indices, argument: str) -> list[int]:
+    """Plain ints. A slice must say its end, because how long the axis is, only the server knows."""
+    if isinstance(indices, slice):
+        start, step = indices.start or 0, 1 if indices.step is None else indices.step
+        if indices.stop is None or start < 0 or indices.stop < 0:
+            raise TypeError(f"{argument}: this slice needs the axis's length; write a range")
+        return list(range(start, indices.stop, step))
+    if isinstance(indices, np.ndarray) and indices.dtype == np.bool_:
+        return [int(i) for i in np.flatnonzero(indices)]
+    if isinstance(indices, (bool, np.bool_, str, bytes)):
+        raise TypeError(f"{argument}: {indices!r} is no index")
+    try:
+        return [operator.index(indices)]  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    try:
+        return [_index(i) for i in indices]  # type: ignore[union-attr]
+    except TypeError:
+        raise TypeError(f"{argument}: {indices!r} is not an index nor a list of them") from None
+
+
+def _index(value: Any) -> int:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError
+    return operator.index(value)
+
+
+def is_one(indices: Positions) -> bool:
+    """Whether a single index was given, not a list."""
+    return not isinstance(indices, (slice, np.ndarray)) and hasattr(indices, "__index__")
+
+
+def range_of(indices: slice) -> spec_pb2.Range:
+    """A slice as the contract's half-open range; an end that is left out stays left out."""
+    return spec_pb2.Range(start=indices.start, end=indices.stop, step=indices.step)
+
+
+def positions_of(positions: Positions, argument: str) -> spec_pb2.Positions:
+    """Token positions."""
+    if isinstance(positions, tokens):
+        return spec_pb2.Positions(tokens=spec_pb2.TokenIds(ids=positions.ids))
+    if isinstance(positions, slice):
+        return spec_pb2.Positions(range=range_of(positions))
+    values = index_list(positions, argument)
+    return spec_pb2.Positions(indices=spec_pb2.Indices(values=values))
+
+
+def units_of(indices: Indices, argument: str) -> spec_pb2.Units:
+    """Columns, neurons or vocabulary ids."""
+    if isinstance(indices, slice):
+        return spec_pb2.Units(range=range_of(indices))
+    values = index_list(indices, argument)
+    return spec_pb2.Units(indices=spec_pb2.Indices(values=values))
+
+
+def selection_of(where: Where) -> spec_pb2.Selection:
+    """The selectors as a message."""
+    selection = spec_pb2.Selection()
+    given: dict[str, str] = {}
+    for name, value in where.items():
+        field = _FIELDS.get(name)
+        if field is None:
+            near = next((known for known in _FIELDS if name == known + "s"), None)
+            hint = f"; write `{near}`" if near else f"; selectors are {', '.join(_FIELDS)}"
+            raise TypeError(f"there is no selector `{name}`{hint}")
+        if value is None:
+            continue
+        if field in given:
+            raise TypeError(f"`{name}` and `{given[field]}` say the same; give one of them")
+        given[field] = name
+        _select(selection, field, name, value)
+    return selection
+
+
+def _select(selection: spec_pb2.Selection, field: str, name: str, value: Any) -> None:
+    if field in ("layers", "heads", "prompts"):
+        values = index_list(value, name)
+        if not values:  # On the wire that would mean all of them.
+            raise ValueError(f"{name}: the list is empty; leave `{name}` out to mean all")
+        getattr(selection, field).extend(values)
+    elif field == "units":
+        selection.units.CopyFrom(units_of(value, name))
+    else:
+        getattr(selection, field).CopyFrom(positions_of(value, name))
+
+
+def place_of(site: str, where: Where) -> spec_pb2.Place:
+    """A place. The site goes as it was written: the server knows every library's names."""
+    if not isinstance(site, str):
+        raise TypeError(f"site: {site!r} is not a name such as 'resid_post'")
+    place = spec_pb2.Place(path=site)
+    selection = selection_of(where)
+    if any(value is not None for value in where.values()):
+        place.where.CopyFrom(selection)
+    return place
+
+
+def place_fields(where: Where) -> dict[str, str]:
+    """Which argument each field of a `Place` came from."""
+    fields = {"place": "site", "place.path": "site", "place.site": "site"}
+    for name, value in where.items():
+        fields.update(index_fields(f"place.where.{_FIELDS[name]}", name, value))
+    return fields
+
+
+def index_fields(field: str, argument: str, value: Any) -> dict[str, str]:
+    """The same for one argument that is an index or several; the only index has none itself."""
+    if value is None:
+        return {}
+    fields = {field: argument}
+    if is_one(value):
+        fields.update({f"{field}{element}": argument for element in ("[0]", ".indices.values[0]")})
+    return fields
