@@ -1,0 +1,2 @@
+"""x"""
+from scalpel.study.lens import LogitLens, logit_lens
