@@ -27,18 +27,22 @@ METRIC_UNITS = {
     "patching_score": "patching score",
 }
 
+# Kinds with a value beyond which nothing goes.
+ONE_SIDED = ("kl_from_clean", "ranks", "top1_agreement")
+
 # Of what a metric is when nothing changes, where that does not depend on the prompt.
 _UNCHANGED = {"kl_from_clean": 0.0, "top1_agreement": 1.0, "patching_score": 0.0}
 
-_STATISTIC_UNITS = {
-    "entropy": "entropy, nats",
-    "relative_l2": "relative L2 distance from clean",
-    "cosine": "cosine similarity to clean",
-    "zero_fraction": "share of zeros",
-    "kurtosis": "kurtosis, 3 if normal",
-    "l2_norm": "L2 norm",
-    "mean_l2_norm": "mean L2 norm",
-    "abs_max": "largest absolute value",
+# Of the others the name says enough; they are in the activations' own unit.
+_STATISTICS = {
+    "entropy": "entropy of {} (nats)",
+    "relative_l2": "relative L2 distance of {} from clean",
+    "cosine": "cosine of {} with clean",
+    "zero_fraction": "share of zeros in {}",
+    "kurtosis": "kurtosis of {} (3 if normal)",
+    "l2_norm": "L2 norm of {}",
+    "mean_l2_norm": "mean L2 norm of {}",
+    "abs_max": "largest absolute value of {}",
 }
 
 
@@ -52,17 +56,15 @@ def token_labels(prompt: Tokens) -> tuple[str, ...]:
 
 
 def statistic_label(statistic: str | float, place: str) -> str:
-    """Such as `std of resid_post`. Statistics are in the activations' own unit, unless said."""
+    """Such as `std of resid_post`, with the unit where it is not the activations' own."""
     if isinstance(statistic, float):
         return f"{statistic:g}-quantile of {place}"
-    return f"{_STATISTIC_UNITS.get(statistic, statistic)} of {place}"
+    return _STATISTICS.get(statistic, f"{statistic} of {{}}").format(place)
 
 
 def metric_kind(sweep: SweepResult, metric: str | None) -> str:
     """The field of `Metric.kind`, such as `logit_diff`."""
-    kind = message(sweep, metric).WhichOneof("kind")
-    assert kind is not None
-    return kind
+    return str(message(sweep, metric).WhichOneof("kind"))
 
 
 def metric_label(sweep: SweepResult, metric: str | None) -> str:
@@ -121,20 +123,26 @@ def tensor_labels(
     """As `capture_labels`, for a tensor of which `where` was selected; left out, all of it."""
     where = spec_pb2.Selection() if where is None else where
     prompt = run.prompts[tensor.prompts[0]]
-    positions = token_labels(prompt)
-    labels = []
-    for axis, size in zip(tensor.axes, tensor.shape):
-        if axis in ("position", "query"):
-            labels.append(tuple(positions[i] for i in _positions(where.positions, prompt)))
-        elif axis == "key":
-            labels.append(tuple(positions[i] for i in _positions(where.key_positions, prompt)))
-        elif axis == "head" and where.heads:
-            labels.append(tuple(map(str, where.heads)))
-        elif axis == "unit":
-            labels.append(_units(where, size))
-        else:
-            labels.append(tuple(map(str, range(size))))
-    return labels
+    return [
+        axis_labels(axis, size, prompt, where) for axis, size in zip(tensor.axes, tensor.shape)
+    ]
+
+
+def axis_labels(
+    axis: str, size: int, prompt: Tokens, where: spec_pb2.Selection
+) -> tuple[str, ...]:
+    """What the indices of one axis are, of a site of which `where` was selected."""
+    if axis in ("position", "query"):
+        names = token_labels(prompt)
+        return tuple(names[i] for i in _positions(where.positions, prompt))
+    if axis == "key":
+        names = token_labels(prompt)
+        return tuple(names[i] for i in _positions(where.key_positions, prompt))
+    if axis == "head" and where.heads:
+        return tuple(map(str, where.heads))
+    if axis == "unit":
+        return _units(where, size)
+    return tuple(map(str, range(size)))
 
 
 def _positions(positions: spec_pb2.Positions, prompt: Tokens) -> Sequence[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,8 +39,8 @@ def stat_by_layer(
         if found[0].axes:
             kept = ", ".join(found[0].axes)
             raise ValueError(f"{place!r} keeps {kept}: it is more than one number a layer")
-        layers = [one.layer for one in found]
-        if None in layers:
+        layers = [one.layer for one in found if one.layer is not None]
+        if not layers:
             raise ValueError(f"{place!r} has no layers")
         values = np.atleast_1d(run.stat(place, statistic, prompt=prompt, clean=clean))
         name, colour, look = looks[clean]
@@ -48,7 +48,7 @@ def stat_by_layer(
     ax.set_xlabel("layer")
     ax.set_ylabel(style.plain(labels.statistic_label(statistic, place)))
     ax.set_title(style.plain(f"{statistic} of {place} by layer, prompt {prompt}"))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.grid(alpha=0.3)
     ax.legend()
     return ax
@@ -117,7 +117,7 @@ def _draw_doses(
 ) -> None:
     order = np.argsort(doses, kind="stable")
     for i, line in enumerate(array.T):
-        colour = style.LINES[i % len(style.LINES)]
+        colour: Any = style.LINES[i % len(style.LINES)]
         if len(array.T) > len(style.LINES):  # An ordered axis, such as layers.
             import matplotlib
 

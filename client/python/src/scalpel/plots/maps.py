@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from scalpel.study.lens import LogitLens
     from scalpel.sweep_result import SweepResult
 
-# Kinds of metrics that have a value from which nothing goes below.
-_ONE_SIDED = ("kl_from_clean", "ranks", "top1_agreement")
-
-
 def heat_map(
     sweep: SweepResult,
     metric: str | None = None,
@@ -48,7 +44,7 @@ def heat_map(
     ax = style.axes_or_new(ax, style.map_size(*array.shape))
     centre = labels.unchanged(sweep, metric, prompt or 0)
     assert centre is not None
-    if kind in _ONE_SIDED:
+    if kind in labels.ONE_SIDED:
         image = style.draw_map(ax, array, cmap=style.SEQUENTIAL)
     else:
         norm = style.diverging(array, centre)

@@ -57,7 +57,7 @@ def logit_lens(
     positions: not negative; left out, all of them, or the last ones of a prompt that is too long
         for the server's `max_metrics`.
     """
-    length = len(_ids(model, prompt))
+    length = _length(model, prompt)
     if positions is None:
         positions = range(max(0, length - model.info.limits.max_metrics // 2), length)
     asked = [
@@ -82,5 +82,5 @@ def cut_after(layer: int, depth: int) -> Interventions:
     return [operations.zero(site, layer=later) for site in ("attn_out", "mlp_out") if later]
 
 
-def _ids(model: Model, prompt: Prompt) -> Sequence[int]:
-    return model.tokenize(prompt).ids if isinstance(prompt, str) else prompt
+def _length(model: Model, prompt: Prompt) -> int:
+    return len(model.tokenize(prompt) if isinstance(prompt, str) else prompt)
