@@ -14,6 +14,7 @@ import scalpel
 COMMANDS = (
     ("info", "the served model, its sites and limits", "scalpel.commands.info"),
     ("report", "run a request from a file; a page about the answer", "scalpel.commands.report"),
+    ("study", "six experiments, run and written down", "scalpel.commands.study"),
 )
 
 

@@ -38,7 +38,8 @@ def heat_map(
     metric = labels.message(sweep, metric).name
     kind = labels.metric_kind(sweep, metric)
     is_mean = prompt is None and kind == "patching_score" and isinstance(sweep, PatchingResult)
-    array = sweep.score if is_mean else sweep.array(metric, prompt=prompt or 0)  # type: ignore[attr-defined]
+    which = range(len(sweep.prompts)) if is_mean else [prompt or 0]
+    array = np.stack([sweep.array(metric, prompt=i) for i in which]).mean(axis=0)
     if array.ndim != 2 or array.shape != sweep.shape:
         raise ValueError(f"{metric!r} is an array {array.shape}; a map has two axes of the sweep")
     ax = style.axes_or_new(ax, style.map_size(*array.shape))
@@ -54,10 +55,9 @@ def heat_map(
     bar.ax.axhline(centre, color="black", linewidth=1)
     for axis, along in zip((ax.yaxis, ax.xaxis), sweep.axes):
         style.name_ticks(axis, along.labels, along.name)
-    pairs = len(sweep.prompts)
-    which = f"mean over {pairs} pairs" if is_mean and pairs > 1 else f"prompt {prompt or 0}"
+    whose = f"mean over {len(which)} pairs" if len(which) > 1 else f"prompt {which[0]}"
     title = labels.metric_title(sweep, metric)
-    ax.set_title(style.plain(f"{title}, {which}; {centre:.4g} if nothing changes"))
+    ax.set_title(style.plain(f"{title}, {whose}; {centre:.4g} if nothing changes"))
     return ax
 
 

@@ -22,14 +22,21 @@ if TYPE_CHECKING:
 Request = Union[service_pb2.RunRequest, sweep_pb2.SweepRequest]
 
 
-def lead(info: ModelInfo, digest: str, cost: Cost, finished: Finished | None) -> Html:
-    """What was asked of whom, and what it cost."""
+def model_facts(info: ModelInfo) -> list[tuple[str, Any]]:
+    """Who answered."""
     config = info.config
-    pairs: list[tuple[str, Any]] = [
+    return [
         ("model", info.name),
         ("layers, heads, width", f"{config.n_layer}, {config.n_head}, {config.d_model}"),
         ("weights", info.weights_sha256[:16]),
         ("server", f"{info.server_version} on {info.device}"),
+    ]
+
+
+def lead(info: ModelInfo, digest: str, cost: Cost, finished: Finished | None) -> Html:
+    """Who answered, and what it cost."""
+    pairs = [
+        *model_facts(info),
         ("answer's digest", digest[:16]),
         ("work", f"{cost.flops / 1e6:,.1f} MFLOP at most"),
     ]
@@ -63,9 +70,14 @@ def interventions(several: Sequence[spec_pb2.Intervention], varied: bool = False
 
 def request(message: Request, is_open: bool = False) -> Html:
     """The request as it was sent."""
+    shown = parts.details("as it was sent", request_code(message), is_open=is_open)
+    return parts.section("Request", shown)
+
+
+def request_code(message: Request) -> Html:
+    """A request in protobuf's JSON."""
     content = json_format.MessageToJson(message, preserving_proto_field_name=True)
-    shown = parts.code(parts.pretty_json(content))
-    return parts.section("Request", parts.details("as it was sent", shown, is_open=is_open))
+    return parts.code(parts.pretty_json(content))
 
 
 def run_name(run: RunResult, clean: bool) -> str:

@@ -87,14 +87,25 @@ def interventions(run: RunResult) -> Html:
 
 def predictions(run: RunResult, decode: Decode | None = None) -> Html:
     """The next token, clean and edited beside each other."""
+    shown = [*top_tokens(run), *_full_logits(run, decode)]
+    return parts.section("Predictions", *shown) if shown else Html()
+
+
+def top_tokens(run: RunResult, heading: str = "h3") -> list[Html]:
+    """Decoded logits, by prompt and position."""
     shown = []
     found = [*run.predictions]
     for prompt, position in dict.fromkeys((one.prompt, one.position) for one in found):
         pair = [one for one in found if (one.prompt, one.position) == (prompt, position)]
         pair.sort(key=lambda one: not one.clean)
-        shown.append(parts.element("h3", _where(run, prompt, position)))
+        shown.append(parts.element(heading, _where(run, prompt, position)))
         columns = [(common.run_name(run, one.clean), parts.prediction(one.tokens)) for one in pair]
         shown.append(parts.columns(columns))
+    return shown
+
+
+def _full_logits(run: RunResult, decode: Decode | None) -> list[Html]:
+    shown = []
     for tensor in run.tensors:
         if tensor.kind == "logits":
             heading = f"{common.run_name(run, tensor.clean)}, prompt {tensor.prompts[0]}, full logits"
@@ -102,12 +113,12 @@ def predictions(run: RunResult, decode: Decode | None = None) -> Html:
             shown.append(parts.element("h3", heading))
             shown.append(parts.element("p", note, class_="note"))
             shown.append(parts.prediction(_largest(tensor.numpy()[-1], decode)))
-    return parts.section("Predictions", *shown) if shown else Html()
+    return shown
 
 
 def _where(run: RunResult, prompt: int, position: int) -> str:
-    words_ = run.prompts[prompt].tokens
-    after = f' after "{words_[position]}"' if words_ else ""
+    tokens = run.prompts[prompt].tokens
+    after = f' after "{tokens[position]}"' if tokens else ""
     return f"prompt {prompt}, position {position}: the next token{after}"
 
 
@@ -115,7 +126,8 @@ def _largest(logits: npt.NDArray[Any], decode: Decode | None) -> list[TokenLogit
     wide = logits.astype(np.float64)
     log_probs = wide - wide.max() - np.log(np.sum(np.exp(wide - wide.max())))
     order = np.argsort(-wide, kind="stable")[:_FULL_SHOWN]
-    return [
-        TokenLogit(int(i), decode([int(i)]) if decode else "", float(wide[i]), float(log_probs[i]))
-        for i in order
-    ]
+    largest = []
+    for i in map(int, order):
+        text = decode([i]) if decode else ""
+        largest.append(TokenLogit(i, text, float(wide[i]), float(log_probs[i])))
+    return largest

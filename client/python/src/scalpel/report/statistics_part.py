@@ -34,9 +34,16 @@ def statistics(run: RunResult) -> Html:
         when = "before" if results[0].when == "before" else "after"
         where = f"{words.place(run.request.probes[index].place)}; {when} the interventions there"
         shown.append(parts.element("p", where, class_="note"))
-        shown += [parts.figure(one) for one in figures(probe, results, run.prompts)]
+        shown += map(parts.figure, probe_figures(run, probe.name))
         shown.append(table(results))
     return parts.section("Statistics", *shown)
+
+
+def probe_figures(run: RunResult, name: str) -> list[Figure]:
+    """The figures of one probe."""
+    index = next(i for i, probe in enumerate(run.normalized.probes) if probe.name == name)
+    results = [result for result in run.stats if result.index == index]
+    return list(figures(run.normalized.probes[index], results, run.prompts))
 
 
 def figures(probe: spec_pb2.Probe, results: Results, prompts: Sequence[Tokens]) -> Iterator[Figure]:

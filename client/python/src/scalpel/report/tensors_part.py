@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Cells of one matrix; of more, the norm of each vector is drawn.
 _CELLS_MAX = 4000
+# Of a block output tuple.
+ELEMENTS = ("hidden states", "attentions")
 _SCORES = ("pattern", "attn_scores")
 
 
@@ -29,31 +31,44 @@ def captures(run: RunResult) -> Html:
     found = [tensor for tensor in run.tensors if tensor.kind == "capture"]
     if not found:
         return Html()
-    shown: list[Html] = []
-    for name in dict.fromkeys(tensor.name for tensor in found):
-        for prompt in range(len(run.prompts)):
-            own = [t for t in found if t.name == name and t.prompts == (prompt,)]
-            if own:
-                title = f"{name} in prompt {prompt}" if len(run.prompts) > 1 else name
-                sides = labels.capture_labels(run, own[0])
-                shown += map(parts.figure, _figures(title, own, sides))
-    return parts.section("Captures", *shown, _table(run, found))
+    names = dict.fromkeys(tensor.name for tensor in found)
+    figures = [figure for name in names for figure in capture_figures(run, name)]
+    return parts.section("Captures", *map(parts.figure, figures), _table(run, found))
+
+
+def capture_figures(run: RunResult, name: str) -> list[Figure]:
+    """Of each prompt."""
+    figures: list[Figure] = []
+    for prompt in range(len(run.prompts)):
+        own = [
+            tensor
+            for tensor in run.tensors
+            if (tensor.kind, tensor.name, tensor.prompts) == ("capture", name, (prompt,))
+        ]
+        if own:
+            title = f"{name} in prompt {prompt}" if len(run.prompts) > 1 else name
+            figures += _figures(title, own, labels.capture_labels(run, own[0]))
+    return figures
 
 
 def block_outputs(run: RunResult) -> Html:
     """The tuples: how many elements, what they are, and how they look."""
     if not run.block_outputs:
         return Html()
-    shown: list[Html] = []
+    elements = ELEMENTS[: max(len(output.tensors) for output in run.block_outputs)]
+    figures = [one for element in elements for one in block_output_figures(run, element)]
+    return parts.section("Block outputs", *map(parts.figure, figures), _tuples(run))
+
+
+def block_output_figures(run: RunResult, element: str) -> list[Figure]:
+    """Of one of the `ELEMENTS` of the tuples, for each prompt."""
+    figures: list[Figure] = []
     for prompt in range(len(run.prompts)):
-        found = [one for one in run.block_outputs if prompt in one.prompts]
-        suffix = f" of prompt {prompt}" if len(run.prompts) > 1 else ""
-        for element in range(max((len(one.tensors) for one in found), default=0)):
-            own = [_of_prompt(one.tensors[element], prompt) for one in found]
-            title = f"{('hidden states', 'attentions')[element]}{suffix}"
-            sides = labels.tensor_labels(run, own[0])
-            shown += map(parts.figure, _figures(title, own, sides))
-    return parts.section("Block outputs", *shown, _tuples(run))
+        found = [output for output in run.block_outputs if prompt in output.prompts]
+        own = [_of_prompt(one.tensors[ELEMENTS.index(element)], prompt) for one in found]
+        title = f"{element} of prompt {prompt}" if len(run.prompts) > 1 else element
+        figures += _figures(title, own, labels.tensor_labels(run, own[0]))
+    return figures
 
 
 def hidden_states(run: RunResult) -> Html:
@@ -159,7 +174,8 @@ def _table(run: RunResult, found: Sequence[Tensor]) -> Html:
 def _row(run: RunResult, tensor: Tensor) -> list[parts.Cell]:
     shape = " × ".join(f"{size} {axis}" for axis, size in zip(tensor.axes, tensor.shape))
     prompts = ", ".join(map(str, tensor.prompts))
-    about = [tensor.name, tensor.layer, prompts, common.run_name(run, tensor.clean), shape, tensor.dtype]
+    whose = common.run_name(run, tensor.clean)
+    about = [tensor.name, tensor.layer, prompts, whose, shape, tensor.dtype]
     return [*about, *common.distribution_row(tensor.numpy())]
 
 

@@ -126,8 +126,9 @@ class View {
     const turned = !columns.numbers && labelSize > 3;
     return this.plot({
       width: Math.max(this.width, columns.numbers ? 0 : 86 + 13 * columns.labels.length),
-      height: 300 + (turned ? 6 * labelSize : 0),
+      height: 310 + (turned ? 6 * labelSize : 0),
       marginLeft: 62,
+      marginTop: 30,
       marginRight: 24,
       marginBottom: turned ? 30 + 6.2 * labelSize : 40,
       x: columns.numbers ? this.scaleOfNumbers() : this.scaleOfPlaces(turned),
