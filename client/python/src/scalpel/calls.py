@@ -57,6 +57,11 @@ class StreamCall(Generic[Event, Result]):
     timeout: float | None = None
     progress: bool = False
     request_id: str | None = None
+    divisible: bool = False
+
+    def partial(self, events: list[Event]) -> Result | None:
+        """The result of the events before an error, where they are worth something."""
+        return self.collect(events) if self.divisible and events else None
 
 
 def run(
@@ -150,7 +155,8 @@ def sweep(
     reports: every variant says what its interventions did.
     seed, allow_non_finite, timeout, progress, request_id: as in `run`.
 
-    Returns a `SweepResult`. Raises as `run`. Thread-safe.
+    Returns a `SweepResult`. Raises as `run`; a sweep that was cut short, by its deadline or the
+    server, leaves what came in the exception's `partial`. Thread-safe.
     """
     request, arguments = sweep_pb2.SweepRequest(), Arguments()
     _add_prompts(request.prompts, arguments, "prompts", prompts)
@@ -268,11 +274,7 @@ def _run_request(
 def _add_prompts(field: Any, arguments: Arguments, name: str, given_prompts: Prompts) -> None:
     messages = prompts_of(given_prompts)
     field.extend(messages)
-    one = is_one_prompt(given_prompts)
-    arguments.add(name, name)
-    for i in range(len(messages)):
-        for path in ("", ".text", ".token_ids", ".token_ids.ids"):
-            arguments.add(f"{name}[{i}]{path}", name if one else f"{name}[{i}]")
+    arguments.add_prompts(name, name, len(messages), is_one_prompt(given_prompts))
 
 
 def _add_stats(request: Any, arguments: Arguments, stats: Stats) -> None:
@@ -373,8 +375,9 @@ def _sweep_call(
         return SweepResult(request, events)
 
     return StreamCall(
-        "Sweep", request, arguments, SweepDecoder, collect, timeout, progress, request_id
-    )
+        "Sweep", request, arguments, SweepDecoder, collect, timeout, progress, request_id,
+        divisible=True,
+    )  # fmt: skip
 
 
 def _tokens(response: service_pb2.TokenizeResponse) -> Tokens:
