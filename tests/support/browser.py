@@ -151,10 +151,7 @@ class Browser:
 
     def move_to(self, element: str) -> None:
         """Points the mouse at the middle of an element, given by a JavaScript expression."""
-        middle = self.evaluate(
-            f"(() => {{ const e = {element}; e.scrollIntoView({{block: 'center'}});"
-            "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })()"
-        )
+        self.evaluate(f"({element}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
         self.settle()
         middle = self.evaluate(
             f"(() => {{ const r = ({element}).getBoundingClientRect();"
