@@ -11,7 +11,11 @@ from collections.abc import Sequence
 import scalpel
 
 # Name, what it does, and the module that does it.
-COMMANDS = (("info", "the served model, its sites and limits", "scalpel.commands.info"),)
+COMMANDS = (
+    ("info", "the served model, its sites and limits", "scalpel.commands.info"),
+    ("report", "run a request from a file; a page about the answer", "scalpel.commands.report"),
+    ("study", "six experiments, run and written down", "scalpel.commands.study"),
+)
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,176 @@
+"""What axes and colour bars say: indices, tokens, units, and the value where nothing changes. Needs
+numpy alone; the pages of `scalpel.report` use it too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scalpel.v1 import spec_pb2, sweep_pb2
+
+if TYPE_CHECKING:
+    from scalpel.events import Tokens
+    from scalpel.run_result import RunResult
+    from scalpel.sweep_result import SweepResult
+    from scalpel.tensors import Tensor
+
+# The unit of each kind of metric; logarithms are natural.
+METRIC_UNITS = {
+    "logits": "logit",
+    "log_probs": "log-probability, nats",
+    "probabilities": "probability",
+    "ranks": "rank, 0 is the top",
+    "logit_diff": "logit difference",
+    "kl_from_clean": "KL divergence, nats",
+    "top1_agreement": "same top token",
+    "loss": "loss, nats a token",
+    "patching_score": "patching score",
+}
+
+# Kinds with a value beyond which nothing goes.
+ONE_SIDED = ("kl_from_clean", "ranks", "top1_agreement")
+
+# Of what a metric is when nothing changes, where that does not depend on the prompt.
+_UNCHANGED = {"kl_from_clean": 0.0, "top1_agreement": 1.0, "patching_score": 0.0}
+
+# Of the others the name says enough; they are in the activations' own unit.
+_STATISTICS = {
+    "entropy": "entropy of {} (nats)",
+    "relative_l2": "relative L2 distance of {} from clean",
+    "cosine": "cosine of {} with clean",
+    "zero_fraction": "share of zeros in {}",
+    "kurtosis": "kurtosis of {} (3 if normal)",
+    "l2_norm": "L2 norm of {}",
+    "mean_l2_norm": "mean L2 norm of {}",
+    "abs_max": "largest absolute value of {}",
+}
+
+
+def token_labels(prompt: Tokens) -> tuple[str, ...]:
+    """Positions with their tokens, such as `1 " Mary"`; with token ids where the model has no
+    tokenizer: `1 #856`."""
+    return tuple(
+        f'{i} "{prompt.tokens[i]}"' if prompt.tokens else f"{i} #{token_id}"
+        for i, token_id in enumerate(prompt.ids)
+    )
+
+
+def statistic_label(statistic: str | float, place: str) -> str:
+    """Such as `std of resid_post`, with the unit where it is not the activations' own."""
+    if isinstance(statistic, float):
+        return f"{statistic:g}-quantile of {place}"
+    return _STATISTICS.get(statistic, f"{statistic} of {{}}").format(place)
+
+
+def metric_kind(sweep: SweepResult, metric: str | None) -> str:
+    """The field of `Metric.kind`, such as `logit_diff`."""
+    return str(message(sweep, metric).WhichOneof("kind"))
+
+
+def metric_label(sweep: SweepResult, metric: str | None) -> str:
+    """Such as `Mary over John (logit difference)`."""
+    unit, title = METRIC_UNITS.get(metric_kind(sweep, metric)), metric_title(sweep, metric)
+    return title if unit in (None, title) else f"{title} ({unit})"
+
+
+def metric_title(sweep: SweepResult, metric: str | None) -> str:
+    """Its name, or its unit where the name was not given by a person and says no more than that."""
+    found, kind = message(sweep, metric), metric_kind(sweep, metric)
+    unnamed = found.name == "score" or found.name.startswith(f"{kind}[")
+    return METRIC_UNITS.get(kind, found.name) if unnamed else found.name
+
+
+def metric_tokens(sweep: SweepResult, metric: str | None) -> tuple[str, ...]:
+    """The tokens of a metric with a number for each, as they were asked."""
+    index = sweep.metrics.index(message(sweep, metric).name)
+    asked = getattr(sweep.request.metrics[index], metric_kind(sweep, metric))
+    return (*(f"#{i}" for i in asked.ids), *(f'"{text}"' for text in asked.texts))
+
+
+def unchanged(sweep: SweepResult, metric: str | None, prompt: int) -> float | None:
+    """The value of a variant that changes nothing: that of the clean run, or what a comparison with
+    the clean run then comes to. None for a metric of several numbers."""
+    kind = metric_kind(sweep, metric)
+    if kind == "patching_score" and getattr(sweep, "direction", "") == "noising":
+        return 1.0
+    if kind in _UNCHANGED:
+        return _UNCHANGED[kind]
+    clean = sweep.clean(message(sweep, metric).name, prompt=prompt)
+    return clean if isinstance(clean, float) else None
+
+
+def message(sweep: SweepResult, metric: str | None) -> sweep_pb2.Metric:
+    """A metric as the server understood it; left out, the only one, or a patching's score."""
+    if metric is None:
+        metric = "score" if hasattr(sweep, "direction") else sweep.metrics[0]
+        if metric != "score" and len(sweep.metrics) > 1:
+            raise LookupError(f"say which metric; there is: {list(sweep.metrics)}")
+    if metric not in sweep.metrics:
+        raise LookupError(f"there is no metric {metric!r}; there is: {list(sweep.metrics)}")
+    return sweep.normalized.metrics[sweep.metrics.index(metric)]
+
+
+def capture_labels(run: RunResult, tensor: Tensor) -> list[tuple[str, ...]]:
+    """For each axis of a captured tensor, what its indices are: a capture may be of a part only.
+    Positions carry their tokens."""
+    capture = next(one for one in run.normalized.captures if one.name == tensor.name)
+    return tensor_labels(run, tensor, capture.place.where)
+
+
+def tensor_labels(
+    run: RunResult, tensor: Tensor, where: spec_pb2.Selection | None = None
+) -> list[tuple[str, ...]]:
+    """As `capture_labels`, for a tensor of which `where` was selected; left out, all of it."""
+    where = spec_pb2.Selection() if where is None else where
+    prompt = run.prompts[tensor.prompts[0]]
+    return [
+        axis_labels(axis, size, prompt, where) for axis, size in zip(tensor.axes, tensor.shape)
+    ]
+
+
+def axis_labels(
+    axis: str, size: int, prompt: Tokens, where: spec_pb2.Selection
+) -> tuple[str, ...]:
+    """What the indices of one axis are, of a site of which `where` was selected."""
+    if axis in ("position", "query"):
+        names = token_labels(prompt)
+        return tuple(names[i] for i in _positions(where.positions, prompt))
+    if axis == "key":
+        names = token_labels(prompt)
+        return tuple(names[i] for i in _positions(where.key_positions, prompt))
+    if axis == "head" and where.heads:
+        return tuple(map(str, where.heads))
+    if axis == "unit":
+        return _units(where, size)
+    return tuple(map(str, range(size)))
+
+
+def _positions(positions: spec_pb2.Positions, prompt: Tokens) -> Sequence[int]:
+    """Ascending, as the server writes them."""
+    kind = positions.WhichOneof("kind")
+    if kind == "tokens":
+        wanted = set(positions.tokens.ids)
+        return [i for i, token_id in enumerate(prompt.ids) if token_id in wanted]
+    if kind == "indices":
+        return sorted(i % len(prompt) for i in positions.indices.values)
+    return _range(positions.range, len(prompt))
+
+
+def _units(where: spec_pb2.Selection, size: int) -> tuple[str, ...]:
+    if where.units.WhichOneof("kind") == "indices":
+        values = sorted(where.units.indices.values)
+        # Negative units count from the end of an axis whose length only the server knows; together
+        # with others their order is unknown.
+        mixed = values[0] < 0 <= values[-1]
+        return tuple(f"[{i}]" if mixed else str(value) for i, value in enumerate(values))
+    start = where.units.range.start
+    step = where.units.range.step or 1
+    return tuple(str(start + step * i) for i in range(size))
+
+
+def _range(asked: spec_pb2.Range, length: int) -> Sequence[int]:
+    """A range as Python's slices have it: negative ends count from the end."""
+    start = asked.start if asked.HasField("start") else None
+    end = asked.end if asked.HasField("end") else None
+    step = asked.step if asked.HasField("step") else None
+    return range(length)[slice(start, end, step)]
