@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from scalpel.spec import Spec
@@ -29,17 +30,22 @@ class Arguments:
         self._arguments: dict[str, tuple[str, Spec[Any] | None]] = {}
 
     def add(self, field: str, argument: str, spec: Spec[Any] | None = None) -> None:
-        """`field`, and what is below it, came from `argument`."""
+        """`field`, and what is below it, came from `argument`; empty where the fields of `spec` are
+        the call's own arguments."""
         self._arguments[field] = (argument, spec)
 
-    def add_list(
-        self, field: str, argument: str, specs: list[Any], one: bool, known: bool = True
-    ) -> None:
-        """A list; `one` if the argument was a single thing instead. `known`: its items are Specs."""
+    def add_list(self, field: str, argument: str, specs: Sequence[Spec[Any]], one: bool) -> None:
+        """A list; `one` if the argument was a single thing instead."""
         self.add(field, argument)
         for i, spec in enumerate(specs):
-            name = argument if one else f"{argument}[{i}]"
-            self.add(f"{field}[{i}]", name, spec if known else None)
+            self.add(f"{field}[{i}]", argument if one else f"{argument}[{i}]", spec)
+
+    def add_prompts(self, field: str, argument: str, count: int, one: bool) -> None:
+        """Prompts; `one` if the argument was a single prompt instead."""
+        self.add(field, argument)
+        for i in range(count):
+            for path in ("", ".text", ".token_ids", ".token_ids.ids"):
+                self.add(f"{field}[{i}]{path}", argument if one else f"{argument}[{i}]")
 
     def find(self, field: str) -> Argument:
         """The argument. A field that nothing is known of is its own name."""
@@ -55,7 +61,8 @@ class Arguments:
         # What is below an argument is its element, or of no interest to who wrote it.
         index = re.match(r"(?:\.indices|\.tokens|\.values|\.ids)*((?:\[\d+\])*)", rest)
         assert index is not None
-        return Argument(f"{argument}.{spec.fields[inner]}{index[1]}", spec.written)
+        path = ".".join(filter(None, (argument, spec.fields[inner])))
+        return Argument(path + index[1], spec.written)
 
 
 def _longest(field: str, known: Any) -> tuple[str | None, str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Union
 
-from scalpel.place import Indices, index_list
+from scalpel.place import Indices, index_fields, index_list
 from scalpel.spec import Spec, given, written
 from scalpel.tensors import tensor_of
 from scalpel.v1 import spec_pb2, sweep_pb2
@@ -83,7 +83,8 @@ def _indices(kind: str, indices: Indices | None, of: Indices | None, name: str |
         message.values.extend(index_list(indices, "values"))
         if not message.values:  # On the wire that would mean all of them.
             raise ValueError(f"{kind}: the list is empty; leave it out to mean all")
-    return _axis(call, of, name, {kind: "values", f"{kind}.values": "values"}, **{kind: message})
+    fields = {kind: "values", **index_fields(f"{kind}.values", "values", indices)}
+    return _axis(call, of, name, fields, **{kind: message})
 
 
 def _axis(
@@ -91,4 +92,6 @@ def _axis(
 ) -> Axis:
     interventions = None if of is None else index_list(of, "of")
     message = sweep_pb2.GridAxis(**over, **given(name=name, interventions=interventions))
-    return Axis(message, call, {**fields, "name": "name", "interventions": "of"})
+    return Axis(
+        message, call, {**fields, "name": "name", **index_fields("interventions", "of", of)}
+    )

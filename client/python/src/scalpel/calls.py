@@ -268,11 +268,7 @@ def _run_request(
 def _add_prompts(field: Any, arguments: Arguments, name: str, given_prompts: Prompts) -> None:
     messages = prompts_of(given_prompts)
     field.extend(messages)
-    one = is_one_prompt(given_prompts)
-    arguments.add(name, name)
-    for i in range(len(messages)):
-        for path in ("", ".text", ".token_ids", ".token_ids.ids"):
-            arguments.add(f"{name}[{i}]{path}", name if one else f"{name}[{i}]")
+    arguments.add_prompts(name, name, len(messages), is_one_prompt(given_prompts))
 
 
 def _add_stats(request: Any, arguments: Arguments, stats: Stats) -> None:

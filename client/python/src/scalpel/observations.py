@@ -9,6 +9,7 @@ from scalpel.place import (
     Indices,
     Positions,
     Where,
+    index_fields,
     index_list,
     place_fields,
     place_of,
@@ -41,21 +42,33 @@ class Logits(Spec[spec_pb2.LogitsRequest]):
         """The k largest, decoded."""
         form = {"top_k": spec_pb2.TopK(k=k)}
         call = written("Logits.top_k", k, position=position)
-        return cls(_logits(position, form), call, {"top_k": "k", **_POSITION_FIELD})
+        return cls(
+            _logits(position, form),
+            call,
+            {"top_k": "k", **index_fields("positions", "position", position)},
+        )
 
     @classmethod
     def full(cls, *, position: Positions | None = None, dtype: Any = None) -> Logits:
         """All of them, as an array [position, vocab]. `position=slice(None)`: every position."""
         form = {"full": spec_pb2.FullLogits(dtype=_dtype(dtype))}
         call = written("Logits.full", position=position, dtype=dtype)
-        return cls(_logits(position, form), call, {"full": "dtype", **_POSITION_FIELD})
+        return cls(
+            _logits(position, form),
+            call,
+            {"full": "dtype", **index_fields("positions", "position", position)},
+        )
 
     @classmethod
     def of(cls, token_ids: Sequence[int], *, position: Positions | None = None) -> Logits:
         """Those of these tokens, decoded, in this order."""
         form = {"ids": spec_pb2.TokenIds(ids=index_list(token_ids, "token_ids"))}
         call = written("Logits.of", list(token_ids), position=position)
-        fields = {"ids": "token_ids", "ids.ids": "token_ids", **_POSITION_FIELD}
+        fields = {
+            "ids": "token_ids",
+            "ids.ids": "token_ids",
+            **index_fields("positions", "position", position),
+        }
         return cls(_logits(position, form), call, fields)
 
     @classmethod
@@ -74,10 +87,9 @@ class BlockOutputs(Spec[spec_pb2.BlockOutputs]):
         if layers is not None:
             message.layers.extend(index_list(layers, "layers"))
         call = written("BlockOutputs", layers, dtype=dtype)
-        super().__init__(message, call, {"layers": "layers", "dtype": "dtype"})
+        fields = {"dtype": "dtype", **index_fields("layers", "layers", layers)}
+        super().__init__(message, call, fields)
 
-
-_POSITION_FIELD = {"positions": "position"}
 
 # What `run` takes for `stats`, `capture`, `logits` and `block_outputs`.
 Stats = Union[Probe, Mapping[str, Union[str, Sequence[str]]], Sequence[Probe]]

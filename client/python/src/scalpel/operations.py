@@ -16,14 +16,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-import numpy as np
-
 from scalpel.place import (
     Indices,
     Positions,
     Where,
+    index_fields,
     index_list,
-    is_one,
     place_fields,
     place_of,
     positions_of,
@@ -64,7 +62,7 @@ def _below(field: str, fields: dict[str, str]) -> dict[str, str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) or np.ndim(value) == 0
+    return isinstance(value, (int, float)) or getattr(value, "ndim", None) == 0
 
 
 def zero(site: str, *, name: str | None = None, **where: Unpack[Where]) -> Operation:
@@ -179,7 +177,7 @@ def mean(
     message = spec_pb2.Mean(reference_prompts=[prompt_of(one) for one in reference_prompts])
     if over is not None:
         message.over.CopyFrom(positions_of(over, "over"))
-    fields = {"over": "over", "reference_prompts": "reference_prompts"}
+    fields = {"reference_prompts": "reference_prompts", **index_fields("over", "over", over)}
     return _operation(call, site, where, name, fields, mean=message)
 
 
@@ -214,7 +212,7 @@ def patch(
     if len(runs) > 1:
         raise TypeError(f"{' and '.join(runs)}: give one of them")
     message = _patch(from_prompt, from_clean, from_position, from_key, from_head, from_layer)
-    fields = _patch_fields(from_head)
+    fields = _patch_fields(from_position, from_key, from_head)
     if from_source is not None:
         fields["clean_prompt"] = "from_source"
     operation = _operation(call, site, where, name, fields, patch=message)
@@ -239,18 +237,17 @@ def _patch(
     return message
 
 
-def _patch_fields(head: Indices | None = None) -> dict[str, str]:
-    fields = {
+def _patch_fields(
+    position: Positions | None, key: Positions | None, head: Indices | None
+) -> dict[str, str]:
+    return {
         "prompt": "from_prompt",
         "clean_prompt": "from_clean",
-        "positions": "from_position",
-        "key_positions": "from_key",
-        "heads": "from_head",
         "layer": "from_layer",
+        **index_fields("positions", "from_position", position),
+        **index_fields("key_positions", "from_key", key),
+        **index_fields("heads", "from_head", head),
     }
-    if head is not None and is_one(head):
-        fields["heads[0]"] = "from_head"
-    return fields
 
 
 def project_out(
@@ -329,7 +326,10 @@ def subspace(
     )  # fmt: skip
     source = _patch(from_prompt, from_clean, from_position, from_key, from_head, from_layer)
     message = spec_pb2.Subspace(basis=tensor_of(basis, "basis"), source=source)
-    fields = {"basis": "basis", **_below("source", _patch_fields(from_head))}
+    fields = {
+        "basis": "basis",
+        **_below("source", _patch_fields(from_position, from_key, from_head)),
+    }
     return _operation(call, site, where, name, fields, subspace=message)
 
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from scalpel import calls, operations
+from scalpel.arguments import Arguments
 from scalpel.axes import AxisLike
 from scalpel.calls import StreamCall
 from scalpel.events import SweepEvent
 from scalpel.metrics import Metric, Tokens, metrics_of, patching_score
 from scalpel.observations import Stats
+from scalpel.operations import Operation
 from scalpel.place import Where
 from scalpel.prompts import Prompts, is_one_prompt
+from scalpel.spec import Spec, written
 from scalpel.sweep_result import SweepResult
 from scalpel.v1 import sweep_pb2
 
@@ -108,9 +111,10 @@ def patch(
     """
     if direction not in ("denoising", "noising"):
         raise ValueError(f"direction: {direction!r} is neither 'denoising' nor 'noising'")
-    prompts, sources = (corrupted, clean) if direction == "denoising" else (clean, corrupted)
-    pairs = 1 if is_one_prompt(prompts) else len(prompts)
-    if pairs != (1 if is_one_prompt(sources) else len(sources)):
+    denoising = direction == "denoising"
+    prompts, sources = (corrupted, clean) if denoising else (clean, corrupted)
+    pairs = _count(prompts)
+    if pairs != _count(sources):
         raise ValueError("corrupted: as many prompts as clean; they are compared in pairs")
     pieces = []
     for pair in range(pairs):
@@ -119,10 +123,18 @@ def patch(
             only["prompt"] = pair
         pieces.append(operations.patch(site, from_source=pair, name=f"pair {pair}", **only))
     score = patching_score(answer, wrong, position=answer_position, name=SCORE)
+    others = metrics_of(metrics)
     call = calls.sweep(
-        prompts, pieces, over=over, metrics=[score, *metrics_of(metrics)], stats=stats,
-        sources=sources, timeout=timeout, progress=progress, request_id=request_id,
+        prompts, pieces, over=over, metrics=[score, *others], stats=stats, sources=sources,
+        timeout=timeout, progress=progress, request_id=request_id,
     )  # fmt: skip
+    written_as = written("patch", clean, corrupted, site, answer=answer, wrong=wrong, **where)
+    names = ("corrupted", "clean") if denoising else ("clean", "corrupted")
+    for field, name in zip(("prompts", "sources"), names):
+        call.arguments.add_prompts(field, name, pairs, is_one_prompt(prompts))
+    _name_pieces(call.arguments, written_as, score, pieces)
+    for i, metric in enumerate(others):
+        call.arguments.add(f"metrics[{i + 1}]", f"metrics[{i}]", metric)
 
     def collect(events: list[SweepEvent]) -> PatchingResult:
         return PatchingResult(call.request, events, direction)
@@ -131,3 +143,18 @@ def patch(
         call.method, call.request, call.arguments, call.decoder, collect, timeout, progress,
         request_id,
     )  # fmt: skip
+
+
+def _count(prompts: Prompts) -> int:
+    return 1 if is_one_prompt(prompts) else len(prompts)
+
+
+def _name_pieces(
+    arguments: Arguments, written_as: str, score: Metric, pieces: Sequence[Operation]
+) -> None:
+    """The score and the patches came from the arguments of `patch` itself."""
+    own = {"target": "answer", "distractor": "wrong", "position": "answer_position"}
+    fields = {field: own.get(argument, argument) for field, argument in score.fields.items()}
+    arguments.add("metrics[0]", "", Spec(score.proto, written_as, fields))
+    for i, piece in enumerate(pieces):
+        arguments.add(f"grid.interventions[{i}]", "", Spec(piece.proto, written_as, piece.fields))

@@ -174,11 +174,15 @@ def place_fields(where: Where) -> dict[str, str]:
     """Which argument each field of a `Place` came from."""
     fields = {"place": "site", "place.path": "site", "place.site": "site"}
     for name, value in where.items():
-        if value is None:
-            continue
-        field = f"place.where.{_FIELDS[name]}"
-        fields[field] = name
-        if is_one(value):  # type: ignore[arg-type]
-            for element in ("[0]", ".indices.values[0]"):
-                fields[field + element] = name
+        fields.update(index_fields(f"place.where.{_FIELDS[name]}", name, value))
+    return fields
+
+
+def index_fields(field: str, argument: str, value: Any) -> dict[str, str]:
+    """The same for one argument that is an index or several; the only index has none itself."""
+    if value is None:
+        return {}
+    fields = {field: argument}
+    if is_one(value):
+        fields.update({f"{field}{element}": argument for element in ("[0]", ".indices.values[0]")})
     return fields

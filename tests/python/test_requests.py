@@ -1,0 +1,432 @@
+"""What Python says is what the contract says: requests, their answers, and every option of both."""
+
+import numpy as np
+import pytest
+from google.protobuf import json_format
+
+import scalpel
+from scalpel import Logits, add, calls, capture, metrics, operations, probe, tokens
+from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2, tensor_pb2
+from tests.python import equivalents, raw
+from tests.support import environment
+from tests.support.client import make_request
+
+INDICES = {"indices": {"values": [1, -1]}}
+
+
+def as_data(request):
+    """The tensors of a request in bytes, as Python sends them, where JSON has numbers."""
+    for one in request.interventions:
+        tensor = one.add.tensor if one.HasField("add") else one.project_out.direction
+        if one.WhichOneof("operation") in ("add", "project_out") and tensor.values:
+            array = np.array(tensor.values, "<f4")
+            tensor.CopyFrom(tensor_pb2.Tensor(dtype=1, shape=array.shape, data=array.tobytes()))
+    return request
+
+
+# ---- the examples --------------------------------------------------------------------------------
+
+
+def test_every_example_is_said_in_python():
+    files = {path.stem for path in environment.examples()}
+    assert files == set(equivalents.RUNS)
+    assert {path.stem for path in environment.examples(sweeps=True)} == set(equivalents.SWEEPS)
+
+
+@pytest.mark.parametrize("name", [n for n in equivalents.RUNS if n != "18-validate-only"])
+def test_run_equals_the_example(model, client, name):
+    arguments, options = equivalents.RUNS[name]
+    request = scalpel.load_request(environment.EXAMPLES / f"{name}.json")
+    raw.assert_same_run(model.run(*arguments, **options), client.run(as_data(request)))
+
+
+@pytest.mark.parametrize("name", equivalents.SWEEPS)
+def test_sweep_equals_the_example(model, client, name):
+    arguments, options = equivalents.SWEEPS[name]
+    request = scalpel.load_request(environment.EXAMPLES / f"{name}.json")
+    raw.assert_same_sweep(model.sweep(*arguments, **options), client.sweep(request))
+
+
+def test_validation_equals_the_example(model, client):
+    name = "18-validate-only"
+    arguments, options = equivalents.RUNS[name]
+    (event,) = client.events(environment.EXAMPLES / f"{name}.json")
+    started = model.validate(*arguments, **options)
+    assert started.digest == event.message.digest
+    assert started.cost.response_bytes == event.message.cost.response_bytes > 0
+
+
+@pytest.mark.parametrize("path", environment.examples(), ids=lambda path: path.stem)
+def test_a_file_can_be_run_and_written_again(model, client, path, tmp_path):
+    request = scalpel.load_request(path)
+    assert isinstance(request, service_pb2.RunRequest)
+    scalpel.save_request(request, tmp_path / "again.json")
+    assert scalpel.load_request(tmp_path / "again.json") == request
+    if not request.validate_only:
+        raw.assert_same_run(model.run_request(request), client.run(request))
+
+
+@pytest.mark.parametrize("path", environment.examples(sweeps=True), ids=lambda path: path.stem)
+def test_a_sweeps_file_can_be_run(model, client, path):
+    request = scalpel.load_request(path)
+    assert isinstance(request, sweep_pb2.SweepRequest)
+    sweep, expected = model.sweep_request(request), client.sweep(request)
+    assert sweep.digest == expected.started.digest
+    raw.assert_same_sweep(sweep, expected)
+
+
+def test_a_file_with_an_unknown_field_is_refused_by_name(tmp_path):
+    file = tmp_path / "request.json"
+    file.write_text('{"prompts": [], "interventionz": []}')
+    with pytest.raises(ValueError, match="request.json.*interventionz"):
+        scalpel.load_request(file)
+
+
+# ---- every operation, with all that it has -------------------------------------------------------
+
+OPERATIONS = [
+    (operations.zero("k", name="n"), {"name": "n", "zero": {}}),
+    (operations.scale("k", 2.5), {"scale": {"factor": 2.5}}),
+    (operations.scale("k"), {"scale": {}}),
+    (add("k", 1.5), {"add": {"constant": 1.5}}),
+    (add("k", coefficient=2), {"add": {"coefficient": 2}}),
+    (operations.set_("k", 0), {"set": {"constant": 0}}),
+    (operations.set_("k"), {"set": {}}),
+    (operations.noise("k"), {"noise": {"mode": "NOISE_MODE_REPLACE"}}),
+    (
+        operations.noise("k", 0.0, mean=0.0, mode="add", seed=0),
+        {"noise": {"mode": "NOISE_MODE_ADD", "std": 0, "mean": 0, "seed": 0}},
+    ),
+    (operations.clamp("k", -1, 1), {"clamp": {"min": -1, "max": 1}}),
+    (operations.clamp("k", max=0), {"clamp": {"max": 0}}),
+    (operations.mean("k"), {"mean": {}}),
+    (operations.mean("k", over=[1, -1]), {"mean": {"over": INDICES}}),
+    (
+        operations.mean("k", over=tokens(5, 6), reference_prompts=["a", [1, 2]]),
+        {
+            "mean": {
+                "over": {"tokens": {"ids": [5, 6]}},
+                "reference_prompts": [{"text": "a"}, {"token_ids": {"ids": [1, 2]}}],
+            }
+        },
+    ),
+    (operations.patch("k", from_prompt=0), {"patch": {"prompt": 0}}),
+    (
+        operations.patch("k", from_clean=1, from_position=slice(1, -1), from_key=[1, -1],
+                         from_head=[0, 2], from_layer=0),
+        {
+            "patch": {
+                "clean_prompt": 1,
+                "positions": {"range": {"start": 1, "end": -1}},
+                "key_positions": INDICES,
+                "heads": [0, 2],
+                "layer": 0,
+            }
+        },
+    ),
+    (operations.project_out("k", factor=0), {"project_out": {"factor": 0}}),
+    (operations.freeze("k"), {"freeze": {}}),
+    (operations.permute("k", [2, 0]), {"permute": {"positions": [2, 0]}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("operation, message", OPERATIONS, ids=lambda value: str(value)[:40])
+def test_operation_is_the_message(operation, message):
+    expected = json_format.ParseDict({"place": {"path": "k"}, **message}, spec_pb2.Intervention())
+    assert operation.proto == expected
+
+
+def test_knockout_is_at_the_scores_unless_told_otherwise():
+    pairs = {"pairs": [{"query": -1, "key": 1}, {"query": 2, "key": 0}]}
+    message = {"place": {"path": "attn_scores"}, "knockout": pairs}
+    expected = json_format.ParseDict(message, spec_pb2.Intervention())
+    assert operations.knockout([(-1, 1), (2, 0)]).proto == expected
+    assert operations.knockout(site="hook_attn_scores").proto.place.path == "hook_attn_scores"
+
+
+def test_every_operation_of_the_contract_has_a_function():
+    fields = spec_pb2.Intervention.DESCRIPTOR.oneofs_by_name["operation"].fields
+    functions = {name.rstrip("_") for name in dir(operations) if not name.startswith("_")}
+    assert {field.name for field in fields} <= functions
+
+
+@pytest.mark.parametrize("operation, field", [
+    (lambda values: add("k", values), "add.tensor"),
+    (lambda values: operations.set_("k", values), "set.tensor"),
+    (lambda values: operations.project_out("k", values), "project_out.direction"),
+    (lambda values: operations.subspace("k", values, from_clean=0), "subspace.basis"),
+])  # fmt: skip
+@pytest.mark.parametrize("values, dtype", [
+    ([[1, 2], [3, 4]], 1),
+    (np.array([[1, 2], [3, 4]], np.float64)[::-1].T, 1),
+    (np.array([[1, 2], [3, 4]], np.float16), 2),
+    (np.array([[1, 2], [3, 4]], ">f4"), 1),
+])  # fmt: skip
+def test_arrays_travel_with_their_values(operation, field, values, dtype):
+    tensor = operation(values).proto
+    for name in field.split("."):
+        tensor = getattr(tensor, name)
+    stored = np.frombuffer(tensor.data, "<f2" if dtype == 2 else "<f4").reshape(tensor.shape)
+    assert tensor.dtype == dtype
+    np.testing.assert_array_equal(stored, np.asarray(values))
+
+
+def test_subspace_names_its_source():
+    made = operations.subspace("k", [[1.0]], from_prompt=1, from_layer=2, from_head=3)
+    assert made.proto.subspace.source == spec_pb2.Patch(prompt=1, layer=2, heads=[3])
+
+
+# ---- every selector ------------------------------------------------------------------------------
+
+SELECTORS = [
+    ({"layer": 3}, {"layers": [3]}),
+    ({"layer": range(2, 5)}, {"layers": [2, 3, 4]}),
+    ({"layer": slice(0, 4, 2)}, {"layers": [0, 2]}),
+    ({"layer": np.int64(3)}, {"layers": [3]}),
+    ({"layer": None}, None),
+    ({"head": [0, 7]}, {"heads": [0, 7]}),
+    ({"head": np.array([False, True, True])}, {"heads": [1, 2]}),
+    ({"prompt": (0, 1)}, {"prompts": [0, 1]}),
+    ({"unit": -1}, {"units": {"indices": {"values": [-1]}}}),
+    ({"unit": slice(None, None, 2)}, {"units": {"range": {"step": 2}}}),
+    ({"unit": slice(-4, None)}, {"units": {"range": {"start": -4}}}),
+    ({"position": [1, -1]}, {"positions": INDICES}),
+    ({"query": [1, -1]}, {"positions": INDICES}),
+    ({"position": slice(0, 0)}, {"positions": {"range": {"start": 0, "end": 0}}}),
+    ({"position": tokens(5)}, {"positions": {"tokens": {"ids": [5]}}}),
+    ({"key": slice(1, None)}, {"key_positions": {"range": {"start": 1}}}),
+    ({"key": tokens(5, 6)}, {"key_positions": {"tokens": {"ids": [5, 6]}}}),
+]
+
+
+@pytest.mark.parametrize("where, selection", SELECTORS, ids=str)
+def test_selector_is_the_message(where, selection):
+    place = {"path": "k"} if selection is None else {"path": "k", "where": selection}
+    expected = json_format.ParseDict(place, spec_pb2.Place())
+    for made in (operations.zero("k", **where), probe("k", "std", **where), capture("k", **where)):
+        assert made.proto.place == expected
+
+
+@pytest.mark.parametrize("where, error", [
+    ({"layers": 3}, "write `layer`"),
+    ({"colour": 3}, "there is no selector `colour`"),
+    ({"position": 1, "query": 2}, "`query` and `position` say the same"),
+    ({"layer": slice(-2, None)}, "layer: .*range"),
+    ({"layer": True}, "layer: True"),
+    ({"unit": [1, True]}, "unit: "),
+    ({"head": "first"}, "head: 'first'"),
+    ({"head": 1.5}, "head: 1.5"),
+])  # fmt: skip
+def test_what_is_no_selector_is_a_type_error(where, error):
+    with pytest.raises(TypeError, match=error):
+        operations.zero("k", **where)
+
+
+@pytest.mark.parametrize("where", [{"layer": []}, {"head": np.zeros(4, bool)}, {"prompt": ()}])
+def test_an_empty_list_never_becomes_all(where):
+    """On the wire an empty list of layers means all of them."""
+    with pytest.raises(ValueError, match="empty"):
+        operations.zero("k", **where)
+
+
+# ---- what to look at, and what a run is asked ----------------------------------------------------
+
+
+def run_message(*arguments, **options):
+    return calls.run(*arguments, **options).request
+
+
+def test_every_option_of_a_run_is_reached():
+    request = run_message(
+        [[1, 2], "text", np.array([3, 4])],
+        operations.zero("k"),
+        stats={"resid_post": ["mean", "std"], "z": "rms"},
+        capture=["q", capture("v", dtype=np.float16, when="before", name="c")],
+        logits=Logits.of([5, 6], position=slice(None)),
+        block_outputs=True,
+        output_attentions=True,
+        output_hidden_states=True,
+        clean=True,
+        seed=0,
+        allow_non_finite=True,
+    )
+    assert request == make_request({
+        "prompts": [{"token_ids": {"ids": [1, 2]}}, {"text": "text"}, {"token_ids": {"ids": [3, 4]}}],
+        "interventions": [{"place": {"path": "k"}, "zero": {}}],
+        "probes": [
+            {"place": {"path": "resid_post"}, "statistics": ["STATISTIC_MEAN", "STATISTIC_STD"]},
+            {"place": {"path": "z"}, "statistics": ["STATISTIC_RMS"]},
+        ],
+        "captures": [
+            {"place": {"path": "q"}},
+            {"name": "c", "place": {"path": "v"}, "moment": "MOMENT_BEFORE",
+             "dtype": "DATA_TYPE_FLOAT16"},
+        ],
+        "logits": {"ids": {"ids": [5, 6]}, "positions": {"range": {}}},
+        "block_outputs": {},
+        "output_attentions": True,
+        "output_hidden_states": True,
+        "include_clean_run": True,
+        "seed": 0,
+        "allow_non_finite": True,
+    })  # fmt: skip
+    named = {field.name for field, _ in request.ListFields()}
+    assert named == {f.name for f in request.DESCRIPTOR.fields} - {"model", "validate_only"}
+
+
+@pytest.mark.parametrize("logits, message", [
+    (3, {"top_k": {"k": 3}}),
+    ("full", {"full": {}}),
+    ("none", {"none": {}}),
+    (Logits.none(), {"none": {}}),
+    (Logits.full(position=tokens(9), dtype="bfloat16"),
+     {"full": {"dtype": "DATA_TYPE_BFLOAT16"}, "positions": {"tokens": {"ids": [9]}}}),
+    (Logits.top_k(2, position=0), {"top_k": {"k": 2}, "positions": {"indices": {"values": [0]}}}),
+])  # fmt: skip
+def test_logits_is_the_message(logits, message):
+    expected = json_format.ParseDict(message, spec_pb2.LogitsRequest())
+    assert run_message("a", logits=logits).logits == expected
+
+
+@pytest.mark.parametrize("prompts, count", [
+    ("text", 1), (["a", "b"], 2), ([1, 2], 1), ([[1, 2], [3]], 2), (np.array([1, 2]), 1),
+    (np.array([[1, 2], [3, 4]]), 2), ([], 0),
+])  # fmt: skip
+def test_prompts_are_one_or_several(prompts, count):
+    assert len(run_message(prompts).prompts) == count
+
+
+@pytest.mark.parametrize("statistic", spec_pb2.Statistic.keys()[1:])
+def test_every_statistic_has_its_name(statistic):
+    name = statistic.removeprefix("STATISTIC_").lower()
+    assert probe("k", name).proto.statistics == [spec_pb2.Statistic.Value(statistic)]
+
+
+@pytest.mark.parametrize("wrong, error", [
+    (lambda: probe("k", "stdev"), "statistics: 'stdev' is none of mean, std"),
+    (lambda: probe("k", "std", keep="heads"), "keep: 'heads'"),
+    (lambda: probe("k", "std", when="during"), "when: 'during'"),
+    (lambda: capture("k", dtype="float64"), "dtype: 'float64'"),
+    (lambda: operations.noise("k", mode="both"), "mode: 'both'"),
+    (lambda: scalpel.layers([]), "layers: the list is empty"),
+    (lambda: calls.run("a", block_outputs=[]), "block_outputs: the list is empty"),
+    (lambda: calls.sweep("a", over="tokens"), "over: 'tokens' is none of layers, heads"),
+])  # fmt: skip
+def test_a_word_that_the_contract_lacks_is_a_value_error(wrong, error):
+    with pytest.raises(ValueError, match=error):
+        wrong()
+
+
+@pytest.mark.parametrize("wrong, error", [
+    (lambda: operations.zero(3), "site: 3"),
+    (lambda: calls.run("a", ["zero"]), "interventions: 'zero'"),
+    (lambda: calls.run("a", stats=["std"]), "stats: 'std'"),
+    (lambda: calls.run("a", logits=True), "logits: "),
+    (lambda: calls.run("a", operations.patch("k", from_source=0)), "from_source is for sweeps"),
+    (lambda: operations.patch("k", from_clean=0, from_prompt=0), "give one of them"),
+    (lambda: calls.sweep("a", operations.zero("k"), variants=[[]]), "variants: "),
+    (lambda: calls.sweep("a", variants=[[]], metrics=["kl"]), "metrics: 'kl'"),
+    (lambda: metrics.prob(" a", 5), "by id before"),
+    (lambda: add("k", {"a": 1}), "value: not an array"),
+])  # fmt: skip
+def test_what_cannot_be_said_is_a_type_error(wrong, error):
+    with pytest.raises(TypeError, match=error):
+        wrong()
+
+
+# ---- sweeps --------------------------------------------------------------------------------------
+
+METRICS = [
+    (metrics.logit(5, " a"), {"logits": {"ids": [5], "texts": [" a"]}}),
+    (metrics.log_prob(" a"), {"log_probs": {"texts": [" a"]}}),
+    (metrics.prob(" a", position=0), {"position": 0, "probabilities": {"texts": [" a"]}}),
+    (metrics.rank(5, name="r"), {"name": "r", "ranks": {"ids": [5]}}),
+    (
+        metrics.logit_diff([" a", " b"], 5),
+        {"logit_diff": {"target_texts": [" a", " b"], "distractors": [5]}},
+    ),
+    (metrics.kl_from_clean(position=-2), {"position": -2, "kl_from_clean": {}}),
+    (metrics.top1_agreement(), {"top1_agreement": {}}),
+    (metrics.top_k(3), {"top_k": {"k": 3}}),
+    (metrics.loss(), {"loss": {}}),
+    (
+        metrics.patching_score([1, 2], " b", source=[1, 0]),
+        {"patching_score": {"targets": [1, 2], "distractor_texts": [" b"], "sources": [1, 0]}},
+    ),
+]
+
+
+@pytest.mark.parametrize("metric, message", METRICS, ids=lambda value: str(value)[:40])
+def test_metric_is_the_message(metric, message):
+    assert metric.proto == json_format.ParseDict(message, sweep_pb2.Metric())
+
+
+def test_every_metric_of_the_contract_has_a_function():
+    kinds = sweep_pb2.Metric.DESCRIPTOR.oneofs_by_name["kind"].fields
+    assert {metric.proto.WhichOneof("kind") for metric, _ in METRICS} == {k.name for k in kinds}
+
+
+def test_every_option_of_a_sweep_is_reached():
+    call = calls.sweep(
+        ["a", "b"],
+        [operations.patch("k", from_source=1), operations.scale("z"), add("resid_pre")],
+        sources=["c", "d"],
+        over=[
+            "layers",
+            scalpel.heads([0, 2], of=0, name="h"),
+            scalpel.positions([-1]),
+            scalpel.values([0.5, 2], of=[1]),
+            scalpel.directions(np.eye(2), of=[2]),
+        ],
+        metrics=metrics.loss(),
+        stats=probe("z", "std"),
+        reports=True,
+        seed=3,
+        allow_non_finite=True,
+    )
+    data = np.eye(2, dtype="<f4").tobytes()
+    expected = sweep_pb2.SweepRequest(
+        prompts=[spec_pb2.Prompt(text=text) for text in "ab"],
+        sources=[spec_pb2.Prompt(text=text) for text in "cd"],
+        metrics=[sweep_pb2.Metric(loss=sweep_pb2.Loss())],
+        probes=[probe("z", "std").proto],
+        reports=True,
+        seed=3,
+        allow_non_finite=True,
+    )
+    grid = {
+        "interventions": [
+            {"place": {"path": "k"}, "patch": {"clean_prompt": 3}},
+            {"place": {"path": "z"}, "scale": {}},
+            {"place": {"path": "resid_pre"}, "add": {}},
+        ],
+        "axes": [
+            {"layers": {}},
+            {"name": "h", "interventions": [0], "heads": {"values": [0, 2]}},
+            {"positions": {"values": [-1]}},
+            {"interventions": [1], "values": {"values": [0.5, 2]}},
+            {"interventions": [2], "directions": {"dtype": "DATA_TYPE_FLOAT32", "shape": [2, 2]}},
+        ],
+    }
+    expected.grid.CopyFrom(json_format.ParseDict(grid, sweep_pb2.Grid()))
+    expected.grid.axes[4].directions.data = data
+    assert call.request == expected
+
+
+def test_variants_are_a_list_or_have_names():
+    off = operations.zero("k")
+    listed = calls.sweep("a", variants=[[], off, [off, off]]).request.variants.variants
+    assert [len(variant.interventions) for variant in listed] == [0, 1, 2]
+    assert [variant.name for variant in listed] == ["", "", ""]
+    named = calls.sweep("a", variants={"clean": [], "off": off}).request.variants.variants
+    assert [variant.name for variant in named] == ["clean", "off"]
+
+
+def test_what_was_written_is_what_is_shown():
+    assert repr(operations.scale("resid_post", 0.1, layer=9)) == (
+        "scale('resid_post', 0.1, layer=9)"
+    )
+    shown = repr(add("resid_pre", np.zeros(768), coefficient=2, unit=slice(0, 768)))
+    assert shown == "add('resid_pre', <array [768]>, coefficient=2, unit=slice(0, 768, None))"
+    assert repr(operations.knockout([(-1, 1)], head=3)) == "knockout([(-1, 1)], head=3)"
+    assert repr(operations.zero("z", position=tokens(5))) == "zero('z', position=tokens(5))"
