@@ -6,6 +6,8 @@ import re
 _FLOAT = r"[-+]?(?:\d[\d,]*)?\.?\d+(?:e[-+]?\d+)?"
 # An ellipsis, a number with a point or an exponent, space, or anything else.
 _PART = re.compile(r"(\.\.\.)|([-+]?\d+(?:\.\d+(?:e[-+]?\d+)?|e[-+]?\d+))|(\s+)|(.)")
+# numpy leaves room for a sign.
+_AFTER_BRACKET = re.compile(r"([\[(])\s+")
 # Three significant digits: at worst, 1.00 may be anything up to 1.005.
 _RELATIVE = 5e-3
 
@@ -14,7 +16,8 @@ def agree(shown: str, printed: str) -> bool:
     """Numbers with a point to three significant digits, or to one in the last digit that is shown;
     space by where it is, not how much; all else exactly. `...` stands for anything."""
     pattern, numbers = "", []
-    for match in _PART.finditer(shown.strip()):
+    shown, printed = (_AFTER_BRACKET.sub(r"\1", text.strip()) for text in (shown, printed))
+    for match in _PART.finditer(shown):
         ellipsis, number, space, other = match.groups()
         if ellipsis:
             pattern += r"[\s\S]*?"
@@ -23,7 +26,7 @@ def agree(shown: str, printed: str) -> bool:
             numbers.append(number)
         else:
             pattern += r"\s+" if space else re.escape(other)
-    found = re.fullmatch(pattern, printed.strip())
+    found = re.fullmatch(pattern, printed)
     return found is not None and all(map(_close, numbers, found.groups()))
 
 

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 
+import numpy as np
 from sybil import Document, Example
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
@@ -43,8 +44,9 @@ class Page:
         before = pathlib.Path.cwd()
         os.chdir(self._shell.folder)
         try:
-            for example in self._document.examples():
-                example.evaluate()
+            with np.printoptions():  # What a page sets ends with it.
+                for example in self._document.examples():
+                    example.evaluate()
         finally:
             os.chdir(before)
             self._shell.close()

@@ -20,7 +20,8 @@ WITHOUT_BLOCKS = {_CLIENT / "docs" / "README.md"}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(_CLIENT)))
-def test_page(path, server, tmp_path):
+def test_page(path, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
     page = Page(path, server.port, tmp_path)
     page.run()
     assert (page.blocks == 0) == (path in WITHOUT_BLOCKS)

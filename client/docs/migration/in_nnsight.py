@@ -1,11 +1,17 @@
 """The ten tasks in nnsight."""
 
 import torch
-from nnsight import LanguageModel
+from nnsight import TransformersModel
 
 
 def load(name):
-    return LanguageModel(name, device_map="cpu", attn_implementation="eager", dispatch=True)
+    return TransformersModel(
+        name,
+        task="text-generation",
+        device_map="cpu",
+        attn_implementation="eager",
+        dispatch=True,
+    )
 
 
 def read_logits(model, prompt):
