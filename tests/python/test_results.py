@@ -1,5 +1,6 @@
 """Results as arrays, tables and pictures: shapes, names, and how things are found."""
 
+import grpc
 import numpy as np
 import pandas
 import pytest
@@ -8,7 +9,9 @@ import xarray
 import scalpel
 from scalpel import Logits, calls, capture, logit_diff, patch, prob, probe, scale, top_k, zero
 from scalpel.events import Variant
+from tests.python.fake_server import Failure, FakeServer
 from tests.python.raw import OTHER, PROMPT
+from tests.python.test_aio import with_model
 
 N_LAYER, N_HEAD, D_MODEL, D_HEAD, T = 12, 12, 96, 8, 14
 
@@ -155,30 +158,6 @@ def test_half_precision(model):
     brain = runs["bfloat16"].capture("resid_post")
     assert brain.dtype == np.float32 and not (brain.view(np.uint32) & 0xFFFF).any()
     np.testing.assert_allclose(brain, exact, rtol=2**-8)
-
-
-@pytest.mark.live
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_torch_shares_the_memory(model, dtype):
-    torch = pytest.importorskip("torch")
-    tensor = model.run(PROMPT, capture=capture("z", layer=3, dtype=dtype)).tensor("z")
-    shared = tensor.torch()
-    assert shared.dtype == getattr(torch, dtype) and shared.data_ptr() == tensor.stored.ctypes.data
-    np.testing.assert_array_equal(shared.float().numpy(), tensor.numpy().astype(np.float32))
-
-
-@pytest.mark.live
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
-def test_torch_tensors_go_into_requests(model, dtype):
-    torch = pytest.importorskip("torch")
-    vector = torch.linspace(-1, 1, D_MODEL).to(getattr(torch, dtype)).requires_grad_()
-    sent = scalpel.add("resid_pre", vector, layer=3)
-    expected = scalpel.add("resid_pre", vector.detach().double().numpy(), layer=3)
-    mine, theirs = (model.run(PROMPT, one, logits="full").logits() for one in (sent, expected))
-    np.testing.assert_array_equal(mine, theirs)
-    ids = torch.tensor(model.tokenize(PROMPT).ids)
-    np.testing.assert_array_equal(model.run(ids, logits="full").logits(),
-                                  model.run(PROMPT, logits="full").logits())  # fmt: skip
 
 
 def test_hidden_states_and_block_outputs(run):
@@ -334,7 +313,7 @@ def test_statistics_of_variants(sweep):
     np.testing.assert_array_equal(std[0, 0, 1], clean)
     variant = sweep.variant(1, 6, 0)
     np.testing.assert_array_equal(
-        sweep.stats(variant).array("resid_post", "std", layer=11), std[1, 6, 0, 1]
+        sweep.stats_of(variant).array("resid_post", "std", layer=11), std[1, 6, 0, 1]
     )
     assert variant.reports[0].elements_changed > 0 and len(variant.top(prompt=1)) == 2
 
@@ -364,6 +343,30 @@ def test_a_sweep_that_was_cut_short_keeps_what_came(model):
     sweep = call.collect(events)
     assert sweep.finished is None and "cut short after 3" in repr(sweep)
     assert np.isfinite(sweep.array()).sum() == 3
+
+
+def test_a_failed_sweep_says_what_came(server):
+    """By the exception, in both clients; a run has no such thing."""
+    with scalpel.connect(server.address) as model:
+        options = {"over": "layers", "metrics": scalpel.kl_from_clean()}
+        request = calls.sweep(PROMPT, zero("z"), **options).request
+        responses = list(model.start(calls.sweep_request(request), 20))
+    failure = Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "too late")
+    kept = [r for r in responses if r.WhichOneof("event") in ("started", "clean", "variant")][:6]
+    with FakeServer(server.address) as fake:
+        fake.script["Sweep"] = [[*kept, failure], [*kept, failure], [failure]]
+        fake.script["Run"] = [[failure]]
+        with scalpel.connect(fake.address) as model:
+            with pytest.raises(TimeoutError) as raised:
+                model.sweep(PROMPT, zero("z"), **options)
+            assert np.isfinite(raised.value.partial.array()).sum() == 4
+            with pytest.raises(TimeoutError) as raised:
+                with_model(fake.address, lambda m: m.sweep(PROMPT, zero("z"), **options))
+            assert len(raised.value.partial.variants) == 4
+            for call in (lambda: model.sweep(PROMPT, zero("z"), **options), lambda: model.run("a")):
+                with pytest.raises(TimeoutError) as raised:
+                    call()
+                assert raised.value.partial is None
 
 
 def test_what_a_sweep_has_not_is_a_lookup_error(sweep):
@@ -436,5 +439,7 @@ def test_further_metrics_beside_the_score(model):
 def test_pairs_are_pairs():
     with pytest.raises(ValueError, match="corrupted: as many"):
         scalpel.patching.patch([PROMPT], [OTHER, OTHER], answer=" Mary", wrong=" John")
+    with pytest.raises(TypeError, match="prompt: every pair"):
+        scalpel.patching.patch(["a"] * 2, ["b"] * 2, answer=" a", wrong=" b", prompt=0)
     with pytest.raises(ValueError, match="direction: 'both'"):
         scalpel.patching.patch(PROMPT, OTHER, answer=" a", wrong=" b", direction="both")

@@ -17,6 +17,7 @@ import grpc.aio
 from scalpel import calls, connection, methods, patching
 from scalpel.calls import StreamCall, UnaryCall
 from scalpel.connection import TLS, Attempts, Keepalive, Retry, Settings, Token
+from scalpel.errors import ScalpelError
 from scalpel.events import Started, SweepStarted
 from scalpel.info import ModelInfo
 from scalpel.reading import Reading
@@ -237,8 +238,15 @@ class AsyncModel:
 
     async def read(self, call: StreamCall[Event, Result]) -> Result:
         """Makes a call of `scalpel.calls`, reads its stream to the end, and returns the result."""
-        async with AsyncStream(self, call) as stream:
-            return call.collect([event async for event in stream])
+        events: list[Event] = []
+        try:
+            async with AsyncStream(self, call) as stream:
+                async for event in stream:
+                    events.append(event)
+        except ScalpelError as error:
+            error.partial = call.partial(events)
+            raise
+        return call.collect(events)
 
     async def ask(self, call: UnaryCall[Result]) -> Result:
         """Makes a call of `scalpel.calls` that has one answer."""

@@ -57,6 +57,11 @@ class StreamCall(Generic[Event, Result]):
     timeout: float | None = None
     progress: bool = False
     request_id: str | None = None
+    divisible: bool = False
+
+    def partial(self, events: list[Event]) -> Result | None:
+        """The result of the events before an error, where they are worth something."""
+        return self.collect(events) if self.divisible and events else None
 
 
 def run(
@@ -150,7 +155,8 @@ def sweep(
     reports: every variant says what its interventions did.
     seed, allow_non_finite, timeout, progress, request_id: as in `run`.
 
-    Returns a `SweepResult`. Raises as `run`. Thread-safe.
+    Returns a `SweepResult`. Raises as `run`; a sweep that was cut short, by its deadline or the
+    server, leaves what came in the exception's `partial`. Thread-safe.
     """
     request, arguments = sweep_pb2.SweepRequest(), Arguments()
     _add_prompts(request.prompts, arguments, "prompts", prompts)
@@ -369,8 +375,9 @@ def _sweep_call(
         return SweepResult(request, events)
 
     return StreamCall(
-        "Sweep", request, arguments, SweepDecoder, collect, timeout, progress, request_id
-    )
+        "Sweep", request, arguments, SweepDecoder, collect, timeout, progress, request_id,
+        divisible=True,
+    )  # fmt: skip
 
 
 def _tokens(response: service_pb2.TokenizeResponse) -> Tokens:

@@ -23,6 +23,8 @@ class ScalpelError(Exception):
     """The gRPC status code's name, such as `INVALID_ARGUMENT`."""
     request_id: str = ""
     """Names the call in the server's log; empty where the server has not said it."""
+    partial: Any = None
+    """Of a sweep that was cut short: a `SweepResult` of the variants that came before."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import grpc
 from scalpel import calls, connection, methods, patching
 from scalpel.calls import StreamCall, UnaryCall
 from scalpel.connection import TLS, Attempts, Keepalive, Retry, Settings, Token
+from scalpel.errors import ScalpelError
 from scalpel.events import Started, SweepStarted
 from scalpel.reading import Reading
 
@@ -227,8 +228,15 @@ class Model:
 
     def read(self, call: StreamCall[Event, Result]) -> Result:
         """Makes a call of `scalpel.calls`, reads its stream to the end, and returns the result."""
-        with Stream(self, call) as stream:
-            return call.collect(list(stream))
+        events: list[Event] = []
+        try:
+            with Stream(self, call) as stream:
+                for event in stream:
+                    events.append(event)
+        except ScalpelError as error:
+            error.partial = call.partial(events)
+            raise
+        return call.collect(events)
 
     def ask(self, call: UnaryCall[Result]) -> Result:
         """Makes a call of `scalpel.calls` that has one answer."""

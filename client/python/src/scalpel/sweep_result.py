@@ -118,7 +118,9 @@ class SweepResult:
         without the layer's axis where there is one or `layer` says which. Of the clean run: see
         `clean_stats`."""
         arrays = {
-            variant.index: self.stats(variant).array(place, statistic, layer=layer, prompt=prompt)
+            variant.index: self.stats_of(variant).array(
+                place, statistic, layer=layer, prompt=prompt
+            )
             for variant in self.variants
         }
         one = next(iter(arrays.values()))
@@ -127,7 +129,7 @@ class SweepResult:
             stacked[index] = array
         return stacked.reshape(*self.shape, *one.shape)
 
-    def stats(self, variant: Variant) -> Stats:
+    def stats_of(self, variant: Variant) -> Stats:
         """Statistics of one variant."""
         return Stats(variant.stats, self._names)
 

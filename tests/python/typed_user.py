@@ -1,0 +1,49 @@
+"""What a user writes, for mypy --strict: the types that the client promises. Never run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import assert_type
+
+import scalpel
+from scalpel import aio, calls, events
+
+
+def sync() -> None:
+    with scalpel.connect("localhost:50051", tls=scalpel.TLS(), token="t") as model:
+        assert_type(model, scalpel.Model)
+        run = model.run("a", [scalpel.zero("k", layer=5, head=[1, 2])], stats={"z": ["std"]})
+        assert_type(run, scalpel.RunResult)
+        assert_type(run.stat("z", "std"), npt.NDArray[np.float64])
+        assert_type(run.capture("z", layer=3), npt.NDArray[Any])
+        assert_type(run.top()[0].prob, float)
+        sweep = model.sweep("a", scalpel.zero("k"), over="layers", metrics=scalpel.loss())
+        assert_type(sweep, scalpel.SweepResult)
+        assert_type(model.patch("a", "b", answer=" c", wrong=" d", head=3), scalpel.PatchingResult)
+        assert_type(model.validate("a").cost, events.Cost)
+        assert_type(model.token_id(" a"), int)
+        for event in model.stream("a"):
+            if isinstance(event, events.LayerStatistics):
+                assert_type(event.results, tuple[events.ProbeResult, ...])
+        assert_type(calls.run("a").request, Any)
+
+
+async def asynchronous() -> None:
+    async with aio.connect() as model:
+        assert_type(model, aio.AsyncModel)
+        assert_type(await model.run("a"), scalpel.RunResult)
+        assert_type(await model.detokenize([1]), str)
+        async for event in model.stream_sweep("a", scalpel.zero("k"), over="heads"):
+            if isinstance(event, events.Variant):
+                assert_type(event.index, int)
+
+
+def wrong() -> None:
+    """Each ignore is needed: mypy says so if it finds nothing wrong in the line."""
+    scalpel.zero("k", layers=3)  # type: ignore[call-arg]
+    scalpel.zero("k", layer="5")  # type: ignore[arg-type]
+    scalpel.connect().run("a", stat={})  # type: ignore[call-arg]
+    scalpel.connect().run(prompts=3)  # type: ignore[arg-type]
