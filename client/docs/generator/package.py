@@ -1,0 +1,229 @@
+"""The Python client's pages, from its signatures and docstrings."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import scalpel
+
+# Page: its title, and what stands on it: a module's names, or all that `scalpel` exports from it.
+_Names = tuple[str, ...] | None
+_EVENTS = (
+    "Started", "LayerStatistics", "ProbeResult", "Histogram", "BlockOutput", "Prediction",
+    "TokenLogit", "Report", "Finished", "SweepStarted", "SweepAxis", "SweepClean", "Variant",
+    "MetricValue", "SweepProgress", "Tokens", "Cost",
+)  # fmt: skip
+_PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
+    "python-client.md": (
+        "Connecting and calling",
+        (
+            ("scalpel.model", None),
+            ("scalpel.connection", None),
+            ("scalpel.aio", ("connect",)),
+            ("scalpel.info", None),
+            ("scalpel.request_files", None),
+        ),
+    ),
+    "python-requests.md": (
+        "What goes into a request",
+        (
+            ("scalpel.place", None),
+            ("scalpel.operations", None),
+            ("scalpel.observations", None),
+            ("scalpel.axes", None),
+            ("scalpel.metrics", None),
+        ),
+    ),
+    "python-results.md": (
+        "What comes back",
+        (
+            ("scalpel.run_result", None),
+            ("scalpel.sweep_result", None),
+            ("scalpel.patching", None),
+            ("scalpel.stats", ("Stats",)),
+            ("scalpel.tensors", None),
+            ("scalpel.events", _EVENTS),
+        ),
+    ),
+    "python-errors.md": ("Errors", (("scalpel.errors", None),)),
+}
+_WIDTH = 96
+
+
+def pages() -> dict[str, str]:
+    """File name to Markdown."""
+    made, shown = {}, {"aio"}
+    for page, (title, parts) in _PAGES.items():
+        lines = [f"# {title}", ""]
+        lines += ["Generated from the docstrings by `client/docs/generate.py`.", ""]
+        for module_name, names in parts:
+            module = importlib.import_module(module_name)
+            exported = [n for n in scalpel.__all__ if _module_of(n) == module_name]
+            chosen = sorted(exported, key=_place_in_source) if names is None else names
+            shown.update(chosen)
+            lines += _module(module, chosen)
+        made[page] = "\n".join(lines).rstrip() + "\n"
+    if missing := set(scalpel.__all__) - shown:
+        raise LookupError(f"on no page: {sorted(missing)}; name their modules in {__file__}")
+    return made
+
+
+def _aliases(source: str) -> Iterator[str]:
+    """Names for types, and the comments above them."""
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        comment = lines[node.lineno - 2]
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name[0].isupper() and not name.isupper() and comment.startswith("# "):
+                yield f"| `{name}` | {_cell(comment[2:])} |"
+
+
+def _module_of(name: str) -> str:
+    return str(getattr(getattr(scalpel, name), "__module__", ""))
+
+
+def _place_in_source(name: str) -> int:
+    return inspect.getsourcelines(getattr(scalpel, name))[1]
+
+
+def _module(module: ModuleType, names: Any) -> Iterator[str]:
+    yield from (f"## {module.__name__}", "", _prose(inspect.getdoc(module) or ""), "")
+    if aliases := list(_aliases(inspect.getsource(module))):
+        yield from ("| type in signatures | |", "|---|---|", *aliases, "")
+    for name in names:
+        thing = getattr(module, name)
+        full = name if hasattr(scalpel, name) else f"{module.__name__.partition('.')[2]}.{name}"
+        yield from (f"### {full}", "")
+        yield from _class(thing, module) if inspect.isclass(thing) else _function(thing, name)
+
+
+def _function(function: Any, name: str, doc: str | None = None) -> Iterator[str]:
+    yield from ("```python", _signature(function, name), "```", "")
+    yield from (_prose(inspect.getdoc(function) or "" if doc is None else doc), "")
+
+
+def _class(cls: Any, module: ModuleType) -> Iterator[str]:
+    bases = [base.__name__ for base in cls.__bases__ if base.__name__ not in _PLAIN_BASES]
+    text = inspect.getdoc(cls) or ""
+    yield from (_prose(text + (f"\n\nA `{'`, `'.join(bases)}`." if bases else "")), "")
+    if "__init__" in vars(cls) and inspect.getdoc(vars(cls)["__init__"]) and cls.__init__.__doc__:
+        yield from _function(cls.__init__, cls.__name__)
+    attributes = _attributes(cls, module)
+    properties = {
+        name: inspect.getdoc(value) or ""
+        for name, value in vars(cls).items()
+        if isinstance(value, property) and not name.startswith("_")
+    }
+    if attributes or properties:
+        yield from ("| attribute | |", "|---|---|")
+        for name, about in {**attributes, **properties}.items():
+            yield f"| `{name}` | {_cell(about)} |"
+        yield ""
+    for name, value in vars(cls).items():
+        if isinstance(value, (classmethod, staticmethod)):
+            value = getattr(cls, name)
+        if inspect.isroutine(value) and not name.startswith("_") and inspect.getdoc(value):
+            yield from (f"#### {cls.__name__}.{name}", "")
+            yield from _function(value, name)
+
+
+_PLAIN_BASES = ("object", "Generic", "Spec", "dict", "Sequence", "TypedDict", "Exception")
+
+
+def _attributes(cls: Any, module: ModuleType) -> dict[str, str]:
+    """The docstrings that stand under attributes in the source."""
+    found: dict[str, str] = {}
+    for node in ast.parse(inspect.getsource(module)).body:
+        if not isinstance(node, ast.ClassDef) or node.name != cls.__name__:
+            continue
+        for one, after in zip(node.body, node.body[1:]):
+            if (
+                isinstance(one, ast.AnnAssign)
+                and isinstance(one.target, ast.Name)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
+                found[one.target.id] = str(after.value.value)
+    return found
+
+
+def _signature(function: Any, name: str) -> str:
+    """As in the source: annotations as written, one parameter a line where it is long."""
+    signature = inspect.signature(function)
+    parts = []
+    starred = False
+    for one in signature.parameters.values():
+        if one.name in ("self", "cls") and not parts:
+            continue
+        if one.kind is one.KEYWORD_ONLY and not starred:
+            parts.append("*")
+        starred = starred or one.kind in (one.KEYWORD_ONLY, one.VAR_POSITIONAL)
+        parts.append(_parameter(one))
+    made = signature.return_annotation
+    result = "" if made is signature.empty else f" -> {_annotation(made)}"
+    line = f"{name}({', '.join(parts)}){result}"
+    if len(line) <= _WIDTH:
+        return line
+    return "\n".join([f"{name}(", *(f"    {part}," for part in parts), f"){result}"])
+
+
+def _parameter(one: inspect.Parameter) -> str:
+    if one.kind is one.VAR_KEYWORD:
+        return "**where" if one.name == "where" else f"**{one.name}"
+    stars = "*" if one.kind is one.VAR_POSITIONAL else ""
+    known = one.annotation is not one.empty
+    text = f"{stars}{one.name}" + (f": {_annotation(one.annotation)}" if known else "")
+    if one.default is one.empty:
+        return text
+    default = one.default
+    shown = f"{type(default).__name__}()" if "(" in repr(default) and default else repr(default)
+    return f"{text} = {'()' if default == () else shown}"
+
+
+def _annotation(annotation: Any) -> str:
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "Any")
+    return re.sub(r"StreamCall\[\w+, (\w+)\]|UnaryCall\[(\w+)\]", r"\1\2", text)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+# `name: what it is` at the beginning of a line; its further lines are indented.
+_ARGUMENT = re.compile(r"^([a-z]\w*(?:, \w+)*): ")
+
+
+def _prose(doc: str) -> str:
+    """A docstring as Markdown: examples as code, arguments as a list, lines joined."""
+    out: list[str] = []
+    for block in re.split(r"\n\s*\n", inspect.cleandoc(doc)):
+        lines = block.splitlines()
+        if lines and lines[0].startswith(">>>"):
+            code = [re.sub(r"^(>>>|\.\.\.) ?", "", line) for line in lines]
+            out.append("\n".join(["```python", *code, "```"]))
+        elif lines and _ARGUMENT.match(lines[0]):
+            out.append("\n".join(_arguments(lines)))
+        else:
+            out.append(" ".join(line.strip() for line in lines))
+    return "\n\n".join(out)
+
+
+def _arguments(lines: list[str]) -> Iterator[str]:
+    item = ""
+    for line in lines:
+        match = _ARGUMENT.match(line)
+        if match:
+            if item:
+                yield item
+            names = ", ".join(f"`{name}`" for name in match[1].split(", "))
+            item = f"- {names}: {line[match.end() :].strip()}"
+        else:
+            item += " " + line.strip()
+    yield item

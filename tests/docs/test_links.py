@@ -1,0 +1,32 @@
+"""No link of the documentation leads nowhere."""
+
+import pathlib
+import re
+
+import pytest
+
+from tests.support import environment
+
+_CLIENT = environment.ROOT / "client"
+PAGES = [_CLIENT / "README.md", *sorted((_CLIENT / "docs").rglob("*.md"))]
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def _anchors(path: pathlib.Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    text = re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
+    headings = _HEADING.findall(text)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(_CLIENT)))
+def test_links(page):
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    for link in _LINK.findall(text):
+        if link.startswith("https://"):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{link}: there is no such file"
+        assert not anchor or anchor in _anchors(target), f"{link}: there is no such heading"
