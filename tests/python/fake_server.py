@@ -48,7 +48,7 @@ class FakeServer(service_pb2_grpc.InterventionServiceServicer):
     def __init__(self, real_address, credentials=None, token=None):
         self.script = {}
         self.calls = []  # (method, metadata) of every call
-        self.cancelled = threading.Event()
+        self.ended = threading.Event()  # Set when a stream is over, also by cancelling.
         self._token = token
         self._real = grpc.insecure_channel(real_address)
         self._stub = service_pb2_grpc.InterventionServiceStub(self._real)
@@ -90,13 +90,13 @@ class FakeServer(service_pb2_grpc.InterventionServiceServicer):
         return getattr(self._stub, method)(request)
 
     def _stream(self, method, request, context):
+        context.add_callback(self.ended.set)
         action = self._begin(method, context)
         if isinstance(action, Failure):
             action.abort(context)
         if action is None:
             yield from getattr(self._stub, method)(request)
             return
-        context.add_callback(self._note_end)
         for item in action:
             if isinstance(item, Failure):
                 item.abort(context)
@@ -104,9 +104,6 @@ class FakeServer(service_pb2_grpc.InterventionServiceServicer):
                 item.wait(20)
             else:
                 yield item
-
-    def _note_end(self):
-        self.cancelled.set()
 
     def GetModel(self, request, context):
         return self._unary("GetModel", request, context)

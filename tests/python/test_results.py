@@ -439,5 +439,7 @@ def test_further_metrics_beside_the_score(model):
 def test_pairs_are_pairs():
     with pytest.raises(ValueError, match="corrupted: as many"):
         scalpel.patching.patch([PROMPT], [OTHER, OTHER], answer=" Mary", wrong=" John")
+    with pytest.raises(TypeError, match="prompt: every pair"):
+        scalpel.patching.patch(["a"] * 2, ["b"] * 2, answer=" a", wrong=" b", prompt=0)
     with pytest.raises(ValueError, match="direction: 'both'"):
         scalpel.patching.patch(PROMPT, OTHER, answer=" a", wrong=" b", direction="both")

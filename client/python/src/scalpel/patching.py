@@ -116,23 +116,18 @@ def patch(
     pairs = _count(prompts)
     if pairs != _count(sources):
         raise ValueError("corrupted: as many prompts as clean; they are compared in pairs")
-    pieces = []
-    for pair in range(pairs):
-        only = where.copy()
-        if pairs > 1:
-            only["prompt"] = pair
-        pieces.append(operations.patch(site, from_source=pair, name=f"pair {pair}", **only))
+    pieces = _pieces(site, pairs, where)
     score = patching_score(answer, wrong, position=answer_position, name=SCORE)
     others = metrics_of(metrics)
     call = calls.sweep(
         prompts, pieces, over=over, metrics=[score, *others], stats=stats, sources=sources,
         timeout=timeout, progress=progress, request_id=request_id,
     )  # fmt: skip
-    written_as = written("patch", clean, corrupted, site, answer=answer, wrong=wrong, **where)
     names = ("corrupted", "clean") if denoising else ("clean", "corrupted")
     for field, name in zip(("prompts", "sources"), names):
         call.arguments.add_prompts(field, name, pairs, is_one_prompt(prompts))
-    _name_pieces(call.arguments, written_as, score, pieces)
+    call_text = written("patch", clean, corrupted, site, answer=answer, wrong=wrong, **where)
+    _name_own_arguments(call.arguments, call_text, score, pieces)
     for i, metric in enumerate(others):
         call.arguments.add(f"metrics[{i + 1}]", f"metrics[{i}]", metric)
 
@@ -149,12 +144,25 @@ def _count(prompts: Prompts) -> int:
     return 1 if is_one_prompt(prompts) else len(prompts)
 
 
-def _name_pieces(
-    arguments: Arguments, written_as: str, score: Metric, pieces: Sequence[Operation]
+def _pieces(site: str, pairs: int, where: Where) -> list[Operation]:
+    """A patch for each pair of prompts, from its own source."""
+    if pairs > 1 and where.get("prompt") is not None:
+        raise TypeError("prompt: every pair is patched; leave out those that should not be")
+    pieces = []
+    for pair in range(pairs):
+        only = where.copy()
+        if pairs > 1:
+            only["prompt"] = pair
+        pieces.append(operations.patch(site, from_source=pair, name=f"pair {pair}", **only))
+    return pieces
+
+
+def _name_own_arguments(
+    arguments: Arguments, call_text: str, score: Metric, pieces: Sequence[Operation]
 ) -> None:
     """The score and the patches came from the arguments of `patch` itself."""
     own = {"target": "answer", "distractor": "wrong", "position": "answer_position"}
     fields = {field: own.get(argument, argument) for field, argument in score.fields.items()}
-    arguments.add("metrics[0]", "", Spec(score.proto, written_as, fields))
+    arguments.add("metrics[0]", "", Spec(score.proto, call_text, fields))
     for i, piece in enumerate(pieces):
-        arguments.add(f"grid.interventions[{i}]", "", Spec(piece.proto, written_as, piece.fields))
+        arguments.add(f"grid.interventions[{i}]", "", Spec(piece.proto, call_text, piece.fields))
