@@ -26,7 +26,7 @@ EXAMPLES = [*environment.examples(), *environment.examples(sweeps=True)]
 FIGURE = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
 VENDOR = pathlib.Path(scalpel.report.__file__).parent / "vendor"
 # An address that a browser would load, in any attribute or style.
-LOADS = re.compile(r"""(?:src|srcset|href|action|poster)\s*=\s*(?!["']?(?:#|data:))|@import|url\(""")
+LOADS = re.compile(r"""(?:src|srcset|href|poster)\s*=\s*(?!["']?(?:#|data:))|@import|url\(""")
 
 
 @pytest.fixture(scope="module")

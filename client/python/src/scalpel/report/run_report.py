@@ -108,7 +108,7 @@ def _full_logits(run: RunResult, decode: Decode | None) -> list[Html]:
     shown = []
     for tensor in run.tensors:
         if tensor.kind == "logits":
-            heading = f"{common.run_name(run, tensor.clean)}, prompt {tensor.prompts[0]}, full logits"
+            heading = f"{common.run_name(run, tensor.clean)}, prompt {tensor.prompts[0]}"
             note = f"{tensor.shape[0]} positions of {tensor.shape[1]:,} logits; the last one's:"
             shown.append(parts.element("h3", heading))
             shown.append(parts.element("p", note, class_="note"))

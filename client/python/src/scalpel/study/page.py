@@ -81,7 +81,8 @@ def _zero_keys(model: Model, at: Setting) -> Experiment:
     done = f"The keys of head {at.head} in layer {at.head_layer} are set to zero, inside the fused"
     done += " projection of queries, keys and values."
     weights, entropies = readings.zero_keys(run, at)
-    story: Story = (*capture_figures(run, "pattern"), weights, *probe_figures(run, "entropy"), entropies)
+    pattern, entropy = capture_figures(run, "pattern"), probe_figures(run, "entropy")
+    story: Story = (*pattern, weights, *entropy, entropies)
     return Experiment("A head without keys", done, (run,), story)
 
 

@@ -36,8 +36,8 @@ def zero_keys(run: RunResult, at: Setting) -> list[str]:
     favourite = int(clean[-1].argmax())
     uniform = np.tril(1.0 / np.arange(1, length + 1)[:, None] * np.ones(length))
     off = float(np.abs(edited - uniform).max())
-    before = f"In the clean run its last query gives {percent(clean[-1, favourite])} of its weight"
-    before += f" to {position_name(run.prompts[0], favourite)}, more than to any other."
+    before = "In the clean run its last query gives the largest part of its weight,"
+    before += f" {percent(clean[-1, favourite])}, to {position_name(run.prompts[0], favourite)}."
     after = f"Without keys all its scores are 0, and each of the {length} positions gets"
     after += f" {percent(float(edited[-1].mean()))}; no weight of any query"
     after += f" differs from that of uniform attention by more than {number(off)}."
@@ -170,8 +170,10 @@ def block_output(plain: RunResult, full: RunResult, at: Setting) -> list[str]:
     rows = f"Each query's weights sum to 1, {at_most(sums, 'exactly', 'to within {}')}, and"
     rows += at_most(ahead, " none looks ahead.", " what looks ahead is at most {}.")
     first, uniform = float(weights[..., 0].mean()), float((1 / np.arange(1, length + 1)).mean())
-    more = "more" if first > uniform else "less"
-    rows += f" On average {percent(first)} of a query's weight goes to position 0, {more} than the"
+    against = "more than" if first > uniform else "less than"
+    if percent(first) == percent(uniform):
+        against = "as much as"
+    rows += f" On average {percent(first)} of a query's weight goes to position 0, {against} the"
     rows += f" {percent(uniform)} of uniform attention."
     head, key = np.unravel_index(weights[:, -1].argmax(), (len(weights), length))
     rows += f" The largest weight of the last query is that of head {head}:"

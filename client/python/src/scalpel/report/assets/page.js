@@ -92,7 +92,7 @@ class View {
     if (labels[row] === "clean") return "var(--clean)";
     if (labels[row] === "edited" || labels.length === 1) return "var(--edited)";
     if (labels.length <= 7) return `var(--line-${row})`;
-    return d3.interpolateTurbo(0.08 + (0.84 * row) / (labels.length - 1));
+    return d3.interpolatePlasma(0.15 + (0.7 * row) / (labels.length - 1));
   }
 
   draw() {
