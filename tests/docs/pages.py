@@ -18,23 +18,24 @@ _PORT = "50051"
 
 
 class Page:
-    """A page, to be run once. `server_port`: of the server that runs unless the page starts one."""
+    """A page, to be run once. `server_port`: of the server that runs unless the page starts one.
+    With `commands` false only its Python runs."""
 
-    def __init__(self, path: pathlib.Path, server_port: int, folder: pathlib.Path):
+    def __init__(
+        self, path: pathlib.Path, server_port: int, folder: pathlib.Path, commands: bool = True
+    ):
         text = path.read_text("utf-8")
-        port = free_port() if serves(text) else server_port
+        port = free_port() if commands and serves(text) else server_port
         self._shell = Shell(folder, port)
         self._python = PythonEvaluator()
         # What the last block printed, and where it ended.
-        self._printed, self._end = "", 0
+        self._printed, self._end = "", -1
         self.blocks = 0
         self._document = Document(text.replace(_PORT, str(port)), str(path))
-        for parser in (
-            CodeBlockParser("python", self._run_python),
-            CodeBlockParser("sh", self._run_shell),
-            CodeBlockParser("text", self._compare),
-            SkipParser(),
-        ):
+        parsers = [CodeBlockParser("python", self._run_python)]
+        if commands:
+            parsers.append(CodeBlockParser("sh", self._run_shell))
+        for parser in (*parsers, CodeBlockParser("text", self._compare), SkipParser()):
             for region in parser(self._document):
                 self._document.add(region)
 
@@ -64,8 +65,8 @@ class Page:
         self.blocks += 1
 
     def _compare(self, example: Example) -> None:
-        if example.document.text[self._end : example.start].strip():
-            return  # Not right after a block: a picture.
+        if self._end < 0 or example.document.text[self._end : example.start].strip():
+            return  # Not right after a block that ran: a picture.
         assert outputs.agree(example.parsed, self._printed), (
             f"{example.path}, line {example.line} shows\n{example.parsed}\n"
             f"but what was printed is\n{self._printed}"

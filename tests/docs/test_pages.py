@@ -8,7 +8,6 @@ from tests.support import environment
 _CLIENT = environment.ROOT / "client"
 PAGES = [
     _CLIENT / "README.md",
-    _CLIENT / "python" / "README.md",
     *sorted((_CLIENT / "docs").glob("*.md")),
     *sorted((_CLIENT / "docs" / "how-to").glob("*.md")),
     *sorted((_CLIENT / "docs" / "concepts").glob("*.md")),
@@ -25,3 +24,10 @@ def test_page(path, server, tmp_path, monkeypatch):
     page = Page(path, server.port, tmp_path)
     page.run()
     assert (page.blocks == 0) == (path in WITHOUT_BLOCKS)
+
+
+def test_readme_of_the_repository(server, tmp_path):
+    """Its Python. What it shows of the command line has the ids and times of one day in it."""
+    page = Page(environment.ROOT / "README.md", server.port, tmp_path, commands=False)
+    page.run()
+    assert page.blocks == 1
