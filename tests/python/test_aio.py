@@ -70,6 +70,12 @@ def test_methods_have_the_signatures_of_their_calls():
     assert list(signature.parameters)[:3] == ["self", "prompts", "interventions"]
     assert scalpel.Model.run.__doc__ == calls.run.__doc__
     assert signature.parameters.keys() - {"self"} == inspect.signature(calls.run).parameters.keys()
+    for kind, prefix in ((scalpel.Model, ""), (aio.AsyncModel, "Async")):
+        for name, returns in {
+            "run": "RunResult", "patch": "PatchingResult", "token_id": "int",
+            "stream": f"{prefix}Stream[RunEvent]", "validate_sweep": "SweepStarted",
+        }.items():  # fmt: skip
+            assert inspect.signature(getattr(kind, name)).return_annotation == returns
 
 
 @pytest.mark.parametrize("name", [n for n in equivalents.RUNS if n != "18-validate-only"])

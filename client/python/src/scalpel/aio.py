@@ -157,7 +157,7 @@ def _stream(
         return AsyncStream(self, build(*args, **kwargs))
 
     doc = methods.STREAM.format(build.__name__)
-    return methods.as_method(build, method, doc)  # type: ignore[no-any-return]
+    return methods.as_method(build, method, "AsyncStream[{event}]", doc)  # type: ignore[no-any-return]
 
 
 def _validation(
@@ -169,7 +169,7 @@ def _validation(
         return await self.read(calls.validation(build(*args, **kwargs), kind))
 
     doc = methods.VALIDATE.format(build.__name__)
-    return methods.as_method(build, method, doc)  # type: ignore[no-any-return]
+    return methods.as_method(build, method, kind.__name__, doc)  # type: ignore[no-any-return]
 
 
 def _unary(

@@ -10,12 +10,22 @@ STREAM = "`{0}`, as events while the model computes: see `scalpel.events`. Argum
 VALIDATE = "Checks the arguments of `{0}`, and says what it would cost: `.cost`. Nothing runs."
 
 
-def as_method(build: Callable[..., Any], method: Callable[..., Any], doc: str | None = None) -> Any:
-    """Gives `method` the name, signature and docstring of `build`; `doc` instead, if given."""
+def as_method(
+    build: Callable[..., Any],
+    method: Callable[..., Any],
+    returns: str = "{result}",
+    doc: str | None = None,
+) -> Any:
+    """Gives `method` the name, parameters and docstring (or `doc`) of `build`. `returns`: what it
+    gives, with `{event}` and `{result}` of the call that is built."""
     signature = inspect.signature(build)
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = [own, *signature.parameters.values()]
-    method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    # Of `StreamCall[Event, Result]` or `UnaryCall[Result]`, as it is written in the source.
+    of_call = str(signature.return_annotation).partition("[")[2].removesuffix("]").split(", ")
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[own, *signature.parameters.values()],
+        return_annotation=returns.format(event=of_call[0], result=of_call[-1]),
+    )
     method.__doc__ = doc or build.__doc__
     method.__name__, method.__module__ = build.__name__, build.__module__
     return method

@@ -147,7 +147,7 @@ def _stream(
         return Stream(self, build(*args, **kwargs))
 
     doc = methods.STREAM.format(build.__name__)
-    return methods.as_method(build, method, doc)  # type: ignore[no-any-return]
+    return methods.as_method(build, method, "Stream[{event}]", doc)  # type: ignore[no-any-return]
 
 
 def _validation(
@@ -159,7 +159,7 @@ def _validation(
         return self.read(calls.validation(build(*args, **kwargs), kind))
 
     doc = methods.VALIDATE.format(build.__name__)
-    return methods.as_method(build, method, doc)  # type: ignore[no-any-return]
+    return methods.as_method(build, method, kind.__name__, doc)  # type: ignore[no-any-return]
 
 
 def _unary(build: Callable[P, UnaryCall[Result]]) -> Callable[Concatenate[Model, P], Result]:
