@@ -1,7 +1,7 @@
 """Writes what the documentation takes from elsewhere: `python client/docs/generate.py`.
 
-`reference/` comes from the comments in proto/ and from the docstrings of the Python client; the code
-blocks of `migration.md` from the files of `migration/`. Needs grpcio-tools, and the client as
+`reference/` comes from the comments in proto/ and from the docstrings of the Python client; the
+code blocks of `migration.md` from the files of `migration/`. Needs grpcio-tools, and the client as
 `pip install -e client/python` leaves it. The tests check that everything is as this writes it.
 """
 

@@ -29,4 +29,5 @@ def pytest_terminal_summary(terminalreporter):
     if _differences:
         terminalreporter.section("migration, largest difference between libraries")
         for task, (difference, largest) in _differences.items():
-            terminalreporter.write_line(f"{task:18} {difference:.1e}  of values up to {largest:.4g}")
+            line = f"{task:18} {difference:.1e}  of values up to {largest:.4g}"
+            terminalreporter.write_line(line)

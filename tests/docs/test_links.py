@@ -17,7 +17,8 @@ def _anchors(path: pathlib.Path) -> set[str]:
     """As GitHub makes them of headings."""
     text = re.sub(r"```.*?```", "", path.read_text("utf-8"), flags=re.DOTALL)
     headings = _HEADING.findall(text)
-    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    words = [re.sub(r"[^\w\- ]", "", heading).strip().lower() for heading in headings]
+    return {one.replace(" ", "-") for one in words}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(_CLIENT)))
