@@ -188,8 +188,7 @@ def _parameter(one: inspect.Parameter) -> str:
 
 
 def _annotation(annotation: Any) -> str:
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "Any")
-    return re.sub(r"StreamCall\[\w+, (\w+)\]|UnaryCall\[(\w+)\]", r"\1\2", text)
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "Any")
 
 
 def _cell(text: str) -> str:
