@@ -51,6 +51,16 @@ _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
             ("scalpel.events", _EVENTS),
         ),
     ),
+    "python-figures.md": (
+        "Figures and pages",
+        (
+            (
+                "scalpel.plots",
+                ("stat_by_layer", "heat_map", "attention", "dose_response", "lens_table"),
+            ),
+            ("scalpel.study", ("logit_lens", "LogitLens", "study_page")),
+        ),
+    ),
     "python-errors.md": ("Errors", (("scalpel.errors", None),)),
 }
 _WIDTH = 96

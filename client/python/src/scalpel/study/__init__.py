@@ -1,7 +1,8 @@
 """Studies: experiments made of the client's calls, and what came of them.
 
->>> lens = scalpel.study.logit_lens(model, "The capital of France is")
->>> html = scalpel.study.study_page(model)
+>>> from scalpel import study
+>>> lens = study.logit_lens(model, "The capital of France is")
+>>> html = study.study_page(model)
 """
 
 from scalpel.study.lens import LogitLens, logit_lens

@@ -50,7 +50,7 @@ def logit_lens(
     """Reads the residual stream after each layer through the final LayerNorm and the head: exactly,
     in one call.
 
-    >>> lens = scalpel.study.logit_lens(model, "The capital of France is")
+    >>> lens = study.logit_lens(model, "The capital of France is")
     >>> [row[-1][0].token for row in lens.top]  # the last position, layer by layer
 
     k: how many tokens of each.
