@@ -5,6 +5,7 @@ import pathlib
 import re
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
 
@@ -12,6 +13,10 @@ from tests.support import environment
 from tests.support.server import is_serving
 
 _COMMAND_SECONDS = 120
+# The client's command, for pages that do not install it themselves.
+_INSTALLED = """#!/bin/sh
+PYTHONPATH="$SCALPEL_PROTO_PYTHON" exec "{python}" -m scalpel "$@"
+"""
 _SERVE = re.compile(r"^\./scalpel serve\b", re.MULTILINE)
 
 
@@ -23,6 +28,10 @@ class Shell:
         self.folder, self._address = folder, f"127.0.0.1:{port}"
         for entry in environment.ROOT.iterdir():
             (folder / entry.name).symlink_to(entry)
+        command = folder / ".bin" / "scalpel"
+        command.parent.mkdir()
+        command.write_text(_INSTALLED.format(python=sys.executable))
+        command.chmod(0o755)
         self._exported = folder / ".exported"
         self._exported.write_text("")
         self._server: subprocess.Popen | None = None
@@ -37,7 +46,7 @@ class Shell:
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
-            env=_environment(),
+            env=_environment(self.folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -53,7 +62,7 @@ class Shell:
         self._server = subprocess.Popen(
             ["bash", "-c", f"exec {command} --listen {self._address}"],
             cwd=self.folder,
-            env=_environment(),
+            env=_environment(self.folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -81,10 +90,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _environment() -> dict[str, str]:
+def _environment(folder: pathlib.Path) -> dict[str, str]:
     """With the tools of the tests. Packages that a page installs come from the environment of the
     tests, where they are pinned: nothing is fetched."""
-    tools = [environment.grpcurl_binary().parent, sysconfig.get_path("scripts")]
+    tools = [folder / ".bin", environment.grpcurl_binary().parent, sysconfig.get_path("scripts")]
     return {
         **os.environ,
         "PATH": os.pathsep.join([*map(str, tools), os.environ["PATH"]]),
