@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -66,6 +67,15 @@ bool CheckAxes(Compilation& c, const SiteEntry& site, const v1::Selection& where
   return good;
 }
 
+// What else is wrong with a place of which no region will be made: as far as one prompt tells.
+void NameWrongAxes(Compilation& c, const SiteEntry& site, const v1::Selection& where,
+                   absl::string_view field) {
+  const auto prompt = std::find_if(c.prompts.begin(), c.prompts.end(),
+                                   [](const auto& tokens) { return !tokens.empty(); });
+  if (prompt == c.prompts.end()) return;
+  ResolveRegion(site, where, c.facts.config, *prompt, absl::StrCat(field, ".where"), c.violations);
+}
+
 }  // namespace
 
 std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
@@ -74,16 +84,20 @@ std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
   if (site == nullptr || !CheckAxes(c, *site, place->where(), field)) return std::nullopt;
   v1::Selection* where = place->mutable_where();
   ResolvedPlace resolved{site, {model::kNoLayer}, {}};
+  std::optional<std::vector<int32_t>> layers = resolved.layers;
   if (site->facts.per_layer()) {
-    auto layers = ResolveList(where->layers(), c.facts.config.n_layer,
-                              absl::StrCat(field, ".where.layers"), c.violations);
-    if (!layers) return std::nullopt;
-    resolved.layers = *std::move(layers);
-    where->mutable_layers()->Assign(resolved.layers.begin(), resolved.layers.end());
+    layers = ResolveList(where->layers(), c.facts.config.n_layer,
+                         absl::StrCat(field, ".where.layers"), c.violations);
   }
   const auto prompts = ResolveList(where->prompts(), c.edited_prompts(),
                                    absl::StrCat(field, ".where.prompts"), c.violations);
-  if (!prompts) return std::nullopt;
+  if (!layers || !prompts) {
+    NameWrongAxes(c, *site, *where, field);
+    return std::nullopt;
+  }
+  resolved.layers = *std::move(layers);
+  if (site->facts.per_layer())
+    where->mutable_layers()->Assign(resolved.layers.begin(), resolved.layers.end());
   where->mutable_prompts()->Assign(prompts->begin(), prompts->end());
   for (const int32_t prompt : *prompts) {
     if (!c.prompts[prompt].empty()) resolved.prompts.push_back(prompt);

@@ -274,6 +274,7 @@ std::optional<Region> ResolveRegion(const SiteEntry& site, const v1::Selection& 
                             sub("positions"), violations);
   };
   std::vector<IndexSet> axes;
+  bool good = true;  // every wrong axis is named
   for (const int axis : site.facts.axes()) {
     std::optional<IndexSet> set;
     switch (axis) {
@@ -296,9 +297,13 @@ std::optional<Region> ResolveRegion(const SiteEntry& site, const v1::Selection& 
                            UnitSize(site.facts.unit_axis(), config), sub("units"), violations);
         break;
     }
-    if (!set) return std::nullopt;
-    axes.push_back(*std::move(set));
+    if (set) {
+      axes.push_back(*std::move(set));
+    } else {
+      good = false;
+    }
   }
+  if (!good) return std::nullopt;
   Region region(std::move(axes));
   if (IsAttention(site.facts) && CausalPairs(region) == 0) {
     violations.Add(field,

@@ -570,6 +570,29 @@ TEST(Refusals, AllAtOnceUpToTheListedMost) {
   EXPECT_THAT(fields(2), ElementsAre("prompts[2]", "interventions[0].scale.factor"));
 }
 
+TEST(Refusals, EveryWrongSelectorOfAPlace) {
+  const auto fields = [](const std::string& layers) {
+    const absl::Status status =
+        Compile(RequestOf(absl::StrCat(
+                    "interventions { zero {} place { site: SITE_Z where { layers: ", layers,
+                    " prompts: 0 heads: 9 units { indices { values: 9 } }"
+                    " positions { indices { values: 9 } } } } }")),
+                TinyFacts(), Limits())
+            .status();
+    std::vector<std::string> fields;
+    const auto details = DetailOf<google::rpc::BadRequest>(status);
+    for (const auto& violation : details.field_violations()) fields.push_back(violation.field());
+    return fields;
+  };
+  const std::string where = "interventions[0].place.where.";
+  const std::vector<std::string> axes = {where + "positions.indices.values[0]", where + "heads[0]",
+                                         where + "units.indices.values[0]"};
+  EXPECT_EQ(fields("0"), axes);
+  std::vector<std::string> all = axes;
+  all.insert(all.begin(), where + "layers[0]");
+  EXPECT_EQ(fields("9"), all);
+}
+
 TEST(Refusals, BeyondALimitOfCostIsAQuota) {
   const v1::RunRequest request = RequestOf("logits { full {} }");
   const int64_t bytes = CompileOrThrow(request)->started.cost().response_bytes();

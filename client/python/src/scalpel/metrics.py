@@ -3,7 +3,8 @@ double precision.
 
 A token is its text, with the space before it if it has one (`" Mary"`), or its id. `position`: whose
 logits are read, negative from the prompt's end; left out, the last. `name` finds the values again;
-left out, they are named after the function, such as `logit_diff[0]` for the first metric.
+left out, they have the contract's name of the metric with its number, such as `logit_diff[0]` for
+the first, or `log_probs[1]`.
 Logarithms are natural; probabilities are of the softmax over the whole vocabulary.
 """
 
