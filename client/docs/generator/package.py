@@ -144,7 +144,9 @@ def _class(cls: Any, module: ModuleType) -> Iterator[str]:
             yield from _function(value, name)
 
 
-_PLAIN_BASES = ("object", "Generic", "Spec", "dict", "Sequence", "TypedDict", "Exception")
+_PLAIN_BASES = (
+    "object", "Generic", "Spec", "Caller", "dict", "Sequence", "TypedDict", "Exception",
+)  # fmt: skip
 
 
 def _attributes(cls: Any, module: ModuleType) -> dict[str, str]:

@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 
 from scalpel import calls, connection, methods, patching
+from scalpel.caller import Caller
 from scalpel.calls import StreamCall, UnaryCall
 from scalpel.connection import TLS, Attempts, Keepalive, Retry, Settings, Token
 from scalpel.errors import ScalpelError
@@ -183,7 +184,7 @@ def _unary(
     return methods.as_method(build, method)  # type: ignore[no-any-return]
 
 
-class AsyncModel:
+class AsyncModel(Caller):
     """A served model: made by `connect`. Any number of calls at once, in one event loop."""
 
     info: ModelInfo
@@ -263,19 +264,3 @@ class AsyncModel:
                 await asyncio.sleep(attempts.pause(error))
             else:
                 return call.convert(response)
-
-    def start(self, call: StreamCall[Any, Any], timeout: float | None) -> Any:
-        """Begins an attempt at a call, which has `read` and `cancel`."""
-        method = self._method(self._channel.unary_stream, call)
-        return method(
-            self.settings.addressed(call.request),
-            timeout=timeout,
-            metadata=self.settings.call_metadata(call.request_id),
-        )
-
-    def _method(self, kind: Any, call: StreamCall[Any, Any] | UnaryCall[Any]) -> Any:
-        return kind(
-            connection.SERVICE + call.method,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=connection.RESPONSES[call.method].FromString,
-        )

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 import grpc
 
 from scalpel import calls, connection, methods, patching
+from scalpel.caller import Caller
 from scalpel.calls import StreamCall, UnaryCall
 from scalpel.connection import TLS, Attempts, Keepalive, Retry, Settings, Token
 from scalpel.errors import ScalpelError
@@ -171,7 +172,7 @@ def _unary(build: Callable[P, UnaryCall[Result]]) -> Callable[Concatenate[Model,
     return methods.as_method(build, method)  # type: ignore[no-any-return]
 
 
-class Model:
+class Model(Caller):
     """A served model: made by `connect`. Thread-safe; close it, or use it in a `with` block."""
 
     def __init__(self, settings: Settings):
@@ -253,19 +254,3 @@ class Model:
                 time.sleep(attempts.pause(error))
             else:
                 return call.convert(response)
-
-    def start(self, call: StreamCall[Any, Any], timeout: float | None) -> Any:
-        """Begins an attempt at a call: an iterator of responses, with `cancel`."""
-        method = self._method(self._channel.unary_stream, call)
-        return method(
-            self.settings.addressed(call.request),
-            timeout=timeout,
-            metadata=self.settings.call_metadata(call.request_id),
-        )
-
-    def _method(self, kind: Any, call: StreamCall[Any, Any] | UnaryCall[Any]) -> Any:
-        return kind(
-            connection.SERVICE + call.method,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=connection.RESPONSES[call.method].FromString,
-        )

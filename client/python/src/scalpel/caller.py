@@ -1,0 +1,32 @@
+"""What both clients do to begin a call: they differ only in the channel, and in how they wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalpel import connection
+from scalpel.calls import StreamCall, UnaryCall
+from scalpel.connection import Settings
+
+
+class Caller:
+    """A channel of `grpc` or of `grpc.aio`, and the settings of its calls."""
+
+    settings: Settings
+    _channel: Any
+
+    def start(self, call: StreamCall[Any, Any], timeout: float | None) -> Any:
+        """Begins an attempt at a call: gRPC's own object, of responses that can be cancelled."""
+        method = self._method(self._channel.unary_stream, call)
+        return method(
+            self.settings.addressed(call.request),
+            timeout=timeout,
+            metadata=self.settings.call_metadata(call.request_id),
+        )
+
+    def _method(self, kind: Any, call: StreamCall[Any, Any] | UnaryCall[Any]) -> Any:
+        return kind(
+            connection.SERVICE + call.method,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=connection.RESPONSES[call.method].FromString,
+        )
