@@ -39,6 +39,25 @@ void CopyToHeads(const at::Tensor& packed, int64_t column, absl::Span<const Pack
   }
 }
 
+// Copies what the clean runs hold of the entries' first positions into `heads`, [entries, H,
+// positions, dh]. Entries side by side with one clean run, as in a sweep, are one copy.
+void CopyCleanKeys(absl::Span<const Packing::Entry> entries,
+                   absl::FunctionRef<at::Tensor(int32_t row)> clean, const at::Tensor& heads) {
+  for (size_t begin = 0, end; begin < entries.size(); begin = end) {
+    end = begin + 1;
+    const int64_t positions = entries[begin].first;
+    if (positions == 0) continue;
+    const at::Tensor source = clean(entries[begin].row);
+    while (end < entries.size() && entries[end].first == positions &&
+           clean(entries[end].row).is_same(source)) {
+      ++end;
+    }
+    heads.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
+        .narrow(2, 0, positions)
+        .copy_(source.narrow(1, 0, positions).unsqueeze(0));
+  }
+}
+
 }  // namespace
 
 Attention::Attention(const Gpt2Config& config, int32_t layer, const Packing& keys,
@@ -89,12 +108,7 @@ void Attention::Gather(Group& group, const at::Tensor& qkv,
     at::Tensor& all = keys_and_values[which];
     all = heads(group.blocks * kQueryBlock, full_keys);
     CopyToHeads(qkv, (which + 1) * config_.d_model, keys, 0, all);
-    for (int64_t i = 0; i < count; ++i) {
-      if (keys[i].first == 0) continue;
-      all.select(0, i)
-          .narrow(1, 0, keys[i].first)
-          .copy_(clean_keys(keys[i].row, which).narrow(1, 0, keys[i].first));
-    }
+    CopyCleanKeys(keys, [&](int32_t row) { return clean_keys(row, which); }, all);
   }
   group.q = q.flatten(0, 1);
   group.k = keys_and_values[0].flatten(0, 1);

@@ -17,7 +17,7 @@ from tests.bench.workloads import Case
 from tests.parity.places import ModelShape
 
 # One by one, each question costs the same: so many of a sweep are enough to time.
-SAMPLE = 48
+SAMPLE = 24
 # Between contestants, for the last one's threads to stop waiting for more work.
 REST_SECONDS = 0.05
 
