@@ -33,6 +33,11 @@ void StopSignal::Arm() {
   state_->armed = true;
 }
 
+void StopSignal::Trigger() {
+  absl::MutexLock lock(&state_->mutex);
+  state_->arrived = true;
+}
+
 void StopSignal::Wait() {
   absl::MutexLock lock(&state_->mutex);
   state_->mutex.Await(absl::Condition(&state_->arrived));

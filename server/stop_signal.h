@@ -18,6 +18,8 @@ class StopSignal {
 
   void Arm();
   void Wait();
+  // As if the first signal had come. Thread-safe.
+  void Trigger();
 
  private:
   struct State {

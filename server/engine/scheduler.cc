@@ -23,11 +23,18 @@ namespace scalpel::engine {
 namespace {
 
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
+constexpr char kDraining[] = "the server is shutting down; try another replica";
+constexpr char kDeviceFailed[] = "the server's device has failed; try another replica";
 
 }  // namespace
 
-Scheduler::Scheduler(const model::Gpt2& gpt2, const Limits& limits)
-    : gpt2_(gpt2), limits_(limits), threads_(at::get_num_threads()), thread_([this] { Loop(); }) {}
+Scheduler::Scheduler(const model::Gpt2& gpt2, const Limits& limits,
+                     std::function<void()> device_failed)
+    : gpt2_(gpt2),
+      limits_(limits),
+      device_failed_(std::move(device_failed)),
+      threads_(at::get_num_threads()),
+      thread_([this] { Loop(); }) {}
 
 Scheduler::~Scheduler() {
   StopAdmission();
@@ -53,8 +60,7 @@ absl::Status Scheduler::Submit(Job job) {
 absl::Status Scheduler::Submit(std::shared_ptr<Work> work, EventStream& stream,
                                int64_t response_bytes) {
   absl::MutexLock lock(&mutex_);
-  if (!admitting_)
-    return absl::UnavailableError("the server is shutting down; try another replica");
+  if (!admission_.ok()) return admission_;
   if (Waiting() >= limits_.queue_max) DropUnwanted();
   if (Waiting() >= limits_.queue_max) {
     return spec::Busy(
@@ -77,7 +83,7 @@ absl::Status Scheduler::Submit(std::shared_ptr<Work> work, EventStream& stream,
 
 void Scheduler::StopAdmission() {
   absl::MutexLock lock(&mutex_);
-  admitting_ = false;
+  admission_.Update(absl::UnavailableError(kDraining));
 }
 
 bool Scheduler::WaitIdle(absl::Duration timeout) {
@@ -88,15 +94,27 @@ bool Scheduler::WaitIdle(absl::Duration timeout) {
   return mutex_.AwaitWithTimeout(absl::Condition(&idle), timeout);
 }
 
-void Scheduler::CancelAll() {
+void Scheduler::CancelAll() { AbortAll(absl::UnavailableError(kDraining)); }
+
+void Scheduler::AbortAll(const absl::Status& status) {
   std::deque<Live> works;
   {
     absl::MutexLock lock(&mutex_);
     works.swap(works_);
   }
-  for (const Live& live : works) {  // without the lock: readers are woken
-    live.work->Abort(absl::UnavailableError("the server is shutting down; try another replica"));
+  for (const Live& live : works) live.work->Abort(status);  // without the lock: readers are woken
+}
+
+void Scheduler::FailDevice() {
+  const absl::Status failed = absl::UnavailableError(kDeviceFailed);
+  bool first = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    first = admission_.message() != kDeviceFailed;
+    admission_ = failed;
   }
+  AbortAll(failed);
+  if (first && device_failed_) device_failed_();
 }
 
 BaselineCache::Counts Scheduler::cache_counts() const {
@@ -198,6 +216,10 @@ absl::Status Scheduler::Run(BaselineCache& cache, std::vector<Member>& members) 
   } catch (const std::bad_alloc&) {
     spdlog::error("request={} out of memory", who);
     return out_of_memory;
+  } catch (const c10::AcceleratorError& error) {
+    spdlog::critical("request={} the device failed: {}", who, error.what_without_backtrace());
+    FailDevice();
+    return absl::UnavailableError(kDeviceFailed);
   } catch (const c10::Error& error) {
     what = error.what_without_backtrace();
   } catch (const std::exception& error) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -28,15 +29,17 @@ namespace scalpel::engine {
 // Thread-safe.
 class Scheduler {
  public:
-  // Starts the engine's thread. `gpt2` outlives this object.
-  Scheduler(const model::Gpt2& gpt2, const Limits& limits);
+  // Starts the engine's thread. `gpt2` outlives this object. `device_failed` is called once, on the
+  // engine's thread, if the device fails for good: a GPU's error stays until its process ends.
+  Scheduler(const model::Gpt2& gpt2, const Limits& limits,
+            std::function<void()> device_failed = nullptr);
   // Cancels what is left, and joins.
   ~Scheduler();
 
   // Takes the work, or refuses it at once; never blocks. It is closed with OK, DEADLINE_EXCEEDED,
   // CANCELLED or INTERNAL when it is done. `response_bytes` stay reserved until `stream`, where it
   // sends its events, is destroyed. Errors: RESOURCE_EXHAUSTED with RetryInfo (queue full, too many
-  // bytes waiting for readers); UNAVAILABLE (draining).
+  // bytes waiting for readers); UNAVAILABLE (draining, or the device has failed).
   absl::Status Submit(std::shared_ptr<Work> work, EventStream& stream, int64_t response_bytes);
   // A Run or a Sweep.
   absl::Status Submit(Job job);
@@ -67,6 +70,9 @@ class Scheduler {
   absl::Status Run(BaselineCache& cache, std::vector<Member>& members);
   // Closes the wave's work that is done, or that nobody waits for, or all of it if the wave failed.
   void Settle(const std::vector<Member>& members, const absl::Status& failure);
+  void AbortAll(const absl::Status& status);
+  // Nothing can be computed any more: refuses new work, aborts all that waits, and says so.
+  void FailDevice();
   // Takes what nobody waits for off the list, and closes it.
   void DropUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Work that has not started.
@@ -74,6 +80,7 @@ class Scheduler {
 
   const model::Gpt2& gpt2_;
   const Limits limits_;
+  const std::function<void()> device_failed_;
   const int threads_;  // OpenMP keeps its number of threads per thread: the engine's takes over the
                        // creator's
   // Bytes of responses that are not yet read, over all streams. Streams outlive the scheduler, and
@@ -85,7 +92,7 @@ class Scheduler {
   std::deque<Live> works_ ABSL_GUARDED_BY(mutex_);
   bool running_ ABSL_GUARDED_BY(mutex_) = false;  // a wave
   BaselineCache::Counts cache_counts_ ABSL_GUARDED_BY(mutex_);
-  bool admitting_ ABSL_GUARDED_BY(mutex_) = true;
+  absl::Status admission_ ABSL_GUARDED_BY(mutex_);  // OK, or why new work is refused
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -1,5 +1,6 @@
 #include "server/engine/scheduler.h"
 
+#include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -383,6 +384,32 @@ TEST(Scheduler, AnExceptionIsInternalAndTheNextRequestIsFine) {
   std::vector<Event> events;
   EXPECT_TRUE(WaitForEnd(*three.stream, &events).ok());
   EXPECT_THAT(Words(events), ::testing::ElementsAre("logits of 0", "finished"));
+}
+
+// As a GPU's error comes: in the midst of a wave, and for good.
+TEST(Scheduler, AFailedDeviceAnswersAllWithUnavailableAndSaysSoOnce) {
+  absl::Notification failed;  // notified twice, it would end the test
+  Scheduler scheduler(test::TinyGpt2(), Limits(), [&failed] { failed.Notify(); });
+  const Job first = MakeJob();
+  const std::unique_ptr<Gate> gate = std::make_unique<Gate>(*first.stream);
+  ASSERT_TRUE(scheduler.Submit(first).ok());
+  gate->WaitUntilHeld();
+  const Job second = MakeJob(), waiting = MakeJob();
+  second.stream->SetReady([calls = std::make_shared<int>(0)] {
+    if (++*calls == 2) throw c10::AcceleratorError({"", "", 0}, 710, "device-side assert");
+  });
+  ASSERT_TRUE(scheduler.Submit(second).ok());
+  ASSERT_TRUE(scheduler.Submit(waiting).ok());
+  gate->Release();
+  EXPECT_TRUE(WaitForEnd(*first.stream).ok());
+  for (const Job& job : {second, waiting}) {
+    const absl::Status status = WaitForEnd(*job.stream);
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("device has failed"));
+  }
+  ASSERT_TRUE(failed.WaitForNotificationWithTimeout(kPatience));
+  EXPECT_EQ(scheduler.Submit(MakeJob()).code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(scheduler.WaitIdle(kPatience));
 }
 
 // ---- shutting down ------------------------------------------------------------------------------
