@@ -9,13 +9,11 @@ namespace scalpel {
 namespace {
 
 constexpr char kBegin[] =
-    R"(scalpel-server: runs a GPT-2 model under interventions that come with each request, over gRPC.
-
-usage: scalpel-server --model DIR [flags]
-
-Each setting is a flag, a variable (SCALPEL_MAX_QUEUE for --max-queue) and a key of the file that
---config names. A flag beats a variable, and a variable the file.
-)";
+    "scalpel-server: runs a GPT-2 model under interventions that come with each request, over "
+    "gRPC.\n\n"
+    "usage: scalpel-server --model DIR [flags]\n\n"
+    "Each setting is a flag, a variable (SCALPEL_MAX_QUEUE for --max-queue) and a key of the file\n"
+    "that --config names. A flag beats a variable, and a variable the file.\n";
 constexpr char kNextLine[] = "\n                                       ";
 
 }  // namespace

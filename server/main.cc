@@ -87,6 +87,7 @@ int Serve(const Config& config, absl::Time began) {
   if (!listener.ok()) {
     return Fail(GivenName(config, "listen") + ": ", listener.status(), kExitBadFlag);
   }
+  spdlog::info("settings: {}", SettingsLine(config));
 
   const absl::StatusOr<LoadedModel> loaded = LoadModel(config);
   if (!loaded.ok()) return Fail("cannot load the model: ", loaded.status(), kExitCannotServe);
@@ -137,7 +138,6 @@ int Main(int argc, char** argv) {
   if (config->help) return std::printf("%s", HelpText().c_str()) < 0;
   if (config->version) return std::printf("scalpel-server %s\n", kVersion) < 0;
   StartLog(config->log_level);
-  spdlog::info("settings: {}", SettingsLine(*config));
   return Serve(*config, began);
 }
 

@@ -1,9 +1,17 @@
 #include "server/setters.h"
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace scalpel {
+namespace {
+
+bool IsVisibleAscii(absl::string_view text) {
+  return absl::c_all_of(text, [](unsigned char byte) { return byte > 0x20 && byte < 0x7F; });
+}
+
+}  // namespace
 
 std::string SetInteger(absl::string_view text, int64_t least, int64_t most, int64_t* out) {
   int64_t value = 0;
@@ -48,10 +56,7 @@ std::string SetPath(absl::string_view text, absl::string_view what, std::filesys
 }
 
 std::string SetName(absl::string_view text, size_t most, std::string* out) {
-  for (const unsigned char byte : text) {
-    const bool plain = byte > 0x20 && byte < 0x7F;
-    if (!plain) return "has spaces or bytes that are not ASCII; leave them out";
-  }
+  if (!IsVisibleAscii(text)) return "has spaces or bytes that are not ASCII; leave them out";
   if (text.empty() || text.size() > most) {
     return absl::StrCat("is not 1 to ", most, " characters long");
   }
@@ -65,7 +70,8 @@ std::string SetAddress(absl::string_view text, std::string* out) {
   if (colon == absl::string_view::npos || colon == 0) return kProblem;
   const absl::string_view host = text.substr(0, colon);
   const bool bracketed = host.front() == '[' && host.back() == ']';
-  if (!bracketed && host.find_first_of(":[]/ ") != absl::string_view::npos) return kProblem;
+  if (!bracketed && host.find_first_of(":[]/") != absl::string_view::npos) return kProblem;
+  if (!IsVisibleAscii(host)) return kProblem;
   int32_t port = 0;
   if (!SetInteger(text.substr(colon + 1), 0, 65535, &port).empty()) return kProblem;
   *out = std::string(text);
