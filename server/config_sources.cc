@@ -74,7 +74,9 @@ absl::StatusOr<Assignment> ReadFlag(int argc, const char* const* argv, int* next
   const bool given = name.size() < argument.size();
   const bool dashes = absl::ConsumePrefix(&name, "--");
   const Setting* setting = FindSetting(name);
-  if (setting == nullptr || !dashes) return Unknown(Source::kFlag, argument, name, {});
+  if (setting == nullptr || !dashes) {
+    return Unknown(Source::kFlag, Shortened(argument), name, {});
+  }
   const std::string flag = absl::StrCat("--", name);
   if (given) {
     if (setting->value.empty() && setting->where == Where::kFlagOnly) {
@@ -137,7 +139,7 @@ absl::StatusOr<std::vector<Assignment>> ReadEnvironment(const char* const* envir
     const Setting* setting = name == VariableName(flag) ? FindSetting(flag) : nullptr;
     if (setting == nullptr) {
       if (absl::c_linear_search(kOfClients, name) || IsServiceLink(name)) continue;
-      return Unknown(Source::kEnvironment, name, flag, {});
+      return Unknown(Source::kEnvironment, Shortened(name), flag, {});
     }
     if (!MayGive(Source::kEnvironment, *setting)) return FlagOnly(name, *setting);
     const absl::string_view value = variable.substr(name.size() + 1);
@@ -156,7 +158,7 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
   }
   std::vector<Assignment> read;
   for (const auto& [key, value] : json->items()) {
-    const std::string name = NameIn(Source::kFile, key, file);
+    const std::string name = NameIn(Source::kFile, Shortened(key), file);
     const Setting* setting = FindSetting(key);
     if (setting == nullptr) return Unknown(Source::kFile, name, key, file);
     if (!MayGive(Source::kFile, *setting)) return FlagOnly(name, *setting);
@@ -168,6 +170,11 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
     read.push_back({setting, std::move(text), Source::kFile});
   }
   return read;
+}
+
+std::string Shortened(absl::string_view text) {
+  constexpr size_t kShownMax = 120;
+  return absl::StrCat(text.substr(0, kShownMax), text.size() > kShownMax ? "..." : "");
 }
 
 std::string NameIn(Source source, absl::string_view flag, const fs::path& file) {

@@ -271,6 +271,10 @@ def test_help_and_version(flag):
             "--drain-seconds",
             "--model-name",
             "--log-level",
+            "--config",
+            "--tls-cert",
+            "--max-grid-axes",
+            "SCALPEL_MAX_QUEUE",
             "--help",
             "--version",
         ):

@@ -248,6 +248,15 @@ TEST(Environment, SwitchesAreTrueOrFalse) {
                    ->allow_insecure);
 }
 
+TEST(Environment, MistakesAreShortened) {
+  const std::string name = "SCALPEL_" + std::string(1000, 'X') + "=";
+  EXPECT_EQ(MessageOf({name.c_str()}),
+            absl::StrCat(name.substr(0, 120), "...: no such setting; --help lists them"));
+  const std::string value = "SCALPEL_DEVICE=" + std::string(1000, 'x');
+  EXPECT_EQ(MessageOf({value.c_str()}), absl::StrCat("SCALPEL_DEVICE: \"", std::string(120, 'x'),
+                                                     "...\" is none of auto, cpu, cuda"));
+}
+
 TEST(Environment, MistakesAreNamed) {
   EXPECT_EQ(MessageOf({"SCALPEL_MAX_QUEU=4"}),
             "SCALPEL_MAX_QUEU: no such setting; did you mean SCALPEL_MAX_QUEUE?");
