@@ -180,9 +180,9 @@ INSTANTIATE_TEST_SUITE_P(
             "--max-response-bytes: 70000 is less than --chunk-bytes, 80000; raise it or lower the "
             "other"},
         Wrong{
-            {"--model=m", "--max-request-bytes=400000000"},
-            "--transport-bytes: 268435456 is less than --max-request-bytes, 400000000; raise it or "
-            "lower the other"},
+            {"--model=m", "--max-request-bytes=67108865"},
+            "--transport-bytes: 268435456 is less than four times --max-request-bytes, 67108865; "
+            "raise it or lower the other"},
         Wrong{{"--model=m", "--tls-cert=c"}, "--tls-cert: needs --tls-key too"},
         Wrong{{"--model=m", "--tls-key=k"}, "--tls-key: needs --tls-cert too"},
         Wrong{{"--model=m", "--tls-client-ca=a"},
