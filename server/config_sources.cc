@@ -63,8 +63,8 @@ absl::Status Unknown(Source source, absl::string_view name, absl::string_view fl
   return Wrong(name, absl::StrCat(what, "; did you mean ", suggested, "?"));
 }
 
-absl::Status FlagOnly(absl::string_view name, const Setting& setting) {
-  return Wrong(name, absl::StrCat("is given as a flag alone, --", setting.name, "; leave it out"));
+absl::Status Misplaced(absl::string_view name, const Setting& setting) {
+  return Wrong(name, absl::StrCat("belongs on the command line; give --", setting.name));
 }
 
 // Reads the flag at argv[*next], and moves *next past it and its value.
@@ -141,7 +141,7 @@ absl::StatusOr<std::vector<Assignment>> ReadEnvironment(const char* const* envir
       if (absl::c_linear_search(kOfClients, name) || IsServiceLink(name)) continue;
       return Unknown(Source::kEnvironment, Shortened(name), flag, {});
     }
-    if (!MayGive(Source::kEnvironment, *setting)) return FlagOnly(name, *setting);
+    if (!MayGive(Source::kEnvironment, *setting)) return Misplaced(name, *setting);
     const absl::string_view value = variable.substr(name.size() + 1);
     if (!value.empty()) read.push_back({setting, std::string(value), Source::kEnvironment});
   }
@@ -161,7 +161,7 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
     const std::string name = NameIn(Source::kFile, Shortened(key), file);
     const Setting* setting = FindSetting(key);
     if (setting == nullptr) return Unknown(Source::kFile, name, key, file);
-    if (!MayGive(Source::kFile, *setting)) return FlagOnly(name, *setting);
+    if (!MayGive(Source::kFile, *setting)) return Misplaced(name, *setting);
     if (value.is_structured() || value.is_null()) {
       return Wrong(name, "is neither text, nor a number, true or false");
     }
