@@ -11,7 +11,7 @@ import pytest
 from tests.fault.alive import GOLDEN
 from tests.support import environment
 from tests.support.client import Client, make_request
-from tests.support.server import is_serving
+from tests.support.server import is_serving, run_server
 
 USAGE_ERROR = 2
 START_SECONDS = 60
@@ -40,7 +40,9 @@ def spawn(model_dir, free_port):
             "--log-level",
             "debug",
         ]
-        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, **outputs)
+        process = subprocess.Popen(
+            line, stdin=subprocess.DEVNULL, env=environment.of_servers(), **outputs
+        )
         started.append(process)
         deadline = time.monotonic() + START_SECONDS
         while not is_serving(f"127.0.0.1:{free_port}"):
@@ -138,17 +140,6 @@ def _large():
             "prompts": [{"token_ids": {"ids": [3] * 256}}] * 8,
             "captures": [{"place": {"path": "hook_pattern"}}],
         }
-    )
-
-
-def run_server(*flags):
-    """Runs the server with flags that keep it from starting."""
-    return subprocess.run(
-        [str(environment.server_binary()), *flags],
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
     )
 
 
@@ -280,6 +271,10 @@ def test_help_and_version(flag):
             "--drain-seconds",
             "--model-name",
             "--log-level",
+            "--config",
+            "--tls-cert",
+            "--max-grid-axes",
+            "SCALPEL_MAX_QUEUE",
             "--help",
             "--version",
         ):

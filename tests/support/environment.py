@@ -44,6 +44,13 @@ def gpt2_vocabulary_dir() -> pathlib.Path | None:
     return pathlib.Path(value).resolve() if value else None
 
 
+def of_servers(extra: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment for a server: this one without the tests' own variables, since those with
+    its prefix are settings to a server, and with `extra`."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("SCALPEL_")}
+    return {**plain, **(extra or {})}
+
+
 def examples(sweeps: bool = False) -> list[pathlib.Path]:
     """The example files: those with a RunRequest, or those with a SweepRequest."""
     return sorted(path for path in EXAMPLES.glob("*.json") if ("-sweep-" in path.name) == sweeps)
