@@ -16,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/engine/baseline_cache.h"
+#include "server/engine/counts.h"
 #include "server/engine/event_stream.h"
 #include "server/engine/job.h"
 #include "server/engine/wave.h"
@@ -47,6 +48,7 @@ class Scheduler {
   bool WaitIdle(absl::Duration timeout);
   // Of the cache of clean runs, as the last wave left it.
   BaselineCache::Counts cache_counts() const;
+  Counts counts() const;
 
   // Aborts all work, queued and running, with UNAVAILABLE.
   void CancelAll();
@@ -63,8 +65,10 @@ class Scheduler {
   std::vector<Member> NextWave(BaselineCache& cache);
   // Takes tasks of all work in turn, one each, as long as there is room.
   std::vector<Member> FillWave(BaselineCache& cache) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Runs the wave; how it failed, if it did. Holds the only try/catch around libtorch.
+  // Runs the wave, and counts it; how it failed, if it did. Holds the only try/catch around
+  // libtorch.
   absl::Status Run(BaselineCache& cache, std::vector<Member>& members);
+  void Count(const WaveCounts& wave, absl::Duration busy);
   // Closes the wave's work that is done, or that nobody waits for, or all of it if the wave failed.
   void Settle(const std::vector<Member>& members, const absl::Status& failure);
   // Takes what nobody waits for off the list, and closes it.
@@ -85,6 +89,7 @@ class Scheduler {
   std::deque<Live> works_ ABSL_GUARDED_BY(mutex_);
   bool running_ ABSL_GUARDED_BY(mutex_) = false;  // a wave
   BaselineCache::Counts cache_counts_ ABSL_GUARDED_BY(mutex_);
+  Counts counts_ ABSL_GUARDED_BY(mutex_);  // since the start
   bool admitting_ ABSL_GUARDED_BY(mutex_) = true;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

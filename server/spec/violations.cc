@@ -96,4 +96,14 @@ absl::Status OverLimit(absl::string_view limit, absl::string_view description) {
   return status;
 }
 
+absl::Status Because(absl::string_view reason, absl::Status status) {
+  if (ReasonOf(status).empty()) status.SetPayload(kReasonPayload, absl::Cord(reason));
+  return status;
+}
+
+std::string ReasonOf(const absl::Status& status) {
+  const auto reason = status.GetPayload(kReasonPayload);
+  return reason ? std::string(*reason) : "";
+}
+
 }  // namespace scalpel::spec
