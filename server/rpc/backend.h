@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "server/engine/baseline_cache.h"
+#include "server/engine/counts.h"
 #include "server/engine/job.h"
 #include "server/spec/plan.h"
 
@@ -23,6 +24,8 @@ struct Backend {
   std::function<absl::Status(engine::Job)> submit;
   // Scheduler::cache_counts; empty: no engine.
   std::function<engine::BaselineCache::Counts()> cache_counts = nullptr;
+  // Scheduler::counts; empty: no engine.
+  std::function<engine::Counts()> engine_counts = nullptr;
 };
 
 }  // namespace scalpel::rpc
