@@ -1,0 +1,103 @@
+#include "server/access/token_file.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "server/model/model_file.h"
+
+namespace scalpel::access {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status CheckFile(int fd) {
+  struct stat info;
+  if (fd < 0 || ::fstat(fd, &info) != 0) return absl::ErrnoToStatus(errno, "cannot be opened");
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("not a regular file");
+  if ((info.st_mode & S_IWOTH) != 0) {
+    return absl::PermissionDeniedError(
+        "every user may write it, and so let anybody in; take that away: chmod o-w");
+  }
+  return absl::OkStatus();
+}
+
+// The file's bytes, of which there is at most one more than it may have.
+absl::StatusOr<std::string> ReadBytes(const fs::path& path) {
+  // O_NONBLOCK: opening a FIFO must not hang; it does nothing to a regular file.
+  const model::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (absl::Status status = CheckFile(file.get()); !status.ok()) return status;
+  std::string bytes(kTokenFileBytesMax + 1, '\0');
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got = ::read(file.get(), bytes.data() + done, bytes.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return absl::ErrnoToStatus(errno, "cannot be read");
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+absl::StatusOr<TokenList> ReadTokens(const fs::path& path) {
+  absl::StatusOr<std::string> bytes = ReadBytes(path);
+  absl::StatusOr<TokenList> tokens =
+      bytes.ok() ? TokenList::Parse(*bytes) : absl::StatusOr<TokenList>(bytes.status());
+  if (tokens.ok()) return tokens;
+  return absl::Status(tokens.status().code(),
+                      absl::StrCat(path.string(), ": ", tokens.status().message()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const fs::path& path,
+                                                           absl::Duration interval) {
+  std::unique_ptr<TokenFile> file(new TokenFile(path, interval));
+  {
+    absl::MutexLock lock(&file->mutex_);
+    if (!file->first_.ok()) return file->first_;
+  }
+  return file;
+}
+
+TokenFile::TokenFile(const fs::path& path, absl::Duration interval)
+    : path_(path),
+      watched_(
+          path, [this] { Read(); }, interval) {}
+
+std::shared_ptr<const TokenList> TokenFile::tokens() const {
+  absl::MutexLock lock(&mutex_);
+  return tokens_;
+}
+
+TokenFile::Counts TokenFile::counts() const {
+  absl::MutexLock lock(&mutex_);
+  return counts_;
+}
+
+void TokenFile::Read() {
+  absl::StatusOr<TokenList> read = ReadTokens(path_);
+  absl::MutexLock lock(&mutex_);
+  const bool is_first = tokens_ == nullptr;
+  if (is_first) first_ = read.status();
+  if (read.ok()) {
+    tokens_ = std::make_shared<const TokenList>(*std::move(read));
+    if (is_first) return;
+    ++counts_.reloads;
+    spdlog::info("tokens: {} of them, read again", tokens_->entries().size());
+  } else if (!is_first) {
+    ++counts_.failures;
+    spdlog::error("tokens: the new file is bad, and the tokens before stay in force: {}",
+                  absl::Utf8SafeCEscape(read.status().message()));
+  }
+}
+
+}  // namespace scalpel::access

@@ -1,0 +1,50 @@
+#include "server/access/watched_file.h"
+
+#include <sys/stat.h>
+
+#include <utility>
+
+namespace scalpel::access {
+
+WatchedFile::WatchedFile(std::filesystem::path path, std::function<void()> read,
+                         absl::Duration interval)
+    : path_(std::move(path)), read_(std::move(read)), interval_(interval) {
+  const Stamp seen = StampOf(path_);  // before it is read: what changes in between is read again
+  read_();
+  thread_ = std::thread([this, seen] { Watch(seen); });
+}
+
+WatchedFile::~WatchedFile() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  thread_.join();
+}
+
+WatchedFile::Stamp WatchedFile::StampOf(const std::filesystem::path& path) {
+  struct stat info;
+  if (::stat(path.c_str(), &info) != 0) return {};
+  // The time of the last change of status too: it tells a changed mode, and a file that was
+  // replaced by one with an older time.
+  return {static_cast<int64_t>(info.st_dev),          static_cast<int64_t>(info.st_ino),
+          static_cast<int64_t>(info.st_size),         static_cast<int64_t>(info.st_mtim.tv_sec),
+          static_cast<int64_t>(info.st_mtim.tv_nsec), static_cast<int64_t>(info.st_ctim.tv_sec),
+          static_cast<int64_t>(info.st_ctim.tv_nsec)};
+}
+
+void WatchedFile::Watch(Stamp seen) {
+  while (Pause()) {
+    const Stamp now = StampOf(path_);
+    if (now == seen) continue;
+    seen = now;
+    read_();
+  }
+}
+
+bool WatchedFile::Pause() {
+  absl::MutexLock lock(&mutex_);
+  return !mutex_.AwaitWithTimeout(absl::Condition(&stopping_), interval_);
+}
+
+}  // namespace scalpel::access

@@ -1,0 +1,50 @@
+// Notices that a file has changed.
+
+#ifndef SCALPEL_SERVER_ACCESS_WATCHED_FILE_H_
+#define SCALPEL_SERVER_ACCESS_WATCHED_FILE_H_
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+
+namespace scalpel::access {
+
+// Polls the file, because inotify sees no change behind the symbolic links that Kubernetes swaps,
+// nor on network file systems.
+class WatchedFile {
+ public:
+  // Calls `read` once from here, and then from a thread of its own after each change: of what the
+  // path leads to, the file's time, size or mode, and when it vanishes or comes back. No change
+  // between the two is missed. `read` does not throw.
+  WatchedFile(std::filesystem::path path, std::function<void()> read,
+              absl::Duration interval = absl::Seconds(1));
+  // Stops at once, but waits for a `read` under way.
+  ~WatchedFile();
+  WatchedFile(const WatchedFile&) = delete;
+  WatchedFile& operator=(const WatchedFile&) = delete;
+
+ private:
+  using Stamp = std::array<int64_t, 7>;  // differs when the file does; all zeros: no such file
+
+  static Stamp StampOf(const std::filesystem::path& path);
+  void Watch(Stamp seen);
+  // False: stop.
+  bool Pause();
+
+  const std::filesystem::path path_;
+  const std::function<void()> read_;
+  const absl::Duration interval_;
+  absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace scalpel::access
+
+#endif  // SCALPEL_SERVER_ACCESS_WATCHED_FILE_H_
