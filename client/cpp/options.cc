@@ -78,6 +78,11 @@ class Parser {
         return second.ok() ? flag.set_two(*value, *second, options_) : second.status();
       }
     }
+    if (name == "--token") {
+      return absl::InvalidArgumentError(
+          "--token: other users of this machine see command lines, and shells keep them; write the "
+          "token to a file for --token-file, or set SCALPEL_TOKEN");
+    }
     return absl::InvalidArgumentError(
         absl::StrCat("unknown flag ", Printable(name), "; see scalpel-cli --help"));
   }

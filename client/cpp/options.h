@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/cpp/security.h"
 #include "proto/scalpel/v1/service.pb.h"
 
 namespace scalpel::client {
@@ -19,6 +20,7 @@ struct Options {
   std::string command;  // `run`, `sweep`, `model`, `tokenize`, `detokenize` or `health`
   bool help = false;
   std::string server = "127.0.0.1:50051";
+  Security security;
   std::string request_id;
   double deadline_seconds = 600;
   std::string model;

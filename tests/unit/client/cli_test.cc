@@ -113,12 +113,12 @@ class ClientCli : public testing::Test {
   ~ClientCli() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
   Outcome Program(const std::vector<std::string>& arguments, int columns = 80,
-                  bool terminal = false) {
+                  bool terminal = false, const std::string& token = "") {
     std::istringstream in;
     std::ostringstream out;
     std::ostringstream err;
     const int code =
-        RunProgram(arguments, {in, Screen{out, columns, terminal}, err, address_, terminal});
+        RunProgram(arguments, {in, Screen{out, columns, terminal}, err, address_, terminal, token});
     return {code, out.str(), err.str()};
   }
 
@@ -473,6 +473,76 @@ TEST_F(ClientCli, PrintsQuotaAndRetry) {
   outcome = Program({"run", "x"});
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.err, HasSubstr("  try again after 0.5 s\n"));
+}
+
+// The first `failures` calls of Run end with `failure`, later ones succeed.
+void FailFirst(FakeService& service, int failures, const grpc::Status& failure, int* calls) {
+  service.run = [=](grpc::ServerContext&, const v1::RunRequest&, FakeService::Stream& stream) {
+    if (++*calls <= failures) return failure;
+    stream.Write(Finished());
+    return grpc::Status::OK;
+  };
+}
+
+TEST_F(ClientCli, AsksAgainWhereTheServerSaysThatALaterTryCanSucceed) {
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_nanos(300'000'000);
+  int calls = 0;
+  FailFirst(service_, 1, Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, retry), &calls);
+  const auto began = std::chrono::steady_clock::now();
+  const Outcome full = Program({"run", "x"});
+  EXPECT_EQ(full.code, 0) << full.err;
+  EXPECT_EQ(calls, 2);
+  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(300));
+  calls = 0;
+  FailFirst(service_, 2, {grpc::StatusCode::UNAVAILABLE, "loading"}, &calls);
+  EXPECT_EQ(Program({"run", "x"}).code, 0);
+  EXPECT_EQ(calls, 3);
+}
+
+TEST_F(ClientCli, DoesNotAskAgainWhereThatCannotHelp) {
+  int calls = 0;
+  FailFirst(service_, 9, Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, google::rpc::QuotaFailure()),
+            &calls);
+  EXPECT_EQ(Program({"run", "x"}).code, 1);
+  EXPECT_EQ(calls, 1);
+  // What has been shown cannot be taken back.
+  calls = 0;
+  service_.run = [&](auto&, auto&, FakeService::Stream& stream) {
+    ++calls;
+    stream.Write(Started("", false));
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "it went away");
+  };
+  EXPECT_EQ(Program({"run", "x"}).code, 3);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(ClientCli, SendsTheTokenAndSaysWhatHelpsWhereItIsNotEnough) {
+  std::string sent;
+  grpc::Status answer(grpc::StatusCode::UNAUTHENTICATED, "no token");
+  service_.run = [&](grpc::ServerContext& context, auto&, auto&) {
+    const auto found = context.client_metadata().find("authorization");
+    sent = found == context.client_metadata().end()
+               ? "none"
+               : std::string(found->second.begin(), found->second.end());
+    return answer;
+  };
+  Outcome outcome = Program({"run", "x"});
+  EXPECT_EQ(sent, "none");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.err,
+            "scalpel-cli: UNAUTHENTICATED: no token\n"
+            "  give a token by --token-file or $SCALPEL_TOKEN, or --cert and --key\n");
+  outcome = Program({"run", "x"}, 80, false, "secret");
+  EXPECT_EQ(sent, "Bearer secret");
+  EXPECT_THAT(outcome.err, HasSubstr("  the token is wrong or has expired"));
+  EXPECT_THAT(outcome.err, Not(HasSubstr("secret")));
+  answer = {grpc::StatusCode::PERMISSION_DENIED, "a reader may not"};
+  outcome = Program({"run", "x"}, 80, false, "secret");
+  EXPECT_THAT(outcome.err, HasSubstr("PERMISSION_DENIED: a reader may not\n  who runs the server"));
+  outcome = Program({"run", "x", "--server", "example.org:1"}, 80, false, "secret");
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("would travel to example.org:1 unencrypted; add --tls"));
 }
 
 TEST_F(ClientCli, ExitCodesTellUsageConnectionAndDeadlineApart) {

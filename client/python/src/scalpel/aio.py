@@ -34,6 +34,7 @@ def connect(
     model: str | None = None,
     tls: bool | TLS = False,
     token: Token | None = None,
+    allow_plaintext_token: bool = False,
     timeout: float | None = 600.0,
     retry: Retry | None = Retry(),
     keepalive: Keepalive | None = Keepalive(),
@@ -45,7 +46,8 @@ def connect(
     `scalpel.connect`."""
     return Connecting(
         connection.settings(
-            address, model=model, tls=tls, token=token, timeout=timeout, retry=retry,
+            address, model=model, tls=tls, token=token,
+            allow_plaintext_token=allow_plaintext_token, timeout=timeout, retry=retry,
             keepalive=keepalive, metadata=metadata, options=options,
         )
     )  # fmt: skip
