@@ -62,6 +62,13 @@ grpc::Status Call::Make(absl::FunctionRef<grpc::Status(grpc::ClientContext*)> at
   }
 }
 
+bool Call::Pause(absl::Duration pause) {
+  absl::MutexLock lock(&mutex_);
+  if (mutex_.AwaitWithTimeout(absl::Condition(&cancelled_), pause)) return false;
+  deadline_ = absl::Now() + absl::Seconds(options_.deadline_seconds);
+  return true;
+}
+
 void Call::Prepare(grpc::ClientContext* context) const {
   context->set_deadline(absl::ToChronoTime(deadline_));
   if (!options_.request_id.empty()) context->AddMetadata("x-request-id", options_.request_id);

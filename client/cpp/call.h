@@ -32,6 +32,11 @@ class Call {
   // its failure is the answer.
   void NoFurtherAttempt() { again_ = false; }
 
+  // For commands that ask again and again: waits, and then gives the next call a deadline of its own.
+  // False: SIGINT came first.
+  bool Pause(absl::Duration pause);
+  bool interrupted() const { return interrupt_.happened(); }
+
   // The exit code of the call's end; says on `err` why it failed.
   ExitCode End(const grpc::Status& status, std::ostream& err) const;
 
@@ -40,7 +45,7 @@ class Call {
   void Cancel() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Options& options_;
-  const absl::Time deadline_;
+  absl::Time deadline_;
   const std::shared_ptr<grpc::Channel> channel_;
   bool again_ = true;
   absl::Mutex mutex_;

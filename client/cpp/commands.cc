@@ -12,6 +12,7 @@
 #include "client/cpp/model_view.h"
 #include "client/cpp/run_command.h"
 #include "client/cpp/spec_request.h"
+#include "client/cpp/status_command.h"
 #include "client/cpp/sweep_command.h"
 #include "client/cpp/table.h"
 #include "client/cpp/text.h"
@@ -105,6 +106,8 @@ ExitCode RunCommand(const Options& options, std::istream& in, const Screen& scre
   if (options.command == "model") return Model(options, screen, err);
   if (options.command == "tokenize") return Tokenize(options, screen, err);
   if (options.command == "detokenize") return Detokenize(options, screen, err);
+  if (options.command == "status") return ShowStatus(options, screen, err);
+  if (options.command == "top") return ShowTop(options, screen, err);
   return CheckServer(options, screen, err);
 }
 

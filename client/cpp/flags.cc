@@ -123,6 +123,15 @@ std::vector<Flag> SecurityFlagList() {
   };
 }
 
+absl::Status SetRefreshes(absl::string_view value, Options& options) {
+  if (absl::SimpleAtoi(value, &options.refreshes) && options.refreshes > 0) return absl::OkStatus();
+  return Wrong("--refreshes", value, "is not a number of times; write one such as 10");
+}
+
+std::vector<Flag> TopFlags() {
+  return {{"--refreshes", "N", "end after so many; default: Ctrl-C ends it", SetRefreshes}};
+}
+
 std::vector<Flag> RequestFlags() {
   return {
       {"--prompt", "TEXT", "adds a prompt",
@@ -214,6 +223,7 @@ const std::vector<FlagGroup>& FlagGroups() {
       {"What runs", {"run", "sweep"}, RequestFlags()},
       {"What comes back", {"run"}, AnswerFlags()},
       {"What varies, and what is measured", {"sweep"}, SweepFlags()},
+      {"How long", {"top"}, TopFlags()},
   };
   return *kGroups;
 }
