@@ -1,37 +1,74 @@
-// The command line.
+// What the server was told: by flags, by its environment and by a file of settings.
 
 #ifndef SCALPEL_SERVER_CONFIG_H_
 #define SCALPEL_SERVER_CONFIG_H_
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "server/limits.h"
 
 namespace scalpel {
 
+// Where a setting's value came from; the first one beats those behind it, and all beat the default.
+enum class Source { kFlag, kEnvironment, kFile };
+
+struct Given {
+  std::string value;  // as it was written
+  Source source;
+};
+
 struct Config {
-  bool help = false;     // print HelpText() and exit
-  bool version = false;  // print the version and exit
+  // What to do instead of serving.
+  bool help = false;         // print HelpText() and exit
+  bool version = false;      // print the version and exit
+  bool healthcheck = false;  // ask the server at `listen` for its health and exit
+  std::string new_token;     // print a new token of this name and exit; empty: do not
 
   std::filesystem::path model;  // the folder
   std::string model_name;
+  std::string device = "auto";   // auto, cpu or cuda
+  std::string kernels = "auto";  // of linear layers: auto, onednn or mkl
+  int threads = 0;               // 0: one for each hardware thread
+
   std::string listen = "127.0.0.1:50051";  // HOST:PORT
-  std::string device = "auto";             // auto, cpu or cuda
-  std::string kernels = "auto";            // of linear layers: auto, onednn or mkl
-  int threads = 0;                         // 0: one for each hardware thread
-  std::string log_level = "info";          // a level of spdlog
+  std::filesystem::path tls_cert;          // files in PEM; empty: no TLS
+  std::filesystem::path tls_key;
+  std::filesystem::path tls_client_ca;  // empty: no client needs a certificate
+  std::filesystem::path tokens;         // the file of who may call; empty: no call needs a token
+  bool allow_insecure = false;          // listen where others reach it, whoever they are
+  std::string metrics_listen;           // HOST:PORT; empty: nowhere
+
+  std::string log_level = "info";   // a level of spdlog
+  std::string log_format = "text";  // text or json
+  int slow_call_ms = 10'000;        // calls that take longer are logged; 0: none
+  int lame_duck_seconds = 0;        // from SIGTERM, unhealthy and yet serving, to the drain
+
   Limits limits;
+
+  std::filesystem::path file;                       // of settings; empty: none
+  std::map<std::string, Given, std::less<>> given;  // by the flag's name: all but the defaults
 };
 
-// Reads `--flag value` and `--flag=value`; the last of several counts. Looks at no file.
-// INVALID_ARGUMENT is one line that names the flag and the remedy. With --help or --version nothing
-// else is required.
-absl::StatusOr<Config> ParseFlags(int argc, const char* const* argv);
+// Reads the flags, `--flag value` or `--flag=value` (the last of several counts), the variables
+// SCALPEL_FLAG, and the JSON file that --config names, and no other file. INVALID_ARGUMENT is one
+// line that names the flag, the variable or `FILE: key`, and the remedy. `environment` ends with
+// null, as environ does. With --help, --version or --new-token nothing else is read or required;
+// with --healthcheck nothing is required.
+absl::StatusOr<Config> ReadConfig(int argc, const char* const* argv,
+                                  const char* const* environment);
 
-// The flags and their defaults, for --help.
-std::string HelpText();
+// How the operator gave a setting, for messages about it: `--listen`, `SCALPEL_LISTEN` or
+// `FILE: listen`; the flag, where it has its default.
+std::string GivenName(const Config& config, absl::string_view flag);
+
+// All settings that are not left to their defaults and where each came from, in one line for the
+// log. None of them is a secret: who may call is in files.
+std::string SettingsLine(const Config& config);
 
 // What --model-name is by default: the folder's own name; NAME for a snapshot of the HuggingFace
 // cache, models--ORG--NAME/snapshots/REVISION.

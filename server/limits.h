@@ -1,5 +1,5 @@
-// Every limit of a request and of the server, in one place. GetModel returns them; flags set those
-// that operators tune.
+// Every limit of a request and of the server, in one place. Each has a flag and a field of
+// GetModel: limit_fields.h.
 
 #ifndef SCALPEL_SERVER_LIMITS_H_
 #define SCALPEL_SERVER_LIMITS_H_
@@ -42,8 +42,17 @@ struct Limits {
   int64_t record_bytes_max = int64_t{256} << 20;        // clean runs of one request, to be kept
   int64_t buffered_bytes_max = int64_t{2} << 30;        // responses reserved, over all requests
   int32_t chunk_bytes = 1 << 20;                        // tensor data in one message
-  int32_t concurrent_streams_max = 100;                 // calls on one connection
-  int32_t drain_seconds_max = 30;                       // from SIGTERM to the end
+  // Beyond one of these a connection or a call is refused, before its message is read.
+  int32_t connections_max = 1000;
+  int32_t calls_max = 512;               // under way, over all connections
+  int32_t concurrent_streams_max = 100;  // calls on one connection
+  // Of one caller: a token's name, a certificate's, or else the peer's address.
+  int32_t caller_calls_max = 64;             // under way
+  int64_t caller_tokens_per_second_max = 0;  // 0: as many as there is time for
+  int32_t metadata_bytes_max = 16384;        // the headers of one call
+  // Memory for what was received and not yet handed over, over all connections.
+  int64_t transport_bytes_max = int64_t{256} << 20;
+  int32_t drain_seconds_max = 30;  // from SIGTERM to the end
 };
 
 }  // namespace scalpel

@@ -1,5 +1,5 @@
-// The server's program: reads the flags, binds the port, loads the model, serves until it is told
-// to stop, and drains.
+// The server's program: reads its settings, binds the port, loads the model, serves until it is
+// told to stop, and drains.
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -23,6 +23,7 @@
 #include "server/banner.h"
 #include "server/config.h"
 #include "server/engine/scheduler.h"
+#include "server/help_text.h"
 #include "server/loaded_model.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/listener.h"
@@ -83,7 +84,10 @@ int Serve(const Config& config, absl::Time began) {
   StopSignal stop;
   rpc::Service service(config.limits);
   auto listener = rpc::Listener::Open(config.listen, config.limits, &service);
-  if (!listener.ok()) return Fail("--listen: ", listener.status(), kExitBadFlag);
+  if (!listener.ok()) {
+    return Fail(GivenName(config, "listen") + ": ", listener.status(), kExitBadFlag);
+  }
+  spdlog::info("settings: {}", SettingsLine(config));
 
   const absl::StatusOr<LoadedModel> loaded = LoadModel(config);
   if (!loaded.ok()) return Fail("cannot load the model: ", loaded.status(), kExitCannotServe);
@@ -129,7 +133,7 @@ int Main(int argc, char** argv) {
   const absl::Time began = absl::Now();
   TuneRuntime(argv);
   GuardStandardStreams();
-  const absl::StatusOr<Config> config = ParseFlags(argc, argv);
+  const absl::StatusOr<Config> config = ReadConfig(argc, argv, environ);
   if (!config.ok()) return Fail("", config.status(), kExitBadFlag);
   if (config->help) return std::printf("%s", HelpText().c_str()) < 0;
   if (config->version) return std::printf("scalpel-server %s\n", kVersion) < 0;

@@ -1,10 +1,15 @@
 #include "server/rpc/describe.h"
 
 #include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
+#include <variant>
 
+#include "absl/strings/str_replace.h"
+#include "server/limit_fields.h"
 #include "server/model/tokenizer.h"
 #include "server/spec/ops.h"
 #include "server/spec/sites.h"
@@ -61,26 +66,16 @@ void DescribeStatistics(v1::GetModelResponse* out) {
   }
 }
 
-void DescribeLimits(const Limits& limits, v1::Limits* out) {
-  out->set_max_request_bytes(limits.request_bytes_max);
-  out->set_max_prompts(limits.prompts_max);
-  out->set_max_tokens(limits.tokens_max);
-  out->set_max_text_bytes(limits.text_bytes_max);
-  out->set_max_interventions(limits.interventions_max);
-  out->set_max_probes(limits.probes_max);
-  out->set_max_captures(limits.captures_max);
-  out->set_max_name_bytes(limits.name_bytes_max);
-  out->set_max_response_bytes(limits.response_bytes_max);
-  out->set_chunk_bytes(limits.chunk_bytes);
-  out->set_max_queue(limits.queue_max);
-  out->set_max_top_k(limits.top_k_max);
-  out->set_max_histogram_bins(limits.histogram_bins_max);
-  out->set_max_quantiles(limits.quantiles_max);
-  out->set_max_buffered_bytes(limits.buffered_bytes_max);
-  out->set_max_variants(limits.variants_max);
-  out->set_max_metrics(limits.metrics_max);
-  out->set_max_grid_axes(limits.grid_axes_max);
-  out->set_wave_tokens(limits.wave_tokens_max);
+// The contract's field of a limit's name.
+void DescribeLimit(const Limits& limits, const LimitField& field, v1::Limits* out) {
+  const google::protobuf::FieldDescriptor* named =
+      v1::Limits::descriptor()->FindFieldByName(absl::StrReplaceAll(field.name, {{"-", "_"}}));
+  const google::protobuf::Reflection* reflection = v1::Limits::GetReflection();
+  if (const auto* member = std::get_if<int32_t Limits::*>(&field.member)) {
+    reflection->SetInt32(out, named, limits.**member);
+  } else {
+    reflection->SetInt64(out, named, limits.*std::get<int64_t Limits::*>(field.member));
+  }
 }
 
 }  // namespace
@@ -105,7 +100,7 @@ v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits)
   DescribeSites(backend.facts.config, &out);
   DescribeOperations(&out);
   DescribeStatistics(&out);
-  DescribeLimits(limits, out.mutable_limits());
+  for (const LimitField& field : kLimitFields) DescribeLimit(limits, field, out.mutable_limits());
   *out.mutable_baseline_cache() = DescribeCache(backend, limits);
   out.set_device(backend.device);
   out.set_dtype(v1::DATA_TYPE_FLOAT32);

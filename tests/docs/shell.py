@@ -62,7 +62,7 @@ class Shell:
         self._server = subprocess.Popen(
             ["bash", "-c", f"exec {command} --listen {self._address}"],
             cwd=self.folder,
-            env=_environment(self.folder),
+            env=environment.without_settings(_environment(self.folder)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )

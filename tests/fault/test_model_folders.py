@@ -20,7 +20,14 @@ def assert_refused(folder, *words):
     """Starts the server on the folder, and reads what it says until it ends."""
     line = [str(environment.server_binary()), "--model", str(folder), "--listen", "127.0.0.1:0"]
     line += ["--log-level", "error"]  # a folder without a tokenizer is worth a warning
-    done = subprocess.run(line, capture_output=True, text=True, timeout=EXIT_SECONDS, check=False)
+    done = subprocess.run(
+        line,
+        env=environment.without_settings(),
+        capture_output=True,
+        text=True,
+        timeout=EXIT_SECONDS,
+        check=False,
+    )
     assert "listening" not in done.stdout + done.stderr, "it began to serve"
     assert done.returncode == MODEL_ERROR, done.stderr
     (line,) = done.stderr.strip().splitlines()

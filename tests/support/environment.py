@@ -26,6 +26,13 @@ def server_binary() -> pathlib.Path:
     return _path("SCALPEL_SERVER", BUILD / "server" / "scalpel-server", BUILD / "scalpel-server")
 
 
+def without_settings(variables: dict[str, str] | None = None) -> dict[str, str]:
+    """The variables for a server, by default of this process: the tests' own are named as its
+    settings are, and it refuses those that it does not know."""
+    given = os.environ if variables is None else variables
+    return {name: value for name, value in given.items() if not name.startswith("SCALPEL_")}
+
+
 def cli_binary() -> pathlib.Path:
     return _path("SCALPEL_CLI", BUILD / "client" / "cpp" / "scalpel-cli", BUILD / "scalpel-cli")
 

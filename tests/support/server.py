@@ -41,7 +41,7 @@ class Server:
     ):
         self.model = pathlib.Path(model or environment.model_dir())
         self.flags = list(flags)
-        self.env = {**os.environ, **(env or {})}
+        self.env = {**environment.without_settings(), **(env or {})}
         self.start_seconds = start_seconds
         self.runner = runner or []
         self.port = 0

@@ -1,19 +1,39 @@
 #include "server/config.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/help_text.h"
+#include "server/settings.h"
+#include "tests/unit/model/temp_folder.h"
 
 namespace scalpel {
 namespace {
 
-absl::StatusOr<Config> Parse(std::vector<const char*> flags) {
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+absl::StatusOr<Config> Parse(std::vector<const char*> flags,
+                             std::vector<const char*> environment = {}) {
   flags.insert(flags.begin(), "scalpel-server");
-  return ParseFlags(static_cast<int>(flags.size()), flags.data());
+  environment.push_back(nullptr);
+  return ReadConfig(static_cast<int>(flags.size()), flags.data(), environment.data());
 }
 
-TEST(ParseFlags, Defaults) {
+// What is wrong with variables beside a model that is given.
+std::string MessageOf(std::vector<const char*> environment) {
+  return std::string(Parse({"--model", "m"}, std::move(environment)).status().message());
+}
+
+TEST(Flags, Defaults) {
   const auto config = Parse({"--model", "models/tiny"});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->model, "models/tiny");
@@ -25,7 +45,7 @@ TEST(ParseFlags, Defaults) {
   EXPECT_EQ(config->limits.queue_max, Limits().queue_max);
 }
 
-TEST(ParseFlags, EveryFlagInBothForms) {
+TEST(Flags, EveryFlagInBothForms) {
   const auto config =
       Parse({"--model=m", "--model-name", "name", "--listen=[::1]:0", "--device", "cpu",
              "--threads=3", "--max-response-bytes", "70000", "--max-request-bytes=80000",
@@ -45,23 +65,66 @@ TEST(ParseFlags, EveryFlagInBothForms) {
   EXPECT_EQ(config->log_level, "warn");
 }
 
-TEST(ParseFlags, TheLastOneCounts) {
-  EXPECT_EQ(Parse({"--model", "a", "--model", "b"})->model, "b");
+TEST(Flags, TheLastOneCounts) { EXPECT_EQ(Parse({"--model", "a", "--model", "b"})->model, "b"); }
+
+TEST(Flags, HelpVersionAndNewTokenNeedNothingElse) {
+  EXPECT_TRUE(Parse({"--help"}, {"SCALPEL_NONSENSE=1"})->help);
+  EXPECT_TRUE(Parse({"--version", "--config", "/nowhere"})->version);
+  EXPECT_EQ(Parse({"--new-token", "alice"}, {"SCALPEL_NONSENSE=1"})->new_token, "alice");
 }
 
-TEST(ParseFlags, HelpAndVersionNeedNothingElse) {
-  EXPECT_TRUE(Parse({"--help"})->help);
-  EXPECT_TRUE(Parse({"--version"})->version);
+// It runs where the server runs, by the same variables.
+TEST(Flags, HealthcheckReadsEverythingAndRequiresNothing) {
+  const auto config =
+      Parse({"--healthcheck"}, {"SCALPEL_LISTEN=0.0.0.0:7", "SCALPEL_TLS_CERT=c.pem"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->healthcheck);
+  EXPECT_EQ(config->listen, "0.0.0.0:7");
+  EXPECT_EQ(config->tls_cert, "c.pem");
 }
 
-TEST(ParseFlags, HelpNamesEveryFlag) {
-  for (const char* flag :
-       {"--model DIR", "--model-name NAME", "--listen HOST:PORT", "--device DEVICE", "--threads N",
-        "--max-response-bytes N", "--max-request-bytes N", "--max-tokens N", "--max-queue N",
-        "--max-buffered-bytes N", "--drain-seconds N", "--log-level LEVEL", "--help",
-        "--version"}) {
-    EXPECT_NE(HelpText().find(flag), std::string::npos) << flag;
+TEST(Flags, HelpNamesEveryFlagAndDefault) {
+  const std::string text = HelpText();
+  for (const char* line :
+       {"\n  --model DIR ", "\n  --tls-client-ca FILE ", "\n  --allow-insecure ",
+        "\n  --max-queue N                        requests that wait for the engine (default 64)\n",
+        "default 16 MiB)", "default 1 GiB)", "\n  --new-token NAME ", "\n  --version "}) {
+    EXPECT_THAT(text, HasSubstr(line));
   }
+  for (const SettingGroup& group : SettingGroups()) {
+    EXPECT_THAT(text, HasSubstr(absl::StrCat("\n\n", group.title, ":\n")));
+    for (const Setting& setting : group.settings) {
+      EXPECT_THAT(text, HasSubstr(absl::StrCat("\n  --", setting.name, " ", setting.value)));
+    }
+  }
+  size_t longest = 0, begin = 0;
+  for (size_t end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    longest = std::max(longest, end - begin);
+  }
+  EXPECT_LE(longest, 110u);
+}
+
+TEST(Flags, NoTwoSettingsHaveOneName) {
+  for (const SettingGroup& group : SettingGroups()) {
+    for (const Setting& setting : group.settings) EXPECT_EQ(FindSetting(setting.name), &setting);
+  }
+}
+
+TEST(Flags, OfAccessAndLog) {
+  const auto config =
+      Parse({"--model", "m", "--tls-cert=c.pem", "--tls-key", "k.pem", "--tls-client-ca", "ca.pem",
+             "--tokens=t.json", "--metrics-listen", "0.0.0.0:9090", "--log-format=json",
+             "--slow-call-ms", "0", "--lame-duck-seconds", "5", "--allow-insecure"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->tls_cert, "c.pem");
+  EXPECT_EQ(config->tls_key, "k.pem");
+  EXPECT_EQ(config->tls_client_ca, "ca.pem");
+  EXPECT_EQ(config->tokens, "t.json");
+  EXPECT_EQ(config->metrics_listen, "0.0.0.0:9090");
+  EXPECT_EQ(config->log_format, "json");
+  EXPECT_EQ(config->slow_call_ms, 0);
+  EXPECT_EQ(config->lame_duck_seconds, 5);
+  EXPECT_TRUE(config->allow_insecure);
 }
 
 struct Wrong {
@@ -84,11 +147,20 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{}, "--model: is required; give the folder with config.json"},
         Wrong{{"--model"}, "--model: needs a value: --model DIR"},
         Wrong{{"--model="}, "--model: \"\" is empty; give the folder with config.json"},
-        Wrong{{"--modell", "x"}, "--modell: no such flag; --help lists them"},
-        Wrong{{"model"}, "model: no such flag; --help lists them"},
+        Wrong{{"--modell", "x"}, "--modell: no such flag; did you mean --model?"},
+        Wrong{{"--max_queue=1"}, "--max_queue=1: no such flag; did you mean --max-queue?"},
+        Wrong{{"--something-else"}, "--something-else: no such flag; --help lists them"},
+        Wrong{{"model"}, "model: no such flag; did you mean --model?"},
         Wrong{{"-h"}, "-h: no such flag; --help lists them"},
         Wrong{{"--"}, "--: no such flag; --help lists them"},
         Wrong{{"--help=yes"}, "--help: takes no value; leave it out"},
+        Wrong{{"--healthcheck=no"}, "--healthcheck: takes no value; leave it out"},
+        Wrong{{"--allow-insecure=maybe"}, "--allow-insecure: \"maybe\" is none of true, false"},
+        Wrong{{"--new-token", ""}, "--new-token: \"\" is not 1 to 64 characters long"},
+        Wrong{{"--tokens="}, "--tokens: \"\" is empty; give a JSON file"},
+        Wrong{
+            {"--metrics-listen", "9090"},
+            "--metrics-listen: \"9090\" is not HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051"},
         Wrong{{"--threads", "0"}, "--threads: \"0\" is not a whole number in [1, 1024]"},
         Wrong{{"--threads", "two"}, "--threads: \"two\" is not a whole number in [1, 1024]"},
         Wrong{{"--max-queue=99999999999999999999"},
@@ -102,19 +174,219 @@ INSTANTIATE_TEST_SUITE_P(
               "--model-name: \"a b\" has spaces or bytes that are not ASCII; leave them out"},
         Wrong{{"--model", "m", "--max-buffered-bytes", "65536"},
               "--max-buffered-bytes: 65536 is less than --max-response-bytes, 1073741824; raise it "
-              "or "
-              "lower the other"}));
+              "or lower the other"},
+        Wrong{
+            {"--model=m", "--max-response-bytes=70000", "--chunk-bytes=80000"},
+            "--max-response-bytes: 70000 is less than --chunk-bytes, 80000; raise it or lower the "
+            "other"},
+        Wrong{
+            {"--model=m", "--max-request-bytes=400000000"},
+            "--transport-bytes: 268435456 is less than --max-request-bytes, 400000000; raise it or "
+            "lower the other"},
+        Wrong{{"--model=m", "--tls-cert=c"}, "--tls-cert: needs --tls-key too"},
+        Wrong{{"--model=m", "--tls-key=k"}, "--tls-key: needs --tls-cert too"},
+        Wrong{{"--model=m", "--tls-client-ca=a"},
+              "--tls-client-ca: needs --tls-cert and --tls-key too"},
+        Wrong{{"--model=m", "--metrics-listen=127.0.0.1:50051"},
+              "--metrics-listen: 127.0.0.1:50051 is that of --listen; give another port"},
+        Wrong{{"--model=m", "--listen=0.0.0.0:1"},
+              "--listen: other machines may reach 0.0.0.0:1; give --tls-cert and --tls-key, "
+              "--tokens or --tls-client-ca, or --allow-insecure if they all may call"},
+        Wrong{{"--model=m", "--listen=0.0.0.0:1", "--tokens=t"},
+              "--listen: other machines may reach 0.0.0.0:1; give --tls-cert and --tls-key, "
+              "or --allow-insecure if they all may call"},
+        Wrong{{"--model=m", "--listen=0.0.0.0:1", "--tls-cert=c", "--tls-key=k"},
+              "--listen: other machines may reach 0.0.0.0:1; give --tokens or --tls-client-ca, "
+              "or --allow-insecure if they all may call"}));
 
-TEST(ParseFlags, AddressesAreHostAndPort) {
+TEST(Flags, AddressesAreHostAndPort) {
   for (const char* good : {"0.0.0.0:1", "localhost:65535", "[::1]:50051", "[::]:0"}) {
-    EXPECT_TRUE(Parse({"--model", "m", "--listen", good}).ok()) << good;
+    EXPECT_TRUE(Parse({"--model", "m", "--allow-insecure", "--listen", good}).ok()) << good;
   }
   for (const char* bad : {"", "50051", ":50051", "host", "host:", "host:x", "host:-1", "host:65536",
                           "::1:50051", "[::1]", "unix:/x:1", "a b:1"}) {
     const auto config = Parse({"--model", "m", "--listen", bad});
     ASSERT_FALSE(config.ok()) << bad;
-    EXPECT_EQ(config.status().message().find("--listen: "), 0u) << config.status();
+    EXPECT_THAT(config.status().message(), AllOf(StartsWith("--listen: "), HasSubstr("HOST:PORT")));
   }
+}
+
+TEST(Flags, OnlyLoopbackAddressesNeedNoAccessControl) {
+  for (const char* loopback : {"127.0.0.1:1", "127.8.9.10:1", "localhost:1", "LocalHost:1",
+                               "[::1]:1", "[0:0:0:0:0:0:0:1]:1"}) {
+    EXPECT_TRUE(Parse({"--model", "m", "--listen", loopback}).ok()) << loopback;
+  }
+  for (const char* reached :
+       {"0.0.0.0:1", "[::]:1", "10.0.0.1:1", "128.0.0.1:1", "[fe80::1]:1", "127.example.org:1",
+        "localhost.example.org:1", "[localhost]:1", "127:1", "[::ffff:10.0.0.1]:1"}) {
+    std::vector<const char*> flags = {"--model", "m", "--listen", reached};
+    EXPECT_FALSE(Parse(flags).ok()) << reached;
+    EXPECT_TRUE(Parse(flags, {"SCALPEL_ALLOW_INSECURE=true"}).ok()) << reached;
+    flags.insert(flags.end(), {"--tls-cert=c", "--tls-key=k"});
+    EXPECT_FALSE(Parse(flags).ok()) << reached;
+    EXPECT_TRUE(Parse(flags, {"SCALPEL_TOKENS=t"}).ok()) << reached;
+    EXPECT_TRUE(Parse(flags, {"SCALPEL_TLS_CLIENT_CA=a"}).ok()) << reached;
+  }
+}
+
+TEST(Environment, SetsWhatNoFlagSets) {
+  const auto config = Parse({"--max-queue", "3"},
+                            {"PATH=/bin", "SCALPEL_MODEL=m", "SCALPEL_MAX_QUEUE=4",
+                             "SCALPEL_THREADS=2", "SCALPEL_LOG_LEVEL=", "SCALPEL_MODEL_NAME=a=b"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model, "m");
+  EXPECT_EQ(config->model_name, "a=b");
+  EXPECT_EQ(config->limits.queue_max, 3);
+  EXPECT_EQ(config->threads, 2);
+  EXPECT_EQ(config->log_level, "info");  // an empty variable is none
+}
+
+TEST(Environment, SwitchesAreTrueOrFalse) {
+  EXPECT_TRUE(Parse({"--model=m"}, {"SCALPEL_ALLOW_INSECURE=1"})->allow_insecure);
+  EXPECT_FALSE(Parse({"--model=m"}, {"SCALPEL_ALLOW_INSECURE=false"})->allow_insecure);
+  EXPECT_FALSE(Parse({"--model=m", "--allow-insecure=false"}, {"SCALPEL_ALLOW_INSECURE=true"})
+                   ->allow_insecure);
+}
+
+TEST(Environment, MistakesAreNamed) {
+  EXPECT_EQ(MessageOf({"SCALPEL_MAX_QUEU=4"}),
+            "SCALPEL_MAX_QUEU: no such setting; did you mean SCALPEL_MAX_QUEUE?");
+  EXPECT_EQ(MessageOf({"SCALPEL_max_queue=4"}),
+            "SCALPEL_max_queue: no such setting; did you mean SCALPEL_MAX_QUEUE?");
+  EXPECT_EQ(MessageOf({"SCALPEL_COLOUR="}), "SCALPEL_COLOUR: no such setting; --help lists them");
+  EXPECT_EQ(MessageOf({"SCALPEL_MAX_QUEUE=four"}),
+            "SCALPEL_MAX_QUEUE: \"four\" is not a whole number in [1, 100000]");
+  EXPECT_EQ(MessageOf({"SCALPEL_HEALTHCHECK=1"}),
+            "SCALPEL_HEALTHCHECK: is given as a flag alone, --healthcheck; leave it out");
+  EXPECT_THAT(MessageOf({"SCALPEL_LISTEN=0.0.0.0:1"}),
+              StartsWith("SCALPEL_LISTEN: other machines"));
+  EXPECT_THAT(MessageOf({"SCALPEL_MAX_RESPONSE_BYTES=4294967296"}),
+              StartsWith("--max-buffered-bytes: 2147483648 is less than "
+                         "SCALPEL_MAX_RESPONSE_BYTES, 4294967296"));
+}
+
+TEST(Environment, VariablesOfOthersArePassedOver) {
+  EXPECT_EQ(
+      MessageOf({"SCALPEL_SERVER=host:1", "SCALPEL_SERVER_ADDRESS=host:1", "SCALPEL_TOKEN=secret",
+                 // As Kubernetes makes them of services named scalpel and scalpel-b.
+                 "SCALPEL_PORT=tcp://10.0.0.1:50051", "SCALPEL_SERVICE_HOST=10.0.0.1",
+                 "SCALPEL_SERVICE_PORT=50051", "SCALPEL_SERVICE_PORT_GRPC=50051",
+                 "SCALPEL_PORT_50051_TCP=tcp://10.0.0.1:50051", "SCALPEL_PORT_50051_TCP_PROTO=tcp",
+                 "SCALPEL_PORT_50051_TCP_PORT=50051", "SCALPEL_PORT_50051_TCP_ADDR=10.0.0.1",
+                 "SCALPEL_B_PORT=tcp://10.0.0.1:1", "SCALPEL_B_SERVICE_HOST=10.0.0.1",
+                 "SCALPEL_B_SERVICE_PORT_HTTP=1", "SCALPEL_B_PORT_1_UDP_ADDR=10.0.0.1"}),
+      "");
+  EXPECT_NE(MessageOf({"SCALPEL_PORT_=1"}), "");
+  EXPECT_NE(MessageOf({"SCALPEL_PORTS=1"}), "");
+}
+
+class SettingsFile : public model::TempFolderTest {
+ protected:
+  // Reads settings from a file of this content, beside flags.
+  absl::StatusOr<Config> Read(const std::string& text, std::vector<const char*> flags = {},
+                              std::vector<const char*> environment = {}) {
+    Write(file_, text);
+    flags.insert(flags.begin(), {"--model=m", "--config", file_.c_str()});
+    return Parse(std::move(flags), std::move(environment));
+  }
+
+  // What is wrong with such a file, without the file's name.
+  std::string ProblemOf(const std::string& text) {
+    const std::string message(Read(text).status().message());
+    const std::string name = file_.string() + ": ";
+    EXPECT_THAT(message, StartsWith(name));
+    return message.substr(std::min(name.size(), message.size()));
+  }
+
+  const std::string& file() { return file_.native(); }
+
+ private:
+  void SetUp() override {
+    TempFolderTest::SetUp();
+    file_ = root_ / "settings.json";
+  }
+  std::filesystem::path file_;
+};
+
+TEST_F(SettingsFile, TakesTextNumbersAndTruth) {
+  const auto config = Read(
+      R"({"max-queue": 5, "threads": "2", "device": "cpu", "allow-insecure": true,
+          "listen": "0.0.0.0:1"})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->limits.queue_max, 5);
+  EXPECT_EQ(config->threads, 2);
+  EXPECT_EQ(config->device, "cpu");
+  EXPECT_TRUE(config->allow_insecure);
+  EXPECT_EQ(config->listen, "0.0.0.0:1");
+}
+
+TEST_F(SettingsFile, AFlagBeatsAVariableAndAVariableTheFile) {
+  const std::string text = R"({"max-queue": 1, "max-tokens": 1, "max-probes": 1})";
+  const auto config =
+      Read(text, {"--max-queue=3"}, {"SCALPEL_MAX_QUEUE=2", "SCALPEL_MAX_TOKENS=2"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->limits.queue_max, 3);
+  EXPECT_EQ(config->limits.tokens_max, 2);
+  EXPECT_EQ(config->limits.probes_max, 1);
+  EXPECT_EQ(config->limits.captures_max, Limits().captures_max);
+  EXPECT_EQ(SettingsLine(*config), absl::StrCat("config=", file(),
+                                                " (flag), max-probes=1 (file), max-queue=3 (flag), "
+                                                "max-tokens=2 (environment), model=m (flag)"));
+}
+
+TEST_F(SettingsFile, MayBeNamedByAVariable) {
+  Write(root_ / "other.json", R"({"model": "of-the-file"})");
+  const std::string variable = absl::StrCat("SCALPEL_CONFIG=", (root_ / "other.json").string());
+  const auto config = Parse({}, {variable.c_str()});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model, "of-the-file");
+}
+
+TEST_F(SettingsFile, MistakesAreNamed) {
+  EXPECT_EQ(ProblemOf(R"({"max_queue": 5})"),
+            "max_queue: no such setting; did you mean max-queue?");
+  EXPECT_EQ(ProblemOf(R"({"colour": 5})"), "colour: no such setting; --help lists them");
+  EXPECT_EQ(ProblemOf(R"({"max-queue": 5.5})"),
+            "max-queue: \"5.5\" is not a whole number in [1, 100000]");
+  EXPECT_EQ(ProblemOf(R"({"max-queue": true})"),
+            "max-queue: \"true\" is not a whole number in [1, 100000]");
+  for (const char* value : {"null", "[5]", R"({"n": 5})"}) {
+    EXPECT_EQ(ProblemOf(absl::StrCat(R"({"max-queue": )", value, "}")),
+              "max-queue: is neither text, nor a number, true or false");
+  }
+  EXPECT_EQ(ProblemOf(R"({"listen": "127.0.0.1\u0000:1"})"), "listen: has a NUL; leave it out");
+  EXPECT_EQ(ProblemOf(R"({"config": "x"})"),
+            "config: is given as a flag alone, --config; leave it out");
+  EXPECT_EQ(ProblemOf(R"({"listen": "0.0.0.0:1", "tls-cert": "c", "tls-key": "k"})"),
+            "listen: other machines may reach 0.0.0.0:1; give --tokens or --tls-client-ca, or "
+            "--allow-insecure if they all may call");
+}
+
+TEST_F(SettingsFile, IsOneSmallJsonObject) {
+  EXPECT_EQ(ProblemOf("[]"), "is no JSON object; give one of flags and their values");
+  EXPECT_THAT(ProblemOf(""), HasSubstr("not valid JSON"));
+  EXPECT_THAT(ProblemOf(R"({"threads": 1,})"), HasSubstr("not valid JSON near byte 15"));
+  EXPECT_EQ(ProblemOf(R"({"threads": 1, "threads": 2})"), "duplicate key \"threads\"");
+  EXPECT_THAT(ProblemOf(R"({"threads": [[1]]})"), HasSubstr("nested deeper"));
+  const std::string blank((1 << 20) - 2, ' ');
+  EXPECT_TRUE(Read("{" + blank + "}").ok());
+  EXPECT_EQ(ProblemOf("{ " + blank + "}"), "is larger than 1 MiB");
+}
+
+TEST_F(SettingsFile, ThatCannotBeRead) {
+  const std::string missing = (root_ / "missing.json").string();
+  EXPECT_EQ(Parse({"--config", missing.c_str()}).status().message(),
+            absl::StrCat(missing, ": cannot be read: No such file or directory"));
+  const std::string folder = root_.string();
+  EXPECT_EQ(Parse({"--config", folder.c_str()}).status().message(),
+            absl::StrCat(folder, ": cannot be read: Is a directory"));
+}
+
+TEST(SettingsLine, TellsWhatWasSetAndWhereOnOneLine) {
+  EXPECT_EQ(SettingsLine(Config()), "all by default");
+  const auto config = Parse({"--model", "a\nb"}, {"SCALPEL_THREADS=2", "SCALPEL_TOKEN=secret"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(SettingsLine(*config), "model=a\\nb (flag), threads=2 (environment)");
 }
 
 TEST(DefaultModelName, IsTheFoldersOwn) {

@@ -1,0 +1,34 @@
+#include "server/help_text.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "server/settings.h"
+
+namespace scalpel {
+namespace {
+
+constexpr char kBegin[] =
+    "scalpel-server: runs a GPT-2 model under interventions that come with each request, over "
+    "gRPC.\n\n"
+    "usage: scalpel-server --model DIR [flags]\n\n"
+    "Each setting is a flag, a variable (SCALPEL_MAX_QUEUE for --max-queue) and a key of the file\n"
+    "that --config names. A flag beats a variable, and a variable the file.\n";
+constexpr char kNextLine[] = "\n                                       ";
+
+}  // namespace
+
+std::string HelpText() {
+  std::string text = kBegin;
+  for (const SettingGroup& group : SettingGroups()) {
+    absl::StrAppend(&text, "\n", group.title, ":\n");
+    for (const Setting& setting : group.settings) {
+      absl::StrAppendFormat(&text, "  %-36s %s\n",
+                            absl::StrCat("--", setting.name, " ", setting.value),
+                            absl::StrReplaceAll(setting.help, {{"\n", kNextLine}}));
+    }
+  }
+  return text;
+}
+
+}  // namespace scalpel

@@ -1,0 +1,15 @@
+// What --help prints.
+
+#ifndef SCALPEL_SERVER_HELP_TEXT_H_
+#define SCALPEL_SERVER_HELP_TEXT_H_
+
+#include <string>
+
+namespace scalpel {
+
+// All settings under their headings, with their defaults.
+std::string HelpText();
+
+}  // namespace scalpel
+
+#endif  // SCALPEL_SERVER_HELP_TEXT_H_

@@ -1,0 +1,179 @@
+#include "server/settings.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/limit_fields.h"
+#include "server/setters.h"
+
+namespace scalpel {
+namespace {
+
+using Text = const std::string&;
+
+Setting Path(std::string name, std::string value, std::string help, absl::string_view what,
+             std::filesystem::path Config::*member) {
+  return {std::move(name), std::move(value), std::move(help),
+          [=](Text text, Config* config) { return SetPath(text, what, &(config->*member)); }};
+}
+
+Setting Address(std::string name, std::string help, std::string Config::*member) {
+  return {std::move(name), "HOST:PORT", std::move(help),
+          [member](Text text, Config* config) { return SetAddress(text, &(config->*member)); }};
+}
+
+Setting Choice(std::string name, std::string value, std::string help,
+               std::vector<absl::string_view> choices, std::string Config::*member) {
+  return {std::move(name), std::move(value), std::move(help),
+          [=](Text text, Config* config) { return SetChoice(text, choices, &(config->*member)); }};
+}
+
+Setting Integer(std::string name, std::string help, int64_t least, int64_t most,
+                int Config::*member) {
+  return {std::move(name), "N", std::move(help), [=](Text text, Config* config) {
+            return SetInteger(text, least, most, &(config->*member));
+          }};
+}
+
+Setting Switch(std::string name, std::string help, bool Config::*member) {
+  return {std::move(name), "", std::move(help),
+          [member](Text text, Config* config) { return SetSwitch(text, &(config->*member)); }};
+}
+
+Setting Name(std::string name, std::string help, size_t most, std::string Config::*member) {
+  return {std::move(name), "NAME", std::move(help),
+          [=](Text text, Config* config) { return SetName(text, most, &(config->*member)); }};
+}
+
+Setting Only(Where where, Setting setting) {
+  setting.where = where;
+  return setting;
+}
+
+// 1 GiB for a number of bytes, where it is a whole one.
+std::string AmountText(const LimitField& field, int64_t value) {
+  if (!absl::StrContains(field.name, "bytes") || value == 0) return absl::StrCat(value);
+  for (const auto& [shift, unit] :
+       {std::pair(30, " GiB"), std::pair(20, " MiB"), std::pair(10, " KiB")}) {
+    if (value % (int64_t{1} << shift) == 0) return absl::StrCat(value >> shift, unit);
+  }
+  return absl::StrCat(value);
+}
+
+Setting OfLimit(const LimitField& field) {
+  const Limits defaults;
+  const int64_t value =
+      std::visit([&](auto member) -> int64_t { return defaults.*member; }, field.member);
+  return {std::string(field.name), "N",
+          absl::StrCat(field.help, " (default ", AmountText(field, value), ")"),
+          [field](Text text, Config* config) {
+            return std::visit(
+                [&](auto member) {
+                  return SetInteger(text, field.least, field.most, &(config->limits.*member));
+                },
+                field.member);
+          }};
+}
+
+std::vector<Setting> LimitSettings(LimitOf of) {
+  std::vector<Setting> settings;
+  for (const LimitField& field : kLimitFields) {
+    if (field.of == of) settings.push_back(OfLimit(field));
+  }
+  return settings;
+}
+
+std::vector<Setting> ModelSettings() {
+  return {
+      Path("model", "DIR", "folder with config.json and model.safetensors (required)",
+           "the folder with config.json", &Config::model),
+      Name("model-name", "the name that requests may give (default: the folder's)", 128,
+           &Config::model_name),
+      Choice("device", "DEVICE", "auto, cpu or cuda (default auto)", {"auto", "cpu", "cuda"},
+             &Config::device),
+      Choice("kernels", "NAME",
+             "of linear layers on a CPU: auto (onednn, unless MKL is twice as\n"
+             "fast), onednn or mkl (default auto)",
+             {"auto", "onednn", "mkl"}, &Config::kernels),
+      Integer("threads", "threads that compute on the CPU (default: all)", 1, 1024,
+              &Config::threads),
+  };
+}
+
+std::vector<Setting> AccessSettings() {
+  return {
+      Address("listen", "port 0 is any free one (default 127.0.0.1:50051)", &Config::listen),
+      Path("tls-cert", "FILE", "the server's certificate and its chain, PEM: serves TLS alone",
+           "a file in PEM", &Config::tls_cert),
+      Path("tls-key", "FILE", "the certificate's private key, PEM", "a file in PEM",
+           &Config::tls_key),
+      Path("tls-client-ca", "FILE", "who signs clients' certificates, PEM: each client needs one",
+           "a file in PEM", &Config::tls_client_ca),
+      Path("tokens", "FILE", "who may call, by the hashes of their tokens; see --new-token",
+           "a JSON file", &Config::tokens),
+      Switch("allow-insecure",
+             "listen where other machines reach it without TLS, or without\n"
+             "knowing who calls",
+             &Config::allow_insecure),
+      Address("metrics-listen", "where Prometheus reads metrics over HTTP (default: nowhere)",
+              &Config::metrics_listen),
+  };
+}
+
+std::vector<Setting> LifeSettings() {
+  return {
+      Integer("lame-duck-seconds",
+              "how long to go on serving after SIGTERM, unhealthy, so that\n"
+              "balancers turn away (default 0)",
+              0, 3600, &Config::lame_duck_seconds),
+      Choice("log-level", "LEVEL", "debug, info, warn, error or off (default info)",
+             {"debug", "info", "warn", "error", "off"}, &Config::log_level),
+      Choice("log-format", "FORMAT", "text or json (default text)", {"text", "json"},
+             &Config::log_format),
+      Integer("slow-call-ms", "calls that take longer are logged as such; 0: none (default 10000)",
+              0, 86'400'000, &Config::slow_call_ms),
+  };
+}
+
+std::vector<Setting> OtherSettings() {
+  return {
+      Only(Where::kNotInFile, Path("config", "FILE", "JSON object of flags and their values",
+                                   "a JSON file", &Config::file)),
+      Only(Where::kFlagOnly,
+           Switch("healthcheck", "ask the server at --listen: exit 0 if it serves, else 1",
+                  &Config::healthcheck)),
+      Only(Where::kFlagOnly, Name("new-token", "print a new token and its entry for --tokens", 64,
+                                  &Config::new_token)),
+      Only(Where::kFlagOnly, Switch("help", "this text", &Config::help)),
+      Only(Where::kFlagOnly, Switch("version", "the server's version", &Config::version)),
+  };
+}
+
+}  // namespace
+
+const std::vector<SettingGroup>& SettingGroups() {
+  static const auto* const groups = new std::vector<SettingGroup>{
+      {"The model", ModelSettings()},
+      {"Where it listens, and to whom", AccessSettings()},
+      {"The most of one request", LimitSettings(LimitOf::kRequest)},
+      {"The most of all together", LimitSettings(LimitOf::kServer)},
+      {"Its end, and its log", LifeSettings()},
+      {"Other", OtherSettings()},
+  };
+  return *groups;
+}
+
+const Setting* FindSetting(absl::string_view name) {
+  for (const SettingGroup& group : SettingGroups()) {
+    for (const Setting& setting : group.settings) {
+      if (setting.name == name) return &setting;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace scalpel
