@@ -68,6 +68,11 @@ void AddBackend(const rpc::Backend& backend, const Limits& limits, insight::Sour
                     {"model", backend.facts.name},
                     {"device", backend.device},
                     {"kernels", backend.kernels}});
+  sources.AddGauge("scalpel_connections", "Open connections.",
+                   [read = backend.connections] { return static_cast<double>(read().open); });
+  sources.AddCounter("scalpel_connections_refused_total",
+                     "Connections turned away because as many were open as may be.",
+                     [read = backend.connections] { return static_cast<double>(read().refused); });
   AddEngine(backend.engine_counts, sources);
   AddCache(backend.cache_counts, limits.baseline_cache_bytes_max, sources);
 }

@@ -60,7 +60,7 @@ Metrics::Metrics(absl::Span<const absl::string_view> methods)
                response_bytes.Add(label), tensor_bytes.Add(label)});
   }
   auto& rejections = CounterFamily(registry, "scalpel_rejections_total",
-                                   "Calls and connections turned away, by reason.");
+                                   "Calls turned away, by reason.");
   for (const absl::string_view reason : kReasons)
     rejections_[std::string(reason)] = &rejections.Add({{"reason", std::string(reason)}});
 }
@@ -75,15 +75,11 @@ void Metrics::CallEnded(const CallEnd& end) {
   method.response_bytes.Increment(static_cast<double>(end.response_bytes));
   method.tensor_bytes.Increment(static_cast<double>(end.tensor_bytes));
   if (end.slow) method.slow.Increment();
-  if (!end.reason.empty()) Rejected(end.reason);
+  if (!end.reason.empty()) rejections_.at(std::string(end.reason))->Increment();
   if (!end.computed) return;
   method.queue.Observe(absl::ToDoubleSeconds(end.queue));
   method.compute.Observe(absl::ToDoubleSeconds(end.compute));
   method.tokens.Increment(static_cast<double>(end.tokens));
-}
-
-void Metrics::Rejected(absl::string_view reason) {
-  rejections_.at(std::string(reason))->Increment();
 }
 
 std::map<std::string, int64_t> Metrics::Rejections() const {

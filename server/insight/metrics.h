@@ -21,11 +21,10 @@
 
 namespace scalpel::insight {
 
-// Why a call, or a connection, is turned away. Each has its counter from the start.
+// Why a call is turned away. Each has its counter from the start.
 inline constexpr absl::string_view kReasons[] = {
-    "queue_full",  "buffered_bytes",  "caller_calls", "caller_rate",        "calls_max",
-    "connections", "unauthenticated", "permission",   "response_too_large", "out_of_memory",
-    "unavailable", "invalid"};
+    "queue_full", "buffered_bytes",     "caller_calls",  "caller_rate", "calls_max", "unauthenticated",
+    "permission", "response_too_large", "out_of_memory", "unavailable", "invalid"};
 
 // How a call ended.
 struct CallEnd {
@@ -49,9 +48,6 @@ class Metrics {
 
   void CallBegan(absl::string_view method);
   void CallEnded(const CallEnd& end);
-  // Something else than a call was turned away, such as a connection.
-  void Rejected(absl::string_view reason);
-
   // By reason, all of kReasons.
   std::map<std::string, int64_t> Rejections() const;
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/rpc/entrance.h"
 #include "server/spec/violations.h"
 
 namespace scalpel::rpc {
@@ -45,14 +45,6 @@ Call ReceiveCall(grpc::CallbackServerContext* context, absl::string_view method)
   call.trace = Continue(MetadataOf(*context, kTraceParentKey));
   context->AddInitialMetadata(kRequestIdKey, call.request_id);
   return call;
-}
-
-std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,
-                                            absl::string_view key) {
-  const auto [begin, end] =
-      context.client_metadata().equal_range(grpc::string_ref(key.data(), key.size()));
-  if (begin == end || std::next(begin) != end) return std::nullopt;
-  return absl::string_view(begin->second.data(), begin->second.size());
 }
 
 }  // namespace scalpel::rpc

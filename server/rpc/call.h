@@ -50,10 +50,6 @@ bool IsRequestId(absl::string_view id);
 // initial metadata. The call is not admitted yet.
 Call ReceiveCall(grpc::CallbackServerContext* context, absl::string_view method);
 
-// The value of a metadata key; nullopt: none, or several.
-std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,
-                                            absl::string_view key);
-
 }  // namespace scalpel::rpc
 
 #endif  // SCALPEL_SERVER_RPC_CALL_H_

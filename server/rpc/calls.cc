@@ -1,17 +1,11 @@
 #include "server/rpc/calls.h"
 
-#include <grpcpp/security/auth_context.h>
-
-#include <memory>
-#include <optional>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "server/rpc/access_log.h"
+#include "server/rpc/entrance.h"
 #include "server/rpc/errors.h"
 #include "server/spec/violations.h"
 
@@ -20,25 +14,6 @@ namespace {
 
 // When a call will end is not known.
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
-
-// The common name of a client certificate that gRPC has verified; empty: there is none.
-std::string CertificateName(const grpc::AuthContext& peer) {
-  if (!peer.IsPeerAuthenticated()) return "";
-  const std::vector<grpc::string_ref> names = peer.FindPropertyValues("x509_common_name");
-  return names.size() == 1 ? std::string(names[0].data(), names[0].size()) : "";
-}
-
-// The host of `ipv4:192.0.2.7:50123`.
-absl::string_view HostOf(absl::string_view peer) {
-  if (!absl::ConsumePrefix(&peer, "ipv4:")) absl::ConsumePrefix(&peer, "ipv6:");
-  return peer.substr(0, peer.rfind(':'));
-}
-
-// Each refusal of the gate has a code of its own.
-absl::string_view GateReason(const absl::Status& status) {
-  if (absl::IsUnauthenticated(status)) return "unauthenticated";
-  return absl::IsPermissionDenied(status) ? "permission" : "caller_calls";
-}
 
 }  // namespace
 
@@ -50,15 +25,8 @@ Call Calls::Begin(grpc::CallbackServerContext* context, absl::string_view method
 }
 
 absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call) {
-  const std::shared_ptr<const grpc::AuthContext> peer = context.auth_context();
-  const std::string certificate = peer == nullptr ? "" : CertificateName(*peer);
-  const access::Credentials shown = {
-      .authorization = MetadataOf(context, "authorization").value_or(""),
-      .certificate = certificate,
-      .peer = HostOf(call->peer),
-      .health_socket = absl::StartsWith(call->peer, "unix")};
-  absl::StatusOr<access::Pass> pass = gate_.Enter(shown, call->method, call->began);
-  if (!pass.ok()) return spec::Because(GateReason(pass.status()), pass.status());
+  absl::StatusOr<access::Pass> pass = EnterGate(context, call->method, call->began, gate_);
+  if (!pass.ok()) return pass.status();
   call->pass = *std::move(pass);
   absl::MutexLock lock(&mutex_);
   // Whoever asks why the server is busy gets an answer all the same.

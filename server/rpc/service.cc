@@ -29,11 +29,10 @@ absl::Status CheckModel(const std::string& asked, const std::string& served) {
 
 }  // namespace
 
-Service::Service(const Limits& limits, Surroundings surroundings)
+Service::Service(const Limits& limits, const Surroundings& surroundings)
     : limits_(limits),
-      surroundings_(std::move(surroundings)),
-      calls_(limits.calls_max, surroundings_.slow_call, surroundings_.gate,
-             surroundings_.metrics) {}
+      surroundings_(surroundings),
+      calls_(limits.calls_max, surroundings.slow_call, surroundings.gate, surroundings.metrics) {}
 
 void Service::Open(std::shared_ptr<const Backend> backend) {
   absl::MutexLock lock(&mutex_);
@@ -141,8 +140,7 @@ grpc::ServerUnaryReactor* Service::GetStatus(grpc::CallbackServerContext* contex
 v1::GetStatusResponse Service::Status() const {
   StatusFacts facts{.uptime = absl::Now() - began_,
                     .calls = calls_.counts(),
-                    .rejections = surroundings_.metrics.Rejections(),
-                    .connections = surroundings_.connections()};
+                    .rejections = surroundings_.metrics.Rejections()};
   {
     absl::MutexLock lock(&mutex_);
     facts.backend = backend_;

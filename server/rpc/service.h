@@ -3,8 +3,6 @@
 #ifndef SCALPEL_SERVER_RPC_SERVICE_H_
 #define SCALPEL_SERVER_RPC_SERVICE_H_
 
-#include <cstdint>
-#include <functional>
 #include <memory>
 
 #include "absl/base/thread_annotations.h"
@@ -37,14 +35,13 @@ using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_Ge
 struct Surroundings {
   access::Gate& gate;  // these two outlive the service
   insight::Metrics& metrics;
-  absl::Duration slow_call;              // what takes longer is worth a warning; zero: nothing is
-  std::function<int64_t()> connections;  // that are open; thread-safe
+  absl::Duration slow_call = absl::ZeroDuration();  // what takes longer is worth a warning
 };
 
 // Every method but GetStatus answers UNAVAILABLE before Open and after Close. Thread-safe.
 class Service final : public RawInterventionService {
  public:
-  Service(const Limits& limits, Surroundings surroundings);
+  Service(const Limits& limits, const Surroundings& surroundings);
 
   // Begins to serve.
   void Open(std::shared_ptr<const Backend> backend);

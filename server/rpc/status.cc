@@ -31,6 +31,21 @@ void DescribeCalls(const Calls::Counts& calls, v1::GetStatusResponse* out) {
   }
 }
 
+Connections ConnectionsOf(const StatusFacts& facts) {
+  const bool known = facts.backend != nullptr && facts.backend->connections;
+  return known ? facts.backend->connections() : Connections();
+}
+
+void DescribeRejections(const StatusFacts& facts, v1::GetStatusResponse* out) {
+  std::map<std::string, int64_t> counts = facts.rejections;
+  counts["connections"] = ConnectionsOf(facts).refused;
+  for (const auto& [reason, count] : counts) {
+    v1::RejectionCount* rejection = out->add_rejections();
+    rejection->set_reason(reason);
+    rejection->set_count(count);
+  }
+}
+
 void DescribeEngine(const engine::Counts& counts, v1::EngineStatus* out) {
   out->set_queued(counts.queued);
   out->set_running(counts.running);
@@ -52,17 +67,13 @@ v1::GetStatusResponse DescribeStatus(const StatusFacts& facts, const Limits& lim
   out.set_state(StateOf(facts));
   out.set_uptime_us(absl::ToInt64Microseconds(facts.uptime));
   DescribeCalls(facts.calls, &out);
-  for (const auto& [reason, count] : facts.rejections) {
-    v1::RejectionCount* rejection = out.add_rejections();
-    rejection->set_reason(reason);
-    rejection->set_count(count);
-  }
+  DescribeRejections(facts, &out);
   out.mutable_memory()->set_resident_bytes(insight::ResidentBytes());
   out.mutable_memory()->set_limit_bytes(insight::MemoryLimitBytes());
-  out.set_connections(facts.connections);
   if (facts.backend == nullptr) return out;
   out.set_model(facts.backend->facts.name);
   out.set_device(facts.backend->device);
+  out.set_connections(ConnectionsOf(facts).open);
   *out.mutable_baseline_cache() = DescribeCache(*facts.backend, limits);
   if (facts.backend->engine_counts)
     DescribeEngine(facts.backend->engine_counts(), out.mutable_engine());

@@ -19,8 +19,7 @@ namespace scalpel::rpc {
 struct StatusFacts {
   absl::Duration uptime;
   Calls::Counts calls;
-  std::map<std::string, int64_t> rejections;         // by reason
-  int64_t connections = 0;                           // open
+  std::map<std::string, int64_t> rejections;         // calls, by reason
   std::shared_ptr<const Backend> backend = nullptr;  // null: the model is being loaded
   bool draining = false;
 };
