@@ -116,6 +116,9 @@ class FakeServer(service_pb2_grpc.InterventionServiceServicer):
     def GetModel(self, request, context):
         return self._unary("GetModel", request, context)
 
+    def GetStatus(self, request, context):
+        return self._unary("GetStatus", request, context)
+
     def Tokenize(self, request, context):
         return self._unary("Tokenize", request, context)
 

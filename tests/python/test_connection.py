@@ -151,6 +151,18 @@ def test_info_is_what_the_server_says(model, client):
     assert info.cache.max_bytes == raw.baseline_cache.max_bytes
 
 
+def test_status_is_what_the_server_does(model):
+    before = model.status()
+    model.run("When Mary")
+    after = model.status()
+    assert after.state == "serving" and after.uptime > before.uptime > 0
+    assert after.calls["GetStatus"] == 1 and after.callers == {"anonymous": 1}
+    assert after.engine.waves > before.engine.waves and after.engine.queued == 0
+    assert after.engine.tokens >= after.engine.tokens_computed > 0
+    assert after.rejections.keys() >= {"queue_full", "invalid", "connections"}
+    assert repr(after).startswith("<ServerStatus serving, up ")
+
+
 def test_tokens(model):
     text = "When Mary naïvely"
     tokens = model.tokenize(text)

@@ -33,7 +33,7 @@ from scalpel.errors import (
     Unavailable,
     Violation,
 )
-from scalpel.info import ModelInfo
+from scalpel.info import ModelInfo, ServerStatus
 from scalpel.metrics import (
     kl_from_clean,
     log_prob,
@@ -79,7 +79,7 @@ __all__ = [
     "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model", "ModelInfo", "NotFound",
     "NotImplementedByServer", "Operation", "PatchingResult", "PermissionDenied", "ProtocolError",
     "QueueFull", "Replicas", "RequestError", "Retry", "RunResult", "ScalpelError", "ServerError",
-    "Stream", "SweepResult", "TLS", "Tensor", "Unauthenticated", "Unavailable", "Violation",
+    "ServerStatus", "Stream", "SweepResult", "TLS", "Tensor", "Unauthenticated", "Unavailable", "Violation",
     "Where", "add", "aio", "capture", "clamp", "connect", "directions", "freeze", "heads",
     "kl_from_clean", "knockout", "layers", "load_request", "log_prob", "logit", "logit_diff",
     "loss", "mean", "noise", "patch", "patching_score", "permute", "positions", "prob", "probe",

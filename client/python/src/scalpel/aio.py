@@ -216,6 +216,7 @@ class AsyncModel(Caller):
     validate_sweep = _validation(calls.sweep, SweepStarted)
 
     get_info = _unary(calls.get_info)
+    status = _unary(calls.status)
     tokenize = _unary(calls.tokenize)
     detokenize = _unary(calls.detokenize)
     detokenize_bytes = _unary(calls.detokenize_bytes)

@@ -27,6 +27,7 @@ RESPONSES: Mapping[str, Any] = {
     "Detokenize": service_pb2.DetokenizeResponse,
     "Run": service_pb2.RunResponse,
     "Sweep": sweep_pb2.SweepResponse,
+    "GetStatus": service_pb2.GetStatusResponse,
 }
 # Above a chunk of tensor data by far: statistics per position of many prompts come in one message.
 _MESSAGE_BYTES_MAX = 256 << 20
