@@ -30,8 +30,13 @@ absl::Status CheckLimits(const Config& config) {
                                      "max-response-bytes", limits.response_bytes_max);
   status.Update(CheckAtLeast(config, "max-response-bytes", limits.response_bytes_max, "chunk-bytes",
                              limits.chunk_bytes));
-  status.Update(CheckAtLeast(config, "transport-bytes", limits.transport_bytes_max,
-                             "max-request-bytes", limits.request_bytes_max));
+  // With less, one slow request keeps the others from being received.
+  if (limits.transport_bytes_max / 4 < limits.request_bytes_max) {
+    status.Update(Wrong(config, "transport-bytes",
+                        absl::StrCat(limits.transport_bytes_max, " is less than four times ",
+                                     GivenName(config, "max-request-bytes"), ", ",
+                                     limits.request_bytes_max, "; raise it or lower the other")));
+  }
   return status;
 }
 

@@ -63,8 +63,8 @@ absl::Status Unknown(Source source, absl::string_view name, absl::string_view fl
   return Wrong(name, absl::StrCat(what, "; did you mean ", suggested, "?"));
 }
 
-absl::Status FlagOnly(absl::string_view name, const Setting& setting) {
-  return Wrong(name, absl::StrCat("is given as a flag alone, --", setting.name, "; leave it out"));
+absl::Status Misplaced(absl::string_view name, const Setting& setting) {
+  return Wrong(name, absl::StrCat("belongs on the command line; give --", setting.name));
 }
 
 // Reads the flag at argv[*next], and moves *next past it and its value.
@@ -74,7 +74,9 @@ absl::StatusOr<Assignment> ReadFlag(int argc, const char* const* argv, int* next
   const bool given = name.size() < argument.size();
   const bool dashes = absl::ConsumePrefix(&name, "--");
   const Setting* setting = FindSetting(name);
-  if (setting == nullptr || !dashes) return Unknown(Source::kFlag, argument, name, {});
+  if (setting == nullptr || !dashes) {
+    return Unknown(Source::kFlag, Shortened(argument), name, {});
+  }
   const std::string flag = absl::StrCat("--", name);
   if (given) {
     if (setting->value.empty() && setting->where == Where::kFlagOnly) {
@@ -137,9 +139,9 @@ absl::StatusOr<std::vector<Assignment>> ReadEnvironment(const char* const* envir
     const Setting* setting = name == VariableName(flag) ? FindSetting(flag) : nullptr;
     if (setting == nullptr) {
       if (absl::c_linear_search(kOfClients, name) || IsServiceLink(name)) continue;
-      return Unknown(Source::kEnvironment, name, flag, {});
+      return Unknown(Source::kEnvironment, Shortened(name), flag, {});
     }
-    if (!MayGive(Source::kEnvironment, *setting)) return FlagOnly(name, *setting);
+    if (!MayGive(Source::kEnvironment, *setting)) return Misplaced(name, *setting);
     const absl::string_view value = variable.substr(name.size() + 1);
     if (!value.empty()) read.push_back({setting, std::string(value), Source::kEnvironment});
   }
@@ -156,10 +158,10 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
   }
   std::vector<Assignment> read;
   for (const auto& [key, value] : json->items()) {
-    const std::string name = NameIn(Source::kFile, key, file);
+    const std::string name = NameIn(Source::kFile, Shortened(key), file);
     const Setting* setting = FindSetting(key);
     if (setting == nullptr) return Unknown(Source::kFile, name, key, file);
-    if (!MayGive(Source::kFile, *setting)) return FlagOnly(name, *setting);
+    if (!MayGive(Source::kFile, *setting)) return Misplaced(name, *setting);
     if (value.is_structured() || value.is_null()) {
       return Wrong(name, "is neither text, nor a number, true or false");
     }
@@ -168,6 +170,11 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
     read.push_back({setting, std::move(text), Source::kFile});
   }
   return read;
+}
+
+std::string Shortened(absl::string_view text) {
+  constexpr size_t kShownMax = 120;
+  return absl::StrCat(text.substr(0, kShownMax), text.size() > kShownMax ? "..." : "");
 }
 
 std::string NameIn(Source source, absl::string_view flag, const fs::path& file) {

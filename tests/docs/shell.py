@@ -46,7 +46,7 @@ class Shell:
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
-            env=_environment(self.folder),
+            env={**os.environ, **_tools(self.folder)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -62,7 +62,7 @@ class Shell:
         self._server = subprocess.Popen(
             ["bash", "-c", f"exec {command} --listen {self._address}"],
             cwd=self.folder,
-            env=environment.without_settings(_environment(self.folder)),
+            env=environment.of_servers(_tools(self.folder)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -90,12 +90,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _environment(folder: pathlib.Path) -> dict[str, str]:
-    """With the tools of the tests. Packages that a page installs come from the environment of the
-    tests, where they are pinned: nothing is fetched."""
+def _tools(folder: pathlib.Path) -> dict[str, str]:
+    """Variables by which the tests' tools are found. Packages that a page installs come from the
+    environment of the tests, where they are pinned: nothing is fetched."""
     tools = [folder / ".bin", environment.grpcurl_binary().parent, sysconfig.get_path("scripts")]
     return {
-        **os.environ,
         "PATH": os.pathsep.join([*map(str, tools), os.environ["PATH"]]),
         "PYTHONPATH": sysconfig.get_path("purelib"),
         "PIP_NO_INDEX": "1",

@@ -1,6 +1,7 @@
-"""Generated pages are as the generator writes them now."""
+"""Generated pages are as the generator writes them now, and README.md shows what --help prints."""
 
 import importlib.util
+import subprocess
 
 import pytest
 
@@ -31,6 +32,14 @@ def test_each_task_stands_in_each_library():
     text = _read(_DOCS / "migration.md")
     for library in ("transformer_lens", "nnsight", "pyvene", "scalpel"):
         assert text.count(f"<!-- in_{library}.py: ") == 12  # ten tasks, imports, loading
+
+
+def test_readme_shows_all_settings():
+    """The block of README.md is what --help prints, from its first heading on."""
+    command = [str(environment.server_binary()), "--help"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    settings = printed[printed.index("The model:") :]
+    assert f"```text\n{settings}```" in _read(environment.ROOT / "README.md")
 
 
 def _read(path) -> str:

@@ -3,31 +3,22 @@
 import json
 import os
 import struct
-import subprocess
 
 import pytest
 
 from tests.fault.model_folders import header_and_data, safetensors, shapes, write
-from tests.support import environment
 from tests.support.client import Client
+from tests.support.server import run_server
 
 MODEL_ERROR = 1
 HEADER_BYTES_MAX = 100_000_000
-EXIT_SECONDS = 60
 
 
 def assert_refused(folder, *words):
     """Starts the server on the folder, and reads what it says until it ends."""
-    line = [str(environment.server_binary()), "--model", str(folder), "--listen", "127.0.0.1:0"]
-    line += ["--log-level", "error"]  # a folder without a tokenizer is worth a warning
-    done = subprocess.run(
-        line,
-        env=environment.without_settings(),
-        capture_output=True,
-        text=True,
-        timeout=EXIT_SECONDS,
-        check=False,
-    )
+    flags = ["--model", str(folder), "--listen", "127.0.0.1:0"]
+    flags += ["--log-level", "error"]  # a folder without a tokenizer is worth a warning
+    done = run_server(*flags)
     assert "listening" not in done.stdout + done.stderr, "it began to serve"
     assert done.returncode == MODEL_ERROR, done.stderr
     (line,) = done.stderr.strip().splitlines()

@@ -11,7 +11,7 @@ import pytest
 from tests.fault.alive import GOLDEN
 from tests.support import environment
 from tests.support.client import Client, make_request
-from tests.support.server import is_serving
+from tests.support.server import is_serving, run_server
 
 USAGE_ERROR = 2
 START_SECONDS = 60
@@ -41,7 +41,7 @@ def spawn(model_dir, free_port):
             "debug",
         ]
         process = subprocess.Popen(
-            line, stdin=subprocess.DEVNULL, env=environment.without_settings(), **outputs
+            line, stdin=subprocess.DEVNULL, env=environment.of_servers(), **outputs
         )
         started.append(process)
         deadline = time.monotonic() + START_SECONDS
@@ -143,18 +143,6 @@ def _large():
     )
 
 
-def run_server(*flags, **variables):
-    """Runs the server with flags and variables that keep it from starting."""
-    return subprocess.run(
-        [str(environment.server_binary()), *map(str, flags)],
-        env={**environment.without_settings(), **variables},
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
-
-
 def assert_usage_error(done, *words):
     """Exit 2, and one line that names the flag."""
     assert done.returncode == USAGE_ERROR, done.stderr
@@ -236,124 +224,6 @@ def test_bad_value(model_dir, flag, value):
     A value that the flag cannot have.
     """
     assert_usage_error(run_server("--model", str(model_dir), flag, value), flag)
-
-
-@pytest.mark.parametrize(
-    "variable, value, words",
-    [
-        ("SCALPEL_MAX_QUEU", "4", ["did you mean SCALPEL_MAX_QUEUE?"]),
-        ("SCALPEL_COLOUR", "red", ["no such setting", "--help"]),
-        ("SCALPEL_MAX_QUEUE", "many", ["many", "whole number"]),
-        ("SCALPEL_ALLOW_INSECURE", "perhaps", ["perhaps", "true, false"]),
-        ("SCALPEL_VERSION", "1", ["--version"]),
-        ("SCALPEL_CONFIG", "/nowhere/settings.json", []),
-    ],
-)
-def test_bad_variable(model_dir, variable, value, words):
-    """port taken; bad flag; unreadable cert
-
-    The same of the environment. Of a file, the message names the file.
-    """
-    done = run_server("--model", model_dir, "--listen", "127.0.0.1:0", **{variable: value})
-    assert_usage_error(done, value if variable == "SCALPEL_CONFIG" else variable, *words)
-
-
-def test_variables_of_others_are_no_settings(model_dir):
-    """port taken; bad flag; unreadable cert
-
-    What Kubernetes and the clients set beside the server is not refused: the bad flag is.
-    """
-    links = {
-        "SCALPEL_SERVICE_HOST": "10.0.0.1",
-        "SCALPEL_PORT": "tcp://10.0.0.1:50051",
-        "SCALPEL_PORT_50051_TCP_ADDR": "10.0.0.1",
-        "SCALPEL_TOKEN": "of-a-client",
-    }
-    done = run_server("--model", model_dir, "--threads", "0", **links)
-    assert_usage_error(done, "--threads")
-    assert "of-a-client" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        ('{"max_queue": 4}', ["max_queue", "did you mean max-queue?"]),
-        ('{"max-queue": "many"}', ["max-queue", "many"]),
-        ('{"max-queue": 4, "max-queue": 5}', ["duplicate", "max-queue"]),
-        ('{"max-queue": [4]}', ["max-queue"]),
-        ('{"max-queue": ' + "[" * 100_000, ["nested"]),
-        ("[]", ["object"]),
-        ("", ["JSON"]),
-        (r'{"listen": "a\nb:1"}', ["listen"]),
-        (r'{"max-\nqueue": 0}', ["did you mean max-queue?"]),
-        (" " * (2 << 20), ["1 MiB"]),
-        ("\0\0\0", ["JSON"]),
-    ],
-    ids=range(11),
-)
-def test_bad_settings_file(model_dir, tmp_path, text, words):
-    """port taken; bad flag; unreadable cert
-
-    The same of a file: one line that names it, whatever is in it.
-    """
-    file = tmp_path / "settings.json"
-    file.write_text(text)
-    done = run_server("--model", model_dir, "--config", file)
-    assert_usage_error(done, f"{file}: ", *words)
-
-
-def test_settings_file_without_an_end(model_dir):
-    """port taken; bad flag; unreadable cert
-
-    No more is read than a file may have.
-    """
-    done = run_server("--model", model_dir, "--config", "/dev/zero")
-    assert_usage_error(done, "/dev/zero: ", "1 MiB")
-
-
-def test_a_flag_beats_a_variable_and_a_variable_the_file(start_server, tmp_path):
-    """The control of the above: good settings count, in this order, and the log says whence."""
-    file = tmp_path / "settings.json"
-    file.write_text('{"max-queue": 11, "max-tokens": 1100, "max-probes": 1101}')
-    server = start_server(
-        "--max-queue",
-        "13",
-        env={
-            "SCALPEL_CONFIG": str(file),
-            "SCALPEL_MAX_QUEUE": "12",
-            "SCALPEL_MAX_TOKENS": "1200",
-            "SCALPEL_TOKEN": "of-a-client",
-        },
-    )
-    with Client(server.address) as client:
-        limits = client.model().limits
-    assert (limits.max_queue, limits.max_tokens, limits.max_probes) == (13, 1200, 1101)
-    (line,) = [line for line in server.log().splitlines() if "settings: " in line]
-    assert "max-queue=13 (flag)" in line and "max-probes=1101 (file)" in line
-    assert "max-tokens=1200 (environment)" in line
-    assert "of-a-client" not in server.log()
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
-def test_others_may_not_reach_it_by_accident(model_dir, host):
-    """port taken; bad flag; unreadable cert
-
-    Without TLS and without knowing who calls, it listens on this machine alone.
-    """
-    done = run_server("--model", model_dir, SCALPEL_LISTEN=f"{host}:0")
-    assert_usage_error(done, "SCALPEL_LISTEN", "--tls-cert", "--tokens", "--allow-insecure")
-    done = run_server("--model", model_dir, "--listen", f"{host}:0", "--tokens", "tokens.json")
-    assert_usage_error(done, "--listen", "--tls-cert", "--allow-insecure")
-
-
-def test_others_may_reach_it_on_purpose(model_dir):
-    """The control of the above: then only the port is wrong."""
-    with socket.socket() as other:
-        other.bind(("0.0.0.0", 0))
-        other.listen()
-        listen = f"0.0.0.0:{other.getsockname()[1]}"
-        done = run_server("--model", model_dir, "--listen", listen, "--allow-insecure")
-    assert_usage_error(done, "--listen", "the port is taken")
 
 
 def test_bad_value_in_one_word(model_dir):

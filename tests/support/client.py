@@ -7,11 +7,11 @@ import pathlib
 import time
 from typing import Any, Iterator
 
-import grpc
 import numpy as np
 from google.protobuf import json_format
 
 from tests.support import environment
+from tests.support.channel import open_channel
 
 environment.import_stubs()
 
@@ -315,15 +315,16 @@ def _assemble(events: list[Event]) -> Iterator[Tensor]:
 
 
 class Client:
-    """Calls of one server. `stub` is there for everything this class has no method for."""
+    """Calls of one server. `stub` is there for everything this class has no method for. Further
+    arguments are those of `open_channel`."""
 
-    def __init__(self, address: str, timeout_seconds: float = 120):
+    def __init__(self, address: str, timeout_seconds: float = 120, **identity):
         options = [
             ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
             ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
         ]
         self.timeout_seconds = timeout_seconds
-        self.channel = grpc.insecure_channel(address, options=options)
+        self.channel = open_channel(address, options=options, **identity)
         self.stub = service_pb2_grpc.InterventionServiceStub(self.channel)
 
     def close(self) -> None:

@@ -26,13 +26,6 @@ def server_binary() -> pathlib.Path:
     return _path("SCALPEL_SERVER", BUILD / "server" / "scalpel-server", BUILD / "scalpel-server")
 
 
-def without_settings(variables: dict[str, str] | None = None) -> dict[str, str]:
-    """The variables for a server, by default of this process: the tests' own are named as its
-    settings are, and it refuses those that it does not know."""
-    given = os.environ if variables is None else variables
-    return {name: value for name, value in given.items() if not name.startswith("SCALPEL_")}
-
-
 def cli_binary() -> pathlib.Path:
     return _path("SCALPEL_CLI", BUILD / "client" / "cpp" / "scalpel-cli", BUILD / "scalpel-cli")
 
@@ -49,6 +42,13 @@ def gpt2_vocabulary_dir() -> pathlib.Path | None:
     """The folder with GPT-2's encoder.json and vocab.bpe; None where it is not said."""
     value = os.environ.get("SCALPEL_NPM_GPT2")
     return pathlib.Path(value).resolve() if value else None
+
+
+def of_servers(extra: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment for a server: this one without the tests' own variables, since those with
+    its prefix are settings to a server, and with `extra`."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("SCALPEL_")}
+    return {**plain, **(extra or {})}
 
 
 def examples(sweeps: bool = False) -> list[pathlib.Path]:

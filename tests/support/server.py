@@ -14,6 +14,7 @@ import weakref
 import grpc
 
 from tests.support import environment
+from tests.support.channel import open_channel
 
 _LISTENING = re.compile(r"listening on (?:\S*@)?127\.0\.0\.1:(\d+)")
 _running: "weakref.WeakSet[Server]" = weakref.WeakSet()
@@ -28,7 +29,7 @@ class Server:
 
     `with Server("--max-queue", "1") as server:` runs until the block ends, then drains by SIGTERM.
     Standard output and error go to `log_path`, together. `runner` is a command that runs it, such as
-    valgrind with its options.
+    valgrind with its options; `credentials` are for its health to be asked by TLS.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Server:
         env: dict[str, str] | None = None,
         start_seconds: float = 120,
         runner: list[str] | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
     ):
         self.model = pathlib.Path(model or environment.model_dir())
         self.flags = list(flags)
-        self.env = {**environment.without_settings(), **(env or {})}
+        self.env = environment.of_servers(env)
         self.start_seconds = start_seconds
         self.runner = runner or []
+        self.credentials = credentials
         self.port = 0
         handle, name = tempfile.mkstemp(
             prefix="server-", suffix=".log", dir=environment.scratch_dir()
@@ -63,8 +66,8 @@ class Server:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
-    def start(self) -> "Server":
-        """Returns when the health service says SERVING."""
+    def launch(self) -> "Server":
+        """Starts the process and waits for nothing."""
         command = [
             *self.runner,
             str(environment.server_binary()),
@@ -83,6 +86,11 @@ class Server:
                 env=self.env,
             )
         _running.add(self)
+        return self
+
+    def start(self) -> "Server":
+        """Returns when the health service says SERVING."""
+        self.launch()
         try:
             deadline = time.monotonic() + self.start_seconds
             self._wait_for_port(deadline)
@@ -104,7 +112,7 @@ class Server:
         self.port = int(found.group(1))
 
     def _wait_for_health(self, deadline: float) -> None:
-        while not is_serving(self.address):
+        while not is_serving(self.address, credentials=self.credentials):
             if self.process.poll() is not None:
                 raise StartError(f"the server ended with {self.process.returncode}:\n{self.log()}")
             if time.monotonic() > deadline:
@@ -139,11 +147,27 @@ class Server:
             self.kill()
 
 
-def is_serving(address: str, service: str = "") -> bool:
+def run_server(
+    *flags: str, env: dict[str, str] | None = None, seconds: float = 60
+) -> subprocess.CompletedProcess:
+    """Runs the server's program with flags that make it end by itself."""
+    return subprocess.run(
+        [str(environment.server_binary()), *flags],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        env=environment.of_servers(env),
+        check=False,
+    )
+
+
+def is_serving(
+    address: str, service: str = "", credentials: grpc.ChannelCredentials | None = None
+) -> bool:
     """grpc.health.v1.Health.Check, by hand: its messages are one string and one enum, so no package
     is needed for it."""
     request = b"\x0a" + bytes([len(service)]) + service.encode() if service else b""
-    with grpc.insecure_channel(address) as channel:
+    with open_channel(address, credentials=credentials) as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
             return check(request, timeout=5) == b"\x08\x01"  # status: SERVING

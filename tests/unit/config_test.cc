@@ -179,10 +179,9 @@ INSTANTIATE_TEST_SUITE_P(
             {"--model=m", "--max-response-bytes=70000", "--chunk-bytes=80000"},
             "--max-response-bytes: 70000 is less than --chunk-bytes, 80000; raise it or lower the "
             "other"},
-        Wrong{
-            {"--model=m", "--max-request-bytes=400000000"},
-            "--transport-bytes: 268435456 is less than --max-request-bytes, 400000000; raise it or "
-            "lower the other"},
+        Wrong{{"--model=m", "--max-request-bytes=67108865"},
+              "--transport-bytes: 268435456 is less than four times --max-request-bytes, 67108865; "
+              "raise it or lower the other"},
         Wrong{{"--model=m", "--tls-cert=c"}, "--tls-cert: needs --tls-key too"},
         Wrong{{"--model=m", "--tls-key=k"}, "--tls-key: needs --tls-cert too"},
         Wrong{{"--model=m", "--tls-client-ca=a"},
@@ -248,6 +247,15 @@ TEST(Environment, SwitchesAreTrueOrFalse) {
                    ->allow_insecure);
 }
 
+TEST(Environment, MistakesAreShortened) {
+  const std::string name = "SCALPEL_" + std::string(1000, 'X') + "=";
+  EXPECT_EQ(MessageOf({name.c_str()}),
+            absl::StrCat(name.substr(0, 120), "...: no such setting; --help lists them"));
+  const std::string value = "SCALPEL_DEVICE=" + std::string(1000, 'x');
+  EXPECT_EQ(MessageOf({value.c_str()}), absl::StrCat("SCALPEL_DEVICE: \"", std::string(120, 'x'),
+                                                     "...\" is none of auto, cpu, cuda"));
+}
+
 TEST(Environment, MistakesAreNamed) {
   EXPECT_EQ(MessageOf({"SCALPEL_MAX_QUEU=4"}),
             "SCALPEL_MAX_QUEU: no such setting; did you mean SCALPEL_MAX_QUEUE?");
@@ -257,7 +265,7 @@ TEST(Environment, MistakesAreNamed) {
   EXPECT_EQ(MessageOf({"SCALPEL_MAX_QUEUE=four"}),
             "SCALPEL_MAX_QUEUE: \"four\" is not a whole number in [1, 100000]");
   EXPECT_EQ(MessageOf({"SCALPEL_HEALTHCHECK=1"}),
-            "SCALPEL_HEALTHCHECK: is given as a flag alone, --healthcheck; leave it out");
+            "SCALPEL_HEALTHCHECK: belongs on the command line; give --healthcheck");
   EXPECT_THAT(MessageOf({"SCALPEL_LISTEN=0.0.0.0:1"}),
               StartsWith("SCALPEL_LISTEN: other machines"));
   EXPECT_THAT(MessageOf({"SCALPEL_MAX_RESPONSE_BYTES=4294967296"}),
@@ -355,8 +363,7 @@ TEST_F(SettingsFile, MistakesAreNamed) {
               "max-queue: is neither text, nor a number, true or false");
   }
   EXPECT_EQ(ProblemOf(R"({"listen": "127.0.0.1\u0000:1"})"), "listen: has a NUL; leave it out");
-  EXPECT_EQ(ProblemOf(R"({"config": "x"})"),
-            "config: is given as a flag alone, --config; leave it out");
+  EXPECT_EQ(ProblemOf(R"({"config": "x"})"), "config: belongs on the command line; give --config");
   EXPECT_EQ(ProblemOf(R"({"listen": "0.0.0.0:1", "tls-cert": "c", "tls-key": "k"})"),
             "listen: other machines may reach 0.0.0.0:1; give --tokens or --tls-client-ca, or "
             "--allow-insecure if they all may call");
