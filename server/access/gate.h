@@ -21,10 +21,10 @@ namespace scalpel::access {
 
 // What a caller shows.
 struct Credentials {
-  absl::string_view authorization;  // the metadata of that name, whole; empty: none
-  absl::string_view certificate;    // the common name of a client certificate that was verified
-  absl::string_view peer;           // the host that it calls from, without the port
-  bool health_socket = false;       // it came by the socket that is there for health checks
+  absl::string_view authorization = {};  // the metadata of that name, whole; empty: none
+  absl::string_view certificate = {};  // the common name of a client certificate that was verified
+  absl::string_view peer = {};         // the host that it calls from, without the port
+  bool health_socket = false;          // it came by the socket that is there for health checks
 };
 
 // That a call is allowed, and has begun; it has ended when this is destroyed. Movable, not
@@ -50,11 +50,11 @@ class Pass {
 };
 
 struct Policy {
-  // The tokens in force; empty: callers need none.
-  std::function<std::shared_ptr<const TokenList>()> tokens;
+  // Gives the tokens in force; null: callers need none.
+  std::function<std::shared_ptr<const TokenList>()> tokens = nullptr;
   bool client_certificates = false;  // callers need one
   // Of a caller whose token does not say otherwise.
-  QuotaLimits per_caller;
+  QuotaLimits per_caller = {};
 };
 
 // Where both are needed, the token names the caller. With certificates alone, a caller goes by its

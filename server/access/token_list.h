@@ -38,8 +38,8 @@ struct TokenEntry {
   Role role = Role::kReader;
   absl::Time expires = absl::InfiniteFuture();
   // In place of the server's limits. 0: no limit.
-  std::optional<int32_t> calls_max;
-  std::optional<int64_t> tokens_per_second_max;
+  std::optional<int32_t> calls_max = std::nullopt;
+  std::optional<int64_t> tokens_per_second_max = std::nullopt;
 };
 
 // Immutable.

@@ -18,7 +18,6 @@ namespace scalpel::access {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
 constexpr char kReader[] = "scalpel_reader_0123456789abcdef012345";
@@ -89,9 +88,7 @@ TEST(Gate, SaysThatATokenHasExpired) {
   Gate gate(WithTokens(Entries()));
   const std::string expired = absl::StrCat("Bearer ", kExpired);
   const std::string message = Unauthenticated(gate, Bearer(expired));
-  EXPECT_THAT(message, HasSubstr("the token has expired"));
-  EXPECT_THAT(message, HasSubstr(kRemedy));
-  EXPECT_THAT(message, Not(HasSubstr("ex;")));
+  EXPECT_EQ(message, absl::StrCat("the token has expired; ask for a new one and ", kRemedy));
 
   const std::string runner = absl::StrCat("Bearer ", kRunner);
   EXPECT_TRUE(gate.Enter(Bearer(runner), "Run", kNow).ok());

@@ -141,7 +141,7 @@ TEST_F(QuotaTest, NewLimitsHoldFromTheNextCallOn) {
   const Quota::Lease faster = Enter("alice", {.calls_max = 0, .tokens_per_second_max = 200});
   EXPECT_TRUE(lease.Charge(1000, kStart).ok());  // of a bucket of 2000
   EXPECT_FALSE(lease.Charge(1, kStart).ok());
-  const Quota::Lease free = Enter("alice", {});
+  const Quota::Lease unlimited = Enter("alice", {});
   EXPECT_TRUE(lease.Charge(1'000'000, kStart).ok());
 }
 
@@ -194,19 +194,19 @@ TEST_F(QuotaTest, KeepsTenThousandUnlessToldOtherwise) {
 }
 
 TEST_F(QuotaTest, HoldsUnderManyThreads) {
-  constexpr int kThreads = 8, kRounds = 500;
+  constexpr int kThreads = 8, kCalls = 500;  // calls of each
   constexpr QuotaLimits kLimits{.calls_max = 3, .tokens_per_second_max = 100};
-  std::atomic<int> under_way = 0, most = 0, entered = 0, charged = 0;
+  std::atomic<int> under_way = 0, most = 0, charged = 0;
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&] {
-      for (int round = 0; round < kRounds; ++round) {
+      for (int calls = 0; calls < kCalls;) {
         absl::StatusOr<Quota::Lease> lease = quota_->Enter("alice", kLimits, kStart);
-        if (!lease.ok()) continue;
+        if (!lease.ok()) continue;  // until there is a place
+        ++calls;
         const int now = ++under_way;
         for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
         }
-        ++entered;
         if (lease->Charge(10, kStart).ok()) ++charged;
         --under_way;
       }
@@ -214,7 +214,6 @@ TEST_F(QuotaTest, HoldsUnderManyThreads) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_LE(most, 3);
-  EXPECT_GE(entered, kRounds);
   EXPECT_EQ(charged, 100);  // of 10 tokens each, and no time goes by
 }
 
