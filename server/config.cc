@@ -135,9 +135,50 @@ constexpr Flag kFlags[] = {
      [](const std::string& value, Config* config) {
        return SetInteger(value, 0, 3600, &config->limits.drain_seconds_max);
      }},
+    {"lame-duck-seconds", "N",
+     "how long to serve on after SIGTERM while health says NOT_SERVING (default 0)",
+     [](const std::string& value, Config* config) {
+       return SetInteger(value, 0, 3600, &config->lame_duck_seconds);
+     }},
+    {"max-connections", "N", "connections open at once (default 1000)",
+     [](const std::string& value, Config* config) {
+       return SetInteger(value, 1, 1'000'000, &config->limits.connections_max);
+     }},
+    {"max-streams-per-connection", "N", "calls at once on one connection (default 100)",
+     [](const std::string& value, Config* config) {
+       return SetInteger(value, 1, 100'000, &config->limits.concurrent_streams_max);
+     }},
+    {"max-metadata-bytes", "N", "metadata of one call (default 16384)",
+     [](const std::string& value, Config* config) {
+       return SetInteger(value, 1024, 1 << 20, &config->limits.metadata_bytes_max);
+     }},
+    {"transport-bytes", "N", "received and not yet handed over, all together (default 256 MiB)",
+     [](const std::string& value, Config* config) {
+       return SetInteger(value, kBytesMin, kBytesMax, &config->limits.transport_bytes_max);
+     }},
+    {"tls-cert", "FILE", "certificate of the server in PEM form (default: no TLS)",
+     [](const std::string& value, Config* config) {
+       config->tls_cert = value;
+       return std::string();
+     }},
+    {"tls-key", "FILE", "its private key",
+     [](const std::string& value, Config* config) {
+       config->tls_key = value;
+       return std::string();
+     }},
+    {"tls-client-ca", "FILE", "clients must show a certificate that this one signed",
+     [](const std::string& value, Config* config) {
+       config->tls_client_ca = value;
+       return std::string();
+     }},
     {"log-level", "LEVEL", "debug, info, warn, error or off (default info)",
      [](const std::string& value, Config* config) {
        return SetChoice(value, {"debug", "info", "warn", "error", "off"}, &config->log_level);
+     }},
+    {"healthcheck", "", "ask the server at --listen how it is; exit 0 if SERVING, else 1",
+     [](const std::string&, Config* config) {
+       config->healthcheck = true;
+       return std::string();
      }},
     {"help", "", "this text",
      [](const std::string&, Config* config) {
@@ -194,7 +235,7 @@ absl::StatusOr<Config> ParseFlags(int argc, const char* const* argv) {
   for (int next = 1; next < argc;) {
     if (absl::Status status = SetFlag(argc, argv, &next, &config); !status.ok()) return status;
   }
-  if (config.help || config.version) return config;
+  if (config.help || config.version || config.healthcheck) return config;
   if (config.model.empty()) return Wrong("model", "is required; give the folder with config.json");
   if (config.model_name.empty()) config.model_name = DefaultModelName(config.model);
   if (config.limits.buffered_bytes_max < config.limits.response_bytes_max) {

@@ -12,8 +12,9 @@
 namespace scalpel {
 
 struct Config {
-  bool help = false;     // print HelpText() and exit
-  bool version = false;  // print the version and exit
+  bool help = false;         // print HelpText() and exit
+  bool version = false;      // print the version and exit
+  bool healthcheck = false;  // ask the server at `listen` for its health and exit
 
   std::filesystem::path model;  // the folder
   std::string model_name;
@@ -22,6 +23,9 @@ struct Config {
   std::string kernels = "auto";            // of linear layers: auto, onednn or mkl
   int threads = 0;                         // 0: one for each hardware thread
   std::string log_level = "info";          // a level of spdlog
+  std::string tls_cert, tls_key;           // files; empty: no TLS
+  std::string tls_client_ca;               // a file; empty: clients need no certificate
+  int lame_duck_seconds = 0;               // served after health has said NOT_SERVING
   Limits limits;
 };
 

@@ -42,8 +42,12 @@ struct Limits {
   int64_t record_bytes_max = int64_t{256} << 20;        // clean runs of one request, to be kept
   int64_t buffered_bytes_max = int64_t{2} << 30;        // responses reserved, over all requests
   int32_t chunk_bytes = 1 << 20;                        // tensor data in one message
+  int32_t connections_max = 1000;                       // open at once
   int32_t concurrent_streams_max = 100;                 // calls on one connection
-  int32_t drain_seconds_max = 30;                       // from SIGTERM to the end
+  int32_t metadata_bytes_max = 16384;                   // of one call
+  // What the transport has received and not yet handed over; room for four requests at least.
+  int64_t transport_bytes_max = int64_t{256} << 20;
+  int32_t drain_seconds_max = 30;  // from the end of the lame duck time to the end
 };
 
 }  // namespace scalpel

@@ -23,6 +23,7 @@
 #include "server/banner.h"
 #include "server/config.h"
 #include "server/engine/scheduler.h"
+#include "server/healthcheck.h"
 #include "server/loaded_model.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/listener.h"
@@ -35,6 +36,9 @@ namespace {
 
 constexpr int kExitCannotServe = 1;
 constexpr int kExitBadFlag = 2;
+// For clients to learn by UNAVAILABLE that they should try again elsewhere, before connections end:
+// a call that crosses with the end of its connection is answered with less.
+constexpr absl::Duration kRefusals = absl::Milliseconds(200);
 // For statuses and last messages to reach their readers after the calls have ended.
 constexpr absl::Duration kLastBytes = absl::Milliseconds(200);
 
@@ -63,15 +67,26 @@ void StartLog(const std::string& level) {
   spdlog::set_level(spdlog::level::from_str(level));
 }
 
-// Lets the calls under way finish, for as long as the limits allow.
-void Drain(const Limits& limits, rpc::Listener& listener, rpc::Service& service,
+// Leaves the service in an order that clients can follow: health first, so that balancers send no
+// more; then new calls are refused, and connections are told to go elsewhere; calls under way finish,
+// for as long as the limits allow.
+void Drain(const Config& config, rpc::Listener& listener, rpc::Service& service,
            engine::Scheduler& scheduler) {
-  spdlog::info("draining for at most {} s; a second signal ends at once", limits.drain_seconds_max);
   listener.SetServing(false);
+  if (config.lame_duck_seconds > 0) {
+    spdlog::info("health says NOT_SERVING; calls are served for {} s more",
+                 config.lame_duck_seconds);
+    absl::SleepFor(absl::Seconds(config.lame_duck_seconds));
+  }
+  const int seconds = config.limits.drain_seconds_max;
+  spdlog::info("draining for at most {} s; a second signal ends at once", seconds);
+  const absl::Time end = absl::Now() + absl::Seconds(seconds);
   service.Close();
   scheduler.StopAdmission();
-  if (!service.WaitIdle(absl::Now() + absl::Seconds(limits.drain_seconds_max))) {
-    spdlog::warn("calls are cut off: {} s are over", limits.drain_seconds_max);
+  absl::SleepFor(kRefusals);
+  listener.BeginDrain();
+  if (!service.WaitIdle(end)) {
+    spdlog::warn("calls are cut off: {} s are over", seconds);
     scheduler.CancelAll();
     service.WaitIdle(absl::Now() + kLastBytes);
   }
@@ -82,8 +97,12 @@ void Drain(const Limits& limits, rpc::Listener& listener, rpc::Service& service,
 int Serve(const Config& config, absl::Time began) {
   StopSignal stop;
   rpc::Service service(config.limits);
-  auto listener = rpc::Listener::Open(config.listen, config.limits, &service);
-  if (!listener.ok()) return Fail("--listen: ", listener.status(), kExitBadFlag);
+  rpc::ListenOptions options;
+  options.address = config.listen;
+  options.tls = {config.tls_cert, config.tls_key, config.tls_client_ca};
+  options.limits = config.limits;
+  auto listener = rpc::Listener::Open(options, &service);
+  if (!listener.ok()) return Fail("", listener.status(), kExitBadFlag);
 
   const absl::StatusOr<LoadedModel> loaded = LoadModel(config);
   if (!loaded.ok()) return Fail("cannot load the model: ", loaded.status(), kExitCannotServe);
@@ -103,7 +122,7 @@ int Serve(const Config& config, absl::Time began) {
   std::fflush(stdout);
 
   stop.Wait();
-  Drain(config.limits, **listener, service, scheduler);
+  Drain(config, **listener, service, scheduler);
   return 0;
 }
 
@@ -134,6 +153,9 @@ int Main(int argc, char** argv) {
   if (config->help) return std::printf("%s", HelpText().c_str()) < 0;
   if (config->version) return std::printf("scalpel-server %s\n", kVersion) < 0;
   StartLog(config->log_level);
+  if (config->healthcheck) {
+    return RunHealthcheck(config->listen, !config->tls_cert.empty());
+  }
   return Serve(*config, began);
 }
 
