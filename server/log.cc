@@ -49,6 +49,8 @@ class JsonFormatter final : public spdlog::formatter {
 
 std::unique_ptr<spdlog::formatter> MakeJsonFormatter() { return std::make_unique<JsonFormatter>(); }
 
+bool LogsJson() { return spdlog::get(rpc::kAccessLogger) != nullptr; }
+
 void StartLog(const std::string& level, LogFormat format) {
   setenv("GRPC_VERBOSITY", "NONE", 0);  // what matters of gRPC's errors comes back as a status
   if (format == LogFormat::kText) {

@@ -62,6 +62,17 @@ void AddCache(const std::function<engine::BaselineCache::Counts()>& counts, int6
 
 }  // namespace
 
+void AddGatekeeper(const Gatekeeper& gatekeeper, insight::Sources& sources) {
+  const access::TokenFile* tokens = gatekeeper.tokens();
+  if (tokens == nullptr) return;
+  const char name[] = "scalpel_token_file_reloads_total";
+  const char help[] = "Changes of the file of tokens, taken over or not.";
+  sources.AddCounter(name, help, [tokens] { return double(tokens->counts().reloads); },
+                     {{"result", "ok"}});
+  sources.AddCounter(name, help, [tokens] { return double(tokens->counts().failures); },
+                     {{"result", "failed"}});
+}
+
 void AddBackend(const rpc::Backend& backend, const Limits& limits, insight::Sources& sources) {
   sources.AddGauge("scalpel_build_info", "The server and what it serves.", [] { return 1.0; },
                    {{"version", kVersion},

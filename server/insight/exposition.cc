@@ -26,7 +26,7 @@ absl::StatusOr<std::unique_ptr<Exposition>> Exposition::Open(
                                  "request_timeout_ms", kTimeoutMs});
   } catch (const std::exception&) {  // it says no more than that it failed
     return absl::UnavailableError(absl::StrCat(
-        "--metrics-listen: cannot listen on ", address,
+        "cannot listen on ", address,
         ": the port is taken, needs privileges, or the host is no address of this machine"));
   }
   const int port = exposition->exposer_->GetListeningPorts().at(0);

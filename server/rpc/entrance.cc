@@ -5,22 +5,15 @@
 #include <iterator>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/strip.h"
+#include "server/rpc/credentials.h"
+#include "server/rpc/listener.h"
 #include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {
-
-// The common name of a client certificate that gRPC has verified; empty: there is none.
-std::string CertificateName(const grpc::AuthContext& peer) {
-  if (!peer.IsPeerAuthenticated()) return "";
-  const std::vector<grpc::string_ref> names = peer.FindPropertyValues("x509_common_name");
-  return names.size() == 1 ? std::string(names[0].data(), names[0].size()) : "";
-}
 
 // Each refusal of the gate has a code of its own.
 absl::string_view ReasonFor(const absl::Status& status) {
@@ -40,7 +33,7 @@ absl::StatusOr<access::Pass> EnterGate(const grpc::CallbackServerContext& contex
       gate.Enter({.authorization = MetadataOf(context, "authorization").value_or(""),
                   .certificate = certificate,
                   .peer = HostOf(peer),
-                  .health_socket = absl::StartsWith(peer, "unix")},
+                  .health_socket = CameByHealthTarget(peer)},
                  method, now);
   if (pass.ok()) return pass;
   return spec::Because(ReasonFor(pass.status()), pass.status());

@@ -8,9 +8,11 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "server/rpc/call.h"
 #include "server/rpc/codec.h"
 #include "server/rpc/describe.h"
+#include "server/rpc/entrance.h"
 #include "server/rpc/errors.h"
 #include "server/rpc/openings.h"
 #include "server/rpc/status.h"
@@ -42,6 +44,10 @@ void Service::Open(std::shared_ptr<const Backend> backend) {
 void Service::Close() {
   absl::MutexLock lock(&mutex_);
   closed_ = true;
+}
+
+absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context) const {
+  return EnterGate(context, "ServerReflectionInfo", absl::Now(), surroundings_.gate).status();
 }
 
 bool Service::WaitIdle(absl::Time deadline) {

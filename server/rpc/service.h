@@ -47,6 +47,8 @@ class Service final : public RawInterventionService {
   void Open(std::shared_ptr<const Backend> backend);
   // Refuses new calls. Those that run go on.
   void Close();
+  // Whether the gate lets a call of server reflection pass. It is neither counted nor logged.
+  absl::Status AdmitReflection(const grpc::CallbackServerContext& context) const;
   // Waits until no streaming call is under way; false: `deadline` passed first.
   bool WaitIdle(absl::Time deadline);
 

@@ -65,7 +65,10 @@ engine::Event Report(int index) {
 class ServiceTest : public testing::Test {
  protected:
   void SetUp() override {
-    auto listener = Listener::Open("127.0.0.1:0", limits_, &service_);
+    ListenOptions options;
+    options.address = "127.0.0.1:0";
+    options.limits = limits_;
+    auto listener = Listener::Open(options, &service_);
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     channel_ = grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials());
