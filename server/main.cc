@@ -104,7 +104,7 @@ void Drain(const Config& config, rpc::Listener& listener, rpc::Service& service,
 absl::StatusOr<std::unique_ptr<insight::Exposition>> OpenMetrics(
     const Config& config, const insight::Metrics& metrics,
     const std::shared_ptr<insight::Sources>& sources) {
-  if (config.metrics_listen.empty()) return nullptr;
+  if (config.metrics_listen.empty()) return std::unique_ptr<insight::Exposition>();
   auto port = insight::Exposition::Open(config.metrics_listen, {metrics.registry(), sources});
   if (port.ok()) spdlog::info("metrics at http://{}/metrics", (*port)->address());
   return port;
