@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "server/address.h"
 #include "server/model/config.h"
 #include "server/spec/sites.h"
 
@@ -17,15 +18,6 @@ constexpr size_t kHashDigits = 12;
 // 1'234'567 as `1.2 M`.
 std::string Millions(int64_t count) {
   return absl::StrFormat("%.1f M", static_cast<double>(count) / 1e6);
-}
-
-// A host that stands for every address of this machine is reached by its loopback address.
-std::string Reachable(const std::string& address) {
-  const std::string port = address.substr(address.rfind(':'));
-  const std::string host = address.substr(0, address.rfind(':'));
-  if (host == "0.0.0.0") return absl::StrCat("127.0.0.1", port);
-  if (host == "[::]") return absl::StrCat("[::1]", port);
-  return address;
 }
 
 // Scales the output of a late block and watches the residual stream's spread, layer by layer.

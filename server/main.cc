@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -18,13 +18,23 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "server/banner.h"
+#include "server/access/new_token.h"
 #include "server/config.h"
 #include "server/engine/scheduler.h"
+#include "server/gatekeeper.h"
+#include "server/healthcheck.h"
 #include "server/help_text.h"
+#include "server/insight/exposition.h"
+#include "server/insight/metrics.h"
+#include "server/insight/process.h"
+#include "server/insight/sources.h"
 #include "server/loaded_model.h"
+#include "server/log.h"
+#include "server/metric_sources.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/listener.h"
 #include "server/rpc/service.h"
@@ -34,15 +44,22 @@
 namespace scalpel {
 namespace {
 
-constexpr int kExitCannotServe = 1;
+constexpr int kExitCannotServe = 1;  // or the device failed: a fresh start may help
 constexpr int kExitBadFlag = 2;
+// For clients to learn by UNAVAILABLE that they should try again elsewhere, before connections end:
+// a call that crosses with the end of its connection is answered with less.
+constexpr absl::Duration kRefusals = absl::Milliseconds(200);
 // For statuses and last messages to reach their readers after the calls have ended.
 constexpr absl::Duration kLastBytes = absl::Milliseconds(200);
 
 // Says why the server does not start, in one line.
 int Fail(absl::string_view what, const absl::Status& status, int code) {
-  std::fprintf(stderr, "scalpel-server: %s%s\n", std::string(what).c_str(),
-               absl::Utf8SafeCEscape(status.message()).c_str());
+  const std::string line = absl::StrCat(what, absl::Utf8SafeCEscape(status.message()));
+  if (LogsJson()) {
+    spdlog::critical("{}", line);
+  } else {
+    std::fprintf(stderr, "scalpel-server: %s\n", line.c_str());
+  }
   return code;
 }
 
@@ -57,22 +74,26 @@ void GuardStandardStreams() {
   }
 }
 
-void StartLog(const std::string& level) {
-  setenv("GRPC_VERBOSITY", "NONE", 0);  // what matters of gRPC's errors comes back as a status
-  spdlog::set_default_logger(spdlog::stderr_color_mt("scalpel"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
-  spdlog::set_level(spdlog::level::from_str(level));
-}
-
-// Lets the calls under way finish, for as long as the limits allow.
-void Drain(const Limits& limits, rpc::Listener& listener, rpc::Service& service,
+// Leaves the service in an order that clients can follow: health first, so that balancers send no
+// more; then new calls are refused, and connections are told to go elsewhere; calls under way finish,
+// for as long as the limits allow.
+void Drain(const Config& config, rpc::Listener& listener, rpc::Service& service,
            engine::Scheduler& scheduler) {
-  spdlog::info("draining for at most {} s; a second signal ends at once", limits.drain_seconds_max);
   listener.SetServing(false);
+  if (config.lame_duck_seconds > 0) {
+    spdlog::info("health says NOT_SERVING; calls are served for {} s more",
+                 config.lame_duck_seconds);
+    absl::SleepFor(absl::Seconds(config.lame_duck_seconds));
+  }
+  const int seconds = config.limits.drain_seconds_max;
+  spdlog::info("draining for at most {} s; a second signal ends at once", seconds);
+  const absl::Time end = absl::Now() + absl::Seconds(seconds);
   service.Close();
   scheduler.StopAdmission();
-  if (!service.WaitIdle(absl::Now() + absl::Seconds(limits.drain_seconds_max))) {
-    spdlog::warn("calls are cut off: {} s are over", limits.drain_seconds_max);
+  absl::SleepFor(kRefusals);
+  listener.BeginDrain();
+  if (!service.WaitIdle(end)) {
+    spdlog::warn("calls are cut off: {} s are over", seconds);
     scheduler.CancelAll();
     service.WaitIdle(absl::Now() + kLastBytes);
   }
@@ -80,35 +101,103 @@ void Drain(const Limits& limits, rpc::Listener& listener, rpc::Service& service,
   spdlog::info("stopped");
 }
 
+// The port for metrics; null where none is asked for.
+absl::StatusOr<std::unique_ptr<insight::Exposition>> OpenMetrics(
+    const Config& config, const insight::Metrics& metrics,
+    const std::shared_ptr<insight::Sources>& sources) {
+  if (config.metrics_listen.empty()) return std::unique_ptr<insight::Exposition>();
+  auto port = insight::Exposition::Open(config.metrics_listen, {metrics.registry(), sources});
+  if (port.ok()) spdlog::info("metrics at http://{}/metrics", (*port)->address());
+  return port;
+}
+
+absl::StatusOr<std::unique_ptr<rpc::Listener>> Listen(const Config& config, rpc::Service& service) {
+  rpc::ListenOptions options;
+  options.address = config.listen;
+  options.tls = {config.tls_cert, config.tls_key, config.tls_client_ca};
+  options.limits = config.limits;
+  options.admit_reflection = [&service](grpc::CallbackServerContext* context) {
+    return service.AdmitReflection(*context);
+  };
+  return rpc::Listener::Open(options, &service);
+}
+
+rpc::Backend MakeBackend(const LoadedModel& loaded, engine::Scheduler& scheduler,
+                         const rpc::Listener& listener) {
+  return {.facts = loaded.facts,
+          .device = loaded.gpt2->device().str(),
+          .kernels = std::string(loaded.gpt2->kernels()),
+          .threads = loaded.threads,
+          .submit = [&scheduler](engine::Job job) { return scheduler.Submit(std::move(job)); },
+          .cache_counts = [&scheduler] { return scheduler.cache_counts(); },
+          .engine_counts = [&scheduler] { return scheduler.counts(); },
+          .connections = [&listener]() -> rpc::Connections {
+            return {listener.connections(), listener.connections_refused()};
+          }};
+}
+
+// Says that the server serves, and how to ask it.
+void Announce(const rpc::Backend& backend, const Limits& limits, const std::string& address,
+              absl::Duration startup) {
+  if (LogsJson()) {
+    spdlog::info("{} on {}: listening on {}", backend.facts.name, backend.device, address);
+    return;
+  }
+  std::fputs(Banner(backend, limits, address, startup).c_str(), stdout);
+  std::fflush(stdout);
+}
+
 int Serve(const Config& config, absl::Time began) {
   StopSignal stop;
-  rpc::Service service(config.limits);
-  auto listener = rpc::Listener::Open(config.listen, config.limits, &service);
-  if (!listener.ok()) {
-    return Fail(GivenName(config, "listen") + ": ", listener.status(), kExitBadFlag);
+  insight::Metrics metrics(rpc::kMethods);
+  const auto sources = std::make_shared<insight::Sources>();
+  insight::AddProcess(*sources);
+  auto gatekeeper = Gatekeeper::Open(config);
+  if (!gatekeeper.ok()) {
+    return Fail(GivenName(config, "tokens") + ": ", gatekeeper.status(), kExitBadFlag);
   }
+  AddGatekeeper(**gatekeeper, *sources);
+  auto opened = OpenMetrics(config, metrics, sources);
+  if (!opened.ok()) {
+    return Fail(GivenName(config, "metrics-listen") + ": ", opened.status(), kExitBadFlag);
+  }
+  rpc::Service service(config.limits, {.gate = (*gatekeeper)->gate(),
+                                       .metrics = metrics,
+                                       .slow_call = absl::Milliseconds(config.slow_call_ms)});
+  auto listener = Listen(config, service);
+  if (!listener.ok()) return Fail("", listener.status(), kExitBadFlag);
   spdlog::info("settings: {}", SettingsLine(config));
 
   const absl::StatusOr<LoadedModel> loaded = LoadModel(config);
   if (!loaded.ok()) return Fail("cannot load the model: ", loaded.status(), kExitCannotServe);
-  engine::Scheduler scheduler(*loaded->gpt2, config.limits);
+  std::atomic<bool> device_failed = false;
+  engine::Scheduler scheduler(*loaded->gpt2, config.limits, [&device_failed, &stop] {
+    device_failed = true;
+    stop.Trigger();
+  });
   const absl::Status warm = WarmUp(loaded->facts, scheduler);
   if (!warm.ok()) return Fail("cannot run the model: ", warm, kExitCannotServe);
 
-  const auto submit = [&scheduler](engine::Job job) { return scheduler.Submit(std::move(job)); };
-  const auto backend = std::make_shared<const rpc::Backend>(rpc::Backend{
-      loaded->facts, loaded->gpt2->device().str(), std::string(loaded->gpt2->kernels()),
-      loaded->threads, submit, [&scheduler] { return scheduler.cache_counts(); }});
+  const auto backend =
+      std::make_shared<const rpc::Backend>(MakeBackend(*loaded, scheduler, **listener));
+  AddBackend(*backend, config.limits, *sources);
+  // Here, so that it is closed before what it reads is gone.
+  const std::unique_ptr<insight::Exposition> metrics_port = *std::move(opened);
   service.Open(backend);
   stop.Arm();
   (*listener)->SetServing(true);
-  std::fputs(Banner(*backend, config.limits, (*listener)->address(), absl::Now() - began).c_str(),
-             stdout);
-  std::fflush(stdout);
+  Announce(*backend, config.limits, (*listener)->address(), absl::Now() - began);
 
   stop.Wait();
-  Drain(config.limits, **listener, service, scheduler);
-  return 0;
+  Drain(config, **listener, service, scheduler);
+  return device_failed ? kExitCannotServe : 0;
+}
+
+// Prints a new token and its entry for the file of tokens.
+int PrintNewToken(const std::string& name) {
+  const absl::StatusOr<std::string> text = access::NewTokenText(name);
+  if (!text.ok()) return Fail("--new-token: ", text.status(), kExitBadFlag);
+  return std::printf("%s", text->c_str()) < 0;
 }
 
 // Settings of the C library and of OpenMP that must stand before either is used.
@@ -137,7 +226,11 @@ int Main(int argc, char** argv) {
   if (!config.ok()) return Fail("", config.status(), kExitBadFlag);
   if (config->help) return std::printf("%s", HelpText().c_str()) < 0;
   if (config->version) return std::printf("scalpel-server %s\n", kVersion) < 0;
-  StartLog(config->log_level);
+  if (!config->new_token.empty()) return PrintNewToken(config->new_token);
+  StartLog(config->log_level, config->log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+  if (config->healthcheck) {
+    return RunHealthcheck(config->listen, !config->tls_cert.empty());
+  }
   return Serve(*config, began);
 }
 

@@ -10,6 +10,7 @@
 #include "client/cpp/commands.h"
 #include "client/cpp/help.h"
 #include "client/cpp/options.h"
+#include "client/cpp/security.h"
 
 namespace scalpel::client {
 namespace {
@@ -31,7 +32,7 @@ int TerminalColumns() {
 }  // namespace
 
 int RunProgram(const std::vector<std::string>& arguments, const Surroundings& surroundings) {
-  const absl::StatusOr<Options> options = ParseOptions(arguments, surroundings.server);
+  absl::StatusOr<Options> options = ParseOptions(arguments, surroundings.server);
   if (!options.ok()) {
     surroundings.err << options.status().message() << "\n";
     return kUsage;
@@ -40,6 +41,12 @@ int RunProgram(const std::vector<std::string>& arguments, const Surroundings& su
     surroundings.screen.out << HelpText();
     return kDone;
   }
+  if (const absl::Status status =
+          ReadSecurity(options->server, surroundings.token, &options->security);
+      !status.ok()) {
+    surroundings.err << status.message() << "\n";
+    return kUsage;
+  }
   return RunCommand(*options, surroundings.in, surroundings.screen, surroundings.err,
                     surroundings.progress);
 }
@@ -47,9 +54,12 @@ int RunProgram(const std::vector<std::string>& arguments, const Surroundings& su
 Surroundings ThisProcess() {
   const bool terminal = isatty(STDOUT_FILENO) == 1 && Environment("TERM") != "dumb";
   return {std::cin,
-          Screen{std::cout, TerminalColumns(), terminal && Environment("NO_COLOR").empty()},
-          std::cerr, Environment("SCALPEL_SERVER_ADDRESS"),
-          isatty(STDERR_FILENO) == 1 && Environment("TERM") != "dumb"};
+          Screen{std::cout, TerminalColumns(), terminal && Environment("NO_COLOR").empty(),
+                 terminal},
+          std::cerr,
+          Environment("SCALPEL_SERVER_ADDRESS"),
+          isatty(STDERR_FILENO) == 1 && Environment("TERM") != "dumb",
+          Environment("SCALPEL_TOKEN")};
 }
 
 }  // namespace scalpel::client

@@ -12,6 +12,7 @@
 #include "client/cpp/model_view.h"
 #include "client/cpp/run_command.h"
 #include "client/cpp/spec_request.h"
+#include "client/cpp/status_command.h"
 #include "client/cpp/sweep_command.h"
 #include "client/cpp/table.h"
 #include "client/cpp/text.h"
@@ -27,7 +28,8 @@ ExitCode Model(const Options& options, const Screen& screen, std::ostream& err) 
   request.set_model(options.model);
   v1::GetModelResponse response;
   const auto stub = v1::InterventionService::NewStub(call.channel());
-  const grpc::Status status = stub->GetModel(call.context(), request, &response);
+  const grpc::Status status = call.Make(
+      [&](grpc::ClientContext* context) { return stub->GetModel(context, request, &response); });
   if (status.ok()) options.json ? PrintJson(screen.out, response) : PrintModel(screen, response);
   return call.End(status, err);
 }
@@ -39,7 +41,8 @@ ExitCode Tokenize(const Options& options, const Screen& screen, std::ostream& er
   request.set_text(options.arguments[0]);
   v1::TokenizeResponse response;
   const auto stub = v1::InterventionService::NewStub(call.channel());
-  const grpc::Status status = stub->Tokenize(call.context(), request, &response);
+  const grpc::Status status = call.Make(
+      [&](grpc::ClientContext* context) { return stub->Tokenize(context, request, &response); });
   if (status.ok() && options.json) {
     PrintJson(screen.out, response);
   } else if (status.ok()) {
@@ -68,7 +71,8 @@ ExitCode Detokenize(const Options& options, const Screen& screen, std::ostream& 
   Call call(options);
   v1::DetokenizeResponse response;
   const auto stub = v1::InterventionService::NewStub(call.channel());
-  const grpc::Status status = stub->Detokenize(call.context(), request, &response);
+  const grpc::Status status = call.Make(
+      [&](grpc::ClientContext* context) { return stub->Detokenize(context, request, &response); });
   if (status.ok() && options.json) {
     PrintJson(screen.out, response);
   } else if (status.ok()) {
@@ -81,7 +85,10 @@ ExitCode CheckServer(const Options& options, const Screen& screen, std::ostream&
   Call call(options);
   Health health = Health::kUnknown;
   const std::string service = options.arguments.empty() ? "" : options.arguments[0];
-  const grpc::Status status = CheckHealth(call.channel(), call.context(), service, &health);
+  call.NoFurtherAttempt();  // that nothing answers is what was asked
+  const grpc::Status status = call.Make([&](grpc::ClientContext* context) {
+    return CheckHealth(call.channel(), context, service, &health);
+  });
   const std::string name = HealthName(health);
   if (status.ok()) {
     screen.out << (options.json ? absl::StrCat("{\"status\":\"", name, "\"}") : name) << "\n";
@@ -99,6 +106,8 @@ ExitCode RunCommand(const Options& options, std::istream& in, const Screen& scre
   if (options.command == "model") return Model(options, screen, err);
   if (options.command == "tokenize") return Tokenize(options, screen, err);
   if (options.command == "detokenize") return Detokenize(options, screen, err);
+  if (options.command == "status") return ShowStatus(options, screen, err);
+  if (options.command == "top") return ShowTop(options, screen, err);
   return CheckServer(options, screen, err);
 }
 

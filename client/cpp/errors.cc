@@ -30,6 +30,31 @@ void PrintDetail(std::ostream& err, const google::protobuf::Any& detail) {
   }
 }
 
+// What may help, in lines of its own.
+void PrintRemedy(std::ostream& err, grpc::StatusCode code, const Options& options) {
+  const Security& security = options.security;
+  switch (code) {
+    case grpc::StatusCode::UNAVAILABLE:
+      err << "  is a server ready at " << Printable(options.server) << "? --server names another\n"
+          << (security.tls ? "  --ca says whom to trust, --server-name what the certificate names\n"
+                           : "  a secured server needs --tls\n");
+      break;
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      err << "  --deadline allows more time\n";
+      break;
+    case grpc::StatusCode::UNAUTHENTICATED:
+      err << (security.token.empty()
+                  ? "  give a token by --token-file or $SCALPEL_TOKEN, or --cert and --key\n"
+                  : "  the token is wrong or has expired; ask who runs the server for another\n");
+      break;
+    case grpc::StatusCode::PERMISSION_DENIED:
+      err << "  who runs the server says what each caller may do; ask for another role\n";
+      break;
+    default:
+      break;
+  }
+}
+
 }  // namespace
 
 ExitCode ExitCodeOf(const grpc::Status& status) {
@@ -45,19 +70,14 @@ ExitCode ExitCodeOf(const grpc::Status& status) {
   }
 }
 
-void PrintError(std::ostream& err, const grpc::Status& status, absl::string_view server) {
+void PrintError(std::ostream& err, const grpc::Status& status, const Options& options) {
   err << "scalpel-cli: " << CodeName(status.error_code()) << ": "
       << Printable(status.error_message()) << "\n";
   google::rpc::Status details;
   if (details.ParseFromString(status.error_details())) {
     for (const auto& detail : details.details()) PrintDetail(err, detail);
   }
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
-    err << "  is a server ready at " << Printable(server) << "? --server names another\n";
-  }
-  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
-    err << "  --deadline allows more time\n";
-  }
+  PrintRemedy(err, status.error_code(), options);
 }
 
 std::string CodeName(grpc::StatusCode code) {

@@ -6,7 +6,7 @@
 #include <ostream>
 #include <string>
 
-#include "absl/strings/string_view.h"
+#include "client/cpp/options.h"
 #include "grpcpp/support/status.h"
 
 namespace scalpel::client {
@@ -23,9 +23,9 @@ enum ExitCode {
 
 ExitCode ExitCodeOf(const grpc::Status& status);
 
-// Code and message, then each wrong field, exceeded limit and the time to wait. `server`: the
-// address that was called.
-void PrintError(std::ostream& err, const grpc::Status& status, absl::string_view server);
+// Code and message, then each wrong field, exceeded limit and the time to wait, and a remedy.
+// `options`: how the server was called.
+void PrintError(std::ostream& err, const grpc::Status& status, const Options& options);
 
 // `INVALID_ARGUMENT`.
 std::string CodeName(grpc::StatusCode code);

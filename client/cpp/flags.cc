@@ -94,6 +94,44 @@ std::vector<Flag> CommonFlags() {
   };
 }
 
+// A flag that takes a file, or another text, of the connection's security; all but the token's mean
+// TLS.
+template <std::string Security::*field, bool tls = true>
+absl::Status SetSecurity(View value, Options& options) {
+  options.security.*field = std::string(value);
+  options.security.tls |= tls;
+  return absl::OkStatus();
+}
+
+std::vector<Flag> SecurityFlagList() {
+  return {
+      {"--tls", nullptr, "encrypt, and check the server's certificate",
+       [](View, Options& options) { return options.security.tls = true, absl::OkStatus(); }},
+      {"--ca", "FILE", "whom to trust, in PEM; default: as the system does",
+       SetSecurity<&Security::ca_file>},
+      {"--cert", "FILE", "a certificate of your own, for mutual TLS; with --key",
+       SetSecurity<&Security::certificate_file>},
+      {"--key", "FILE", "its private key", SetSecurity<&Security::key_file>},
+      {"--server-name", "NAME", "what the server's certificate names",
+       SetSecurity<&Security::server_name>},
+      {"--token-file", "FILE", "holds a bearer token; default $SCALPEL_TOKEN",
+       SetSecurity<&Security::token_file, false>},
+      {"--allow-plaintext-token", nullptr, "send it to another machine without TLS",
+       [](View, Options& options) {
+         return options.security.allow_plaintext_token = true, absl::OkStatus();
+       }},
+  };
+}
+
+absl::Status SetRefreshes(absl::string_view value, Options& options) {
+  if (absl::SimpleAtoi(value, &options.refreshes) && options.refreshes > 0) return absl::OkStatus();
+  return Wrong("--refreshes", value, "is not a number of times; write one such as 10");
+}
+
+std::vector<Flag> TopFlags() {
+  return {{"--refreshes", "N", "end after so many; default: Ctrl-C ends it", SetRefreshes}};
+}
+
 std::vector<Flag> RequestFlags() {
   return {
       {"--prompt", "TEXT", "adds a prompt",
@@ -181,9 +219,11 @@ std::vector<Flag> AnswerFlags() {
 const std::vector<FlagGroup>& FlagGroups() {
   static const auto* const kGroups = new std::vector<FlagGroup>{
       {"Flags of every command", {}, CommonFlags()},
+      {"Secured servers: all but the token's imply --tls", {}, SecurityFlagList()},
       {"What runs", {"run", "sweep"}, RequestFlags()},
       {"What comes back", {"run"}, AnswerFlags()},
       {"What varies, and what is measured", {"sweep"}, SweepFlags()},
+      {"How long", {"top"}, TopFlags()},
   };
   return *kGroups;
 }

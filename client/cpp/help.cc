@@ -28,6 +28,8 @@ std::string HelpText() {
   scalpel-cli tokenize TEXT                         text to token ids
   scalpel-cli detokenize IDS                        token ids to text
   scalpel-cli health [SERVICE]                      is the server ready?
+  scalpel-cli status                                what it does (operators)
+  scalpel-cli top                                   the same, each second
 
 FILE.json is a RunRequest or SweepRequest in protobuf JSON (-: standard input);
 flags add to it.

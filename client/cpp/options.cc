@@ -15,7 +15,9 @@
 namespace scalpel::client {
 namespace {
 
-const char* const kCommands[] = {"run", "sweep", "model", "tokenize", "detokenize", "health"};
+const char* const kCommands[] = {"run",        "sweep",  "model",  "tokenize",
+                                 "detokenize", "health", "status", "top"};
+const char* const kCommandsWithoutArguments[] = {"model", "status", "top"};
 const char* const kInterventionCommands[] = {"run", "sweep"};
 
 // Goes through the arguments from left to right.
@@ -78,6 +80,11 @@ class Parser {
         return second.ok() ? flag.set_two(*value, *second, options_) : second.status();
       }
     }
+    if (name == "--token") {
+      return absl::InvalidArgumentError(
+          "--token: other users of this machine see command lines, and shells keep them; write the "
+          "token to a file for --token-file, or set SCALPEL_TOKEN");
+    }
     return absl::InvalidArgumentError(
         absl::StrCat("unknown flag ", Printable(name), "; see scalpel-cli --help"));
   }
@@ -126,7 +133,8 @@ class Parser {
     if (command == "detokenize" && count == 0) {
       return absl::InvalidArgumentError("detokenize takes token ids, such as 464,3139");
     }
-    if ((command == "model" && count > 0) || (command == "health" && count > 1)) {
+    if ((absl::c_linear_search(kCommandsWithoutArguments, command) && count > 0) ||
+        (command == "health" && count > 1)) {
       return absl::InvalidArgumentError(absl::StrCat("`", Printable(options_.arguments.back()),
                                                      "`: ", command,
                                                      " takes no such argument; remove it"));

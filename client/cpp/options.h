@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/cpp/security.h"
 #include "proto/scalpel/v1/service.pb.h"
 
 namespace scalpel::client {
@@ -16,9 +17,11 @@ namespace scalpel::client {
 // A command line, read. Where flags of `run` say something of the request, it is in `request`; what
 // only `sweep` has is in `sweep`.
 struct Options {
-  std::string command;  // `run`, `sweep`, `model`, `tokenize`, `detokenize` or `health`
+  // `run`, `sweep`, `model`, `tokenize`, `detokenize`, `health`, `status` or `top`
+  std::string command;
   bool help = false;
   std::string server = "127.0.0.1:50051";
+  Security security;
   std::string request_id;
   double deadline_seconds = 600;
   std::string model;
@@ -29,6 +32,7 @@ struct Options {
   v1::SweepRequest sweep;                  // sweep: the same
   std::optional<int64_t> metric_position;  // sweep
   std::string save_folder;                 // run
+  int32_t refreshes = 0;                   // top; 0: until it is interrupted
   std::vector<std::string> arguments;      // of the other commands
 };
 

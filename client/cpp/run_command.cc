@@ -1,6 +1,5 @@
 #include "client/cpp/run_command.h"
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -75,9 +74,8 @@ ExitCode RunModel(const Options& options, std::istream& in, const Screen& screen
 
   Call call(options);
   const auto stub = v1::InterventionService::NewStub(call.channel());
-  const std::unique_ptr<grpc::ClientReader<v1::RunResponse>> reader =
-      stub->Run(call.context(), *request);
-  return ReadStream(call, *reader, sink, screen, err);
+  const auto start = [&](grpc::ClientContext* context) { return stub->Run(context, *request); };
+  return ReadStream<v1::RunResponse>(call, start, sink, screen, err);
 }
 
 }  // namespace scalpel::client

@@ -16,6 +16,7 @@ struct Screen {
   std::ostream& out;
   int columns = 80;
   bool colour = false;
+  bool terminal = false;  // what stands there can be replaced
 
   std::string Bold(absl::string_view text) const { return Styled("\x1b[1m", text); }
   std::string Dim(absl::string_view text) const { return Styled("\x1b[2m", text); }

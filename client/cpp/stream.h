@@ -3,6 +3,7 @@
 #ifndef SCALPEL_CLIENT_CPP_STREAM_H_
 #define SCALPEL_CLIENT_CPP_STREAM_H_
 
+#include <memory>
 #include <ostream>
 
 #include "absl/status/status.h"
@@ -19,20 +20,23 @@ inline ExitCode Fail(const absl::Status& status, ExitCode code, std::ostream& er
   return code;
 }
 
-// Hands every response to `sink`, whose Add and Finish (at the stream's regular end) return an
-// error where the stream cannot be used.
-template <typename Response, typename Sink>
-ExitCode ReadStream(Call& call, grpc::ClientReader<Response>& reader, Sink& sink,
-                    const Screen& screen, std::ostream& err) {
-  Response response;
+// Hands every response of the stream that `start(context)` begins to `sink`, whose Add and Finish
+// (at the stream's regular end) return an error where the stream cannot be used.
+template <typename Response, typename Start, typename Sink>
+ExitCode ReadStream(Call& call, Start start, Sink& sink, const Screen& screen, std::ostream& err) {
   absl::Status unusable;
-  while (unusable.ok() && screen.out && reader.Read(&response)) {
-    unusable = sink.Add(response);
-    screen.out.flush();
-  }
-  // Whoever read the output went away, or the stream cannot be used: the server need not go on.
-  if (!unusable.ok() || !screen.out) call.context()->TryCancel();
-  const grpc::Status status = reader.Finish();
+  const grpc::Status status = call.Make([&](grpc::ClientContext* context) {
+    const std::unique_ptr<grpc::ClientReader<Response>> reader = start(context);
+    Response response;
+    while (unusable.ok() && screen.out && reader->Read(&response)) {
+      call.NoFurtherAttempt();  // what is on the screen stays there
+      unusable = sink.Add(response);
+      screen.out.flush();
+    }
+    // Whoever read the output went away, or the stream cannot be used: the server need not go on.
+    if (!unusable.ok() || !screen.out) context->TryCancel();
+    return reader->Finish();
+  });
   if (!unusable.ok()) return Fail(unusable, kFailed, err);
   if (!screen.out) return kDone;
   if (status.ok()) unusable = sink.Finish();

@@ -1,7 +1,5 @@
 #include "client/cpp/sweep_command.h"
 
-#include <memory>
-
 #include "absl/status/statusor.h"
 #include "client/cpp/call.h"
 #include "client/cpp/request_file.h"
@@ -51,9 +49,8 @@ ExitCode RunSweep(const Options& options, std::istream& in, const Screen& screen
   EventSink sink(options, screen, progress ? &err : nullptr);
   Call call(options);
   const auto stub = v1::InterventionService::NewStub(call.channel());
-  const std::unique_ptr<grpc::ClientReader<v1::SweepResponse>> reader =
-      stub->Sweep(call.context(), *request);
-  return ReadStream(call, *reader, sink, screen, err);
+  const auto start = [&](grpc::ClientContext* context) { return stub->Sweep(context, *request); };
+  return ReadStream<v1::SweepResponse>(call, start, sink, screen, err);
 }
 
 }  // namespace scalpel::client

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -63,14 +64,17 @@ absl::Status Scheduler::Submit(std::shared_ptr<Work> work, EventStream& stream,
   if (!admission_.ok()) return admission_;
   if (Waiting() >= limits_.queue_max) DropUnwanted();
   if (Waiting() >= limits_.queue_max) {
-    return spec::Busy(
-        absl::StrCat("the queue is full (", limits_.queue_max, " requests); try again"),
-        kRetryDelay);
+    return spec::Because("queue_full", spec::Busy(absl::StrCat("the queue is full (",
+                                                               limits_.queue_max,
+                                                               " requests); try again"),
+                                                  kRetryDelay));
   }
   if (buffered_bytes_->load() + response_bytes > limits_.buffered_bytes_max) {
-    return spec::Busy(absl::StrCat("responses of ", limits_.buffered_bytes_max,
-                                   " bytes are waiting for their readers; try again"),
-                      kRetryDelay);
+    return spec::Because(
+        "buffered_bytes",
+        spec::Busy(absl::StrCat("responses of ", limits_.buffered_bytes_max,
+                                " bytes are waiting for their readers; try again"),
+                   kRetryDelay));
   }
   buffered_bytes_->fetch_add(response_bytes);
   stream.Hold(
@@ -120,6 +124,22 @@ void Scheduler::FailDevice() {
 BaselineCache::Counts Scheduler::cache_counts() const {
   absl::MutexLock lock(&mutex_);
   return cache_counts_;
+}
+
+Counts Scheduler::counts() const {
+  absl::MutexLock lock(&mutex_);
+  Counts counts = counts_;
+  counts.queued = Waiting();
+  counts.running = static_cast<int64_t>(works_.size()) - counts.queued;
+  counts.buffered_bytes = buffered_bytes_->load();
+  return counts;
+}
+
+void Scheduler::Count(const WaveCounts& wave, absl::Duration busy) {
+  absl::MutexLock lock(&mutex_);
+  ++counts_.waves;
+  counts_.done += wave;
+  counts_.busy += busy;
 }
 
 int64_t Scheduler::Waiting() const {
@@ -201,14 +221,18 @@ void Scheduler::Settle(const std::vector<Member>& members, const absl::Status& f
 }
 
 absl::Status Scheduler::Run(BaselineCache& cache, std::vector<Member>& members) {
-  const absl::Status out_of_memory =
-      spec::Busy("the device ran out of memory; try again, or ask for less", kRetryDelay);
+  const absl::Status out_of_memory = spec::Because(
+      "out_of_memory",
+      spec::Busy("the device ran out of memory; try again, or ask for less", kRetryDelay));
   std::vector<std::string> ids;
   for (const Member& member : members) ids.push_back(member.work->request_id());
   const std::string who = absl::StrJoin(ids, ",");
   std::string what;
+  const absl::Time began = absl::Now();
+  WaveCounts counts;
+  const auto count = absl::MakeCleanup([&] { Count(counts, absl::Now() - began); });
   try {
-    RunWave(gpt2_, cache, members);
+    counts = RunWave(gpt2_, cache, members);
     return absl::OkStatus();
   } catch (const c10::OutOfMemoryError& error) {
     spdlog::error("request={} out of memory: {}", who, error.what_without_backtrace());

@@ -17,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/engine/baseline_cache.h"
+#include "server/engine/counts.h"
 #include "server/engine/event_stream.h"
 #include "server/engine/job.h"
 #include "server/engine/wave.h"
@@ -50,6 +51,7 @@ class Scheduler {
   bool WaitIdle(absl::Duration timeout);
   // Of the cache of clean runs, as the last wave left it.
   BaselineCache::Counts cache_counts() const;
+  Counts counts() const;
 
   // Aborts all work, queued and running, with UNAVAILABLE.
   void CancelAll();
@@ -66,8 +68,10 @@ class Scheduler {
   std::vector<Member> NextWave(BaselineCache& cache);
   // Takes tasks of all work in turn, one each, as long as there is room.
   std::vector<Member> FillWave(BaselineCache& cache) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Runs the wave; how it failed, if it did. Holds the only try/catch around libtorch.
+  // Runs the wave, and counts it; how it failed, if it did. Holds the only try/catch around
+  // libtorch.
   absl::Status Run(BaselineCache& cache, std::vector<Member>& members);
+  void Count(const WaveCounts& wave, absl::Duration busy);
   // Closes the wave's work that is done, or that nobody waits for, or all of it if the wave failed.
   void Settle(const std::vector<Member>& members, const absl::Status& failure);
   void AbortAll(const absl::Status& status);
@@ -92,6 +96,7 @@ class Scheduler {
   std::deque<Live> works_ ABSL_GUARDED_BY(mutex_);
   bool running_ ABSL_GUARDED_BY(mutex_) = false;  // a wave
   BaselineCache::Counts cache_counts_ ABSL_GUARDED_BY(mutex_);
+  Counts counts_ ABSL_GUARDED_BY(mutex_);           // since the start
   absl::Status admission_ ABSL_GUARDED_BY(mutex_);  // OK, or why new work is refused
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

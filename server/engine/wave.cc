@@ -7,9 +7,26 @@
 #include "absl/time/clock.h"
 #include "server/engine/cone.h"
 #include "server/engine/wave_tap.h"
+#include "server/spec/cost.h"
 
 namespace scalpel::engine {
 namespace {
+
+// What one task came to.
+WaveCounts CountsOf(const spec::Plan& plan, const model::Gpt2Config& config,
+                    absl::Span<const model::RowAnswer> answers) {
+  WaveCounts counts;
+  for (size_t row = 0; row < answers.size(); ++row) {
+    ++counts.rows;
+    counts.tokens += static_cast<int64_t>(plan.tokens[row].size());
+    counts.tokens_computed += answers[row].tokens_computed;
+    counts.flops += spec::EstimateRowFlops(plan, row, config);
+    counts.flops_computed +=
+        spec::RowFlops(plan, row, answers[row].attention_positions, answers[row].mlp_positions,
+                       answers[row].tokens_computed > 0, config);
+  }
+  return counts;
+}
 
 // Hands the results of one task to its work, and what it computed of clean runs to the cache.
 void Finish(BaselineCache& cache, absl::Time began, WaveTap::Seat& seat, Member& member,
@@ -47,7 +64,7 @@ Member MakeMember(std::shared_ptr<Work> work, std::unique_ptr<Task> task,
   return member;
 }
 
-void RunWave(const model::Gpt2& gpt2, BaselineCache& cache, std::vector<Member>& members) {
+WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, std::vector<Member>& members) {
   const absl::Time began = absl::Now();
   WaveTap tap;
   std::vector<model::Row> rows;
@@ -56,13 +73,17 @@ void RunWave(const model::Gpt2& gpt2, BaselineCache& cache, std::vector<Member>&
     std::move(member.rows.begin(), member.rows.end(), std::back_inserter(rows));
   }
   auto answers = gpt2.Forward(rows, tap);
-  if (!answers) return;  // nobody waits any more
+  WaveCounts counts;
+  if (!answers) return counts;  // nobody waits any more
   for (size_t i = 0; i < members.size(); ++i) {
     WaveTap::Seat& seat = tap.seats()[i];
     if (!seat.wanted) continue;
-    Finish(cache, began, seat, members[i],
-           absl::MakeSpan(*answers).subspan(seat.begin, members[i].task->plan->rows.size()));
+    const spec::Plan& plan = *members[i].task->plan;
+    const auto mine = absl::MakeSpan(*answers).subspan(seat.begin, plan.rows.size());
+    counts += CountsOf(plan, gpt2.config(), mine);
+    Finish(cache, began, seat, members[i], mine);
   }
+  return counts;
 }
 
 }  // namespace scalpel::engine

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "server/engine/baseline_cache.h"
+#include "server/engine/counts.h"
 #include "server/engine/work.h"
 #include "server/model/gpt2.h"
 
@@ -28,8 +29,8 @@ Member MakeMember(std::shared_ptr<Work> work, std::unique_ptr<Task> task,
                   const model::Gpt2Config& config, BaselineCache& cache, int64_t record_bytes_max);
 
 // Runs the tasks and hands each to its work's Done. Tasks whose work nobody wants any more leave
-// within one layer; their work is not told. Throws what libtorch throws.
-void RunWave(const model::Gpt2& gpt2, BaselineCache& cache, std::vector<Member>& members);
+// within one layer; their work is not told, and they are not counted. Throws what libtorch throws.
+WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, std::vector<Member>& members);
 
 }  // namespace scalpel::engine
 

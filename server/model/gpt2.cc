@@ -120,6 +120,8 @@ std::optional<std::vector<RowAnswer>> Gpt2::Forward(absl::Span<const Row> rows, 
   for (int32_t row = 0; row < pass.size(); ++row) {
     answers[row].recorded = pass.Recorded(row);
     answers[row].tokens_computed = pass.tokens_computed(row);
+    answers[row].attention_positions = pass.attention_positions(row);
+    answers[row].mlp_positions = pass.mlp_positions(row);
   }
   return answers;
 }
@@ -152,6 +154,7 @@ void Gpt2::RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) cons
   if (pass.Leave({layer, Door::kBlock}, {layer, Site::kLn1Scale}, tap))
     resid = pass.Relay(before, resid);
 
+  pass.CountAttention();
   const at::Tensor ln1 = LayerNorm(resid, block.ln1, Site::kLn1Scale, layer, pass, tap);
   VisitPacked(tap, Site::kLn1Out, layer, pass, ln1);
   const at::Tensor qkv = block.qkv(ln1);  // [N, 3d]
@@ -171,6 +174,7 @@ void Gpt2::RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) cons
   VisitPacked(tap, Site::kAttnOut, layer, pass, attn_out);
   resid = resid + attn_out;
   VisitPacked(tap, Site::kResidMid, layer, pass, resid);
+  pass.CountMlp();
   RunMlp(layer, pass, resid, tap);
 
   before = pass.packing();

@@ -32,6 +32,8 @@ struct RowAnswer {
   at::Tensor logits;                           // [logit_positions, vocab]; undefined without any
   std::shared_ptr<const CleanState> recorded;  // with Row::record_layers; else null
   int64_t tokens_computed = 0;                 // positions of it that were computed in any layer
+  // Positions of it that were computed, over the attentions and over the MLPs of all layers.
+  int64_t attention_positions = 0, mlp_positions = 0;
 };
 
 // Immutable after construction: const methods are thread-safe.

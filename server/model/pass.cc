@@ -24,7 +24,12 @@ bool Knows(const Row& row, const Entrance& entrance) {
 }  // namespace
 
 Pass::Pass(absl::Span<const Row> rows)
-    : rows_(rows), next_stop_(rows.size()), tokens_computed_(rows.size()), recorded_(rows.size()) {
+    : rows_(rows),
+      next_stop_(rows.size()),
+      tokens_computed_(rows.size()),
+      attention_positions_(rows.size()),
+      mlp_positions_(rows.size()),
+      recorded_(rows.size()) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
     if (row.record_layers == 0) continue;
@@ -81,6 +86,10 @@ bool Pass::Narrow() {
   }
   if (any) packing_ = Packing(std::move(entries));
   return any;
+}
+
+void Pass::Count(std::vector<int64_t>& positions) const {
+  for (const Packing::Entry& entry : packing_.entries()) positions[entry.row] += entry.tokens();
 }
 
 at::Tensor Pass::Relay(const Packing& before, const at::Tensor& packed,

@@ -27,6 +27,12 @@ class Pass {
   const Packing& packing() const { return packing_; }
   // Positions of a row that were computed in any layer.
   int64_t tokens_computed(int32_t row) const { return tokens_computed_[row]; }
+  // Positions of a row that were computed, over the attentions and over the MLPs of all layers.
+  int64_t attention_positions(int32_t row) const { return attention_positions_[row]; }
+  int64_t mlp_positions(int32_t row) const { return mlp_positions_[row]; }
+  // What is being computed now goes through an attention, or through an MLP.
+  void CountAttention() { Count(attention_positions_); }
+  void CountMlp() { Count(mlp_positions_); }
 
   // Rows enter and leave. Each says whether any did; then the packed tensors are to be laid anew by
   // Relay, from the packing as it was.
@@ -65,11 +71,13 @@ class Pass {
   // Appends to a list of the recorded state what the row has in `packed`, and the clean run before
   // its first position.
   void Append(const Packing::Entry& entry, const at::Tensor& packed, States list);
+  // Adds the positions that are being computed, by row.
+  void Count(std::vector<int64_t>& positions) const;
 
   const absl::Span<const Row> rows_;
   Packing packing_;
   std::vector<size_t> next_stop_;  // by row: the first that is not done
-  std::vector<int64_t> tokens_computed_;
+  std::vector<int64_t> tokens_computed_, attention_positions_, mlp_positions_;
   std::vector<std::shared_ptr<CleanState>> recorded_;
 };
 

@@ -28,6 +28,7 @@ class TensorChunks {
   TensorChunks(engine::TensorEvent tensor, size_t chunk_bytes);
 
   bool done() const { return done_; }
+  size_t bytes() const { return tensor_.bytes.size(); }
   // The next message, while not done. It keeps the tensor alive until it is written.
   grpc::ByteBuffer Next();
 

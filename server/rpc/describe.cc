@@ -78,18 +78,20 @@ void DescribeLimit(const Limits& limits, const LimitField& field, v1::Limits* ou
   }
 }
 
-void DescribeCache(const Backend& backend, const Limits& limits, v1::BaselineCache* out) {
-  out->set_max_bytes(limits.baseline_cache_bytes_max);
-  if (!backend.cache_counts) return;
-  const engine::BaselineCache::Counts counts = backend.cache_counts();
-  out->set_bytes(counts.bytes);
-  out->set_entries(counts.entries);
-  out->set_hits(counts.hits);
-  out->set_prefix_hits(counts.prefix_hits);
-  out->set_misses(counts.misses);
-}
-
 }  // namespace
+
+v1::BaselineCache DescribeCache(const Backend& backend, const Limits& limits) {
+  v1::BaselineCache out;
+  out.set_max_bytes(limits.baseline_cache_bytes_max);
+  if (!backend.cache_counts) return out;
+  const engine::BaselineCache::Counts counts = backend.cache_counts();
+  out.set_bytes(counts.bytes);
+  out.set_entries(counts.entries);
+  out.set_hits(counts.hits);
+  out.set_prefix_hits(counts.prefix_hits);
+  out.set_misses(counts.misses);
+  return out;
+}
 
 v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits) {
   v1::GetModelResponse out;
@@ -99,7 +101,7 @@ v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits)
   DescribeOperations(&out);
   DescribeStatistics(&out);
   for (const LimitField& field : kLimitFields) DescribeLimit(limits, field, out.mutable_limits());
-  DescribeCache(backend, limits, out.mutable_baseline_cache());
+  *out.mutable_baseline_cache() = DescribeCache(backend, limits);
   out.set_device(backend.device);
   out.set_dtype(v1::DATA_TYPE_FLOAT32);
   out.set_weights_sha256(backend.facts.weights_sha256);

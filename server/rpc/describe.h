@@ -1,4 +1,4 @@
-// GetModel's answer.
+// GetModel's answer, and its parts.
 
 #ifndef SCALPEL_SERVER_RPC_DESCRIBE_H_
 #define SCALPEL_SERVER_RPC_DESCRIBE_H_
@@ -10,6 +10,9 @@
 namespace scalpel::rpc {
 
 v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits);
+
+// What the cache of clean runs holds.
+v1::BaselineCache DescribeCache(const Backend& backend, const Limits& limits);
 
 }  // namespace scalpel::rpc
 

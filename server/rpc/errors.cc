@@ -45,6 +45,7 @@ std::string Details(const absl::Status& status, absl::string_view message,
   wire.set_code(static_cast<int>(status.code()));
   wire.set_message(std::string(message));
   status.ForEachPayload([&wire](absl::string_view type_url, const absl::Cord& value) {
+    if (type_url == spec::kReasonPayload) return;
     google::protobuf::Any* detail = wire.add_details();
     detail->set_type_url(std::string(type_url));
     detail->set_value(std::string(value));
@@ -58,10 +59,14 @@ std::string Details(const absl::Status& status, absl::string_view message,
 
 }  // namespace
 
+absl::StatusCode WireCode(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kUnknown ? absl::StatusCode::kInternal : status.code();
+}
+
 grpc::Status ToGrpc(const absl::Status& status, absl::string_view request_id) {
   if (status.ok()) return grpc::Status::OK;
   std::string message = Shortened(status.message());
-  if (status.code() == absl::StatusCode::kInternal || status.code() == absl::StatusCode::kUnknown) {
+  if (WireCode(status) == absl::StatusCode::kInternal) {
     spdlog::error("request={} internal error: {}", std::string(request_id),
                   absl::CHexEscape(status.message()));
     message =

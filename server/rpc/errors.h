@@ -21,6 +21,8 @@ namespace scalpel::rpc {
 // An INTERNAL or UNKNOWN status is logged whole and reaches the client as one sentence with the
 // request id, so that no path, pointer or library's text does.
 grpc::Status ToGrpc(const absl::Status& status, absl::string_view request_id);
+// Its code there.
+absl::StatusCode WireCode(const absl::Status& status);
 
 // Runs `body`, which returns absl::Status, and turns what it throws into a status. gRPC would
 // swallow it, and the call would hang.
@@ -29,7 +31,8 @@ absl::Status Guarded(Body&& body) {
   try {
     return std::forward<Body>(body)();
   } catch (const std::bad_alloc&) {
-    return spec::Busy("the server is out of memory; try again", absl::Seconds(1));
+    return spec::Because("out_of_memory", spec::Busy("the server is out of memory; try again",
+                                                     absl::Seconds(1)));
   } catch (const std::exception& error) {
     return absl::InternalError(error.what());
   } catch (...) {

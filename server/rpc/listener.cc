@@ -1,69 +1,150 @@
 #include "server/rpc/listener.h"
 
-#include <google/protobuf/message.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpc/grpc.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
-#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
-#include <cstdint>
+#include <utility>
 
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "proto/grpc/health/v1/health.pb.h"
+#include "proto/grpc/health/v1/health.grpc.pb.h"
+#include "server/rpc/credentials.h"
+#include "server/rpc/descriptors.h"
 
 namespace scalpel::rpc {
 namespace {
 
-// Memory that the transport may take for what it has received and not yet handed over.
-constexpr int64_t kTransportBytesMin = int64_t{256} << 20;
+using grpc::experimental::ExternalConnectionAcceptor;
+using ExternalConnections = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+
 // A client that is gone without a word (a pulled cable) is noticed after both times.
 constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
+// Until a connection has said what it wants: TLS's handshake, and HTTP/2's settings.
+constexpr int kHandshakeTimeoutMs = 20'000;
+constexpr int kIdleConnectionMs = 30 * 60'000;
+// Clients may ask this often whether the server is still there; those that ask more often, more than
+// twice, are sent away (ENHANCE_YOUR_CALM).
+constexpr int kPingIntervalMs = 10'000;
+constexpr int kPingStrikes = 2;
+// Of health checks, at once.
+constexpr int32_t kHealthConnectionsMax = 16;
+// How often what is left is cut off, until nothing is: a connection may have been in its handshake.
+constexpr absl::Duration kCutAgain = absl::Milliseconds(50);
+
+constexpr char kTargetScheme[] = "unix-abstract:";
 
 void SetLimits(const Limits& limits, grpc::ServerBuilder* builder) {
+  const std::pair<const char*, int> arguments[] = {
+      {GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.concurrent_streams_max},
+      {GRPC_ARG_MAX_METADATA_SIZE, limits.metadata_bytes_max},
+      {GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs},
+      {GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleConnectionMs},
+      {GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs},
+      {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs},
+      {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
+      {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingIntervalMs},
+      {GRPC_ARG_HTTP2_MAX_PING_STRIKES, kPingStrikes},
+  };
+  for (const auto& [name, value] : arguments) builder->AddChannelArgument(name, value);
   builder->SetMaxReceiveMessageSize(static_cast<int>(limits.request_bytes_max));
-  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.concurrent_streams_max);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   // Messages are inflated before their size is checked, so none may come compressed.
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
   grpc::ResourceQuota quota("transport");
-  quota.Resize(static_cast<size_t>(std::max(kTransportBytesMin, 4 * limits.request_bytes_max)));
+  quota.Resize(static_cast<size_t>(
+      std::max<int64_t>(limits.transport_bytes_max, 4 * limits.request_bytes_max)));
   builder->SetResourceQuota(quota);
+}
+
+// What hands connections to the server that `builder` will build.
+Acceptor::Hand ToServer(std::shared_ptr<grpc::ServerCredentials> credentials,
+                        grpc::ServerBuilder* builder) {
+  // Experimental in this and every newer version of gRPC, and the only way in for a connection that
+  // it has not taken itself.
+  const std::shared_ptr<ExternalConnectionAcceptor> server =
+      builder->experimental().AddExternalConnectionAcceptor(ExternalConnections::FROM_FD,
+                                                            std::move(credentials));
+  return [server](int fd) {
+    ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.fd = fd;
+    server->HandleNewConnection(&connection);
+  };
+}
+
+std::string Port(absl::string_view address) {
+  return std::string(address.substr(address.rfind(':') + 1));
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const std::string& address,
-                                                         const Limits& limits, Service* service) {
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  // For reflection to describe the health service, which gRPC implements without a descriptor.
-  google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
-  grpc::ServerBuilder builder;
-  SetLimits(limits, &builder);
-  // Two servers on one port would share its connections at random.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  int port = 0;
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(service);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port == 0) {
-    return absl::UnavailableError(absl::StrCat(
-        "cannot listen on ", address,
-        ": the port is taken, needs privileges, or the host is no address of this machine"));
-  }
-  std::string bound = absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
-  std::unique_ptr<Listener> listener(new Listener(std::move(server), std::move(bound)));
-  listener->SetServing(false);
+std::string HealthTarget(absl::string_view port) {
+  return absl::StrCat(kTargetScheme, "scalpel-", port);
+}
+
+bool CameByHealthTarget(absl::string_view peer) { return absl::StartsWith(peer, "unix"); }
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const ListenOptions& options,
+                                                         Service* service) {
+  std::unique_ptr<Listener> listener(new Listener);
+  absl::Status status = listener->Bind(options);
+  if (status.ok()) status = listener->Serve(options, service);
+  if (!status.ok()) return status;
   return listener;
 }
 
-Listener::~Listener() { Shutdown(absl::Now()); }
+absl::Status Listener::Bind(const ListenOptions& options) {
+  auto credentials = MakeCredentials(options.tls);
+  if (!credentials.ok()) return credentials.status();
+  credentials_ = *std::move(credentials);
+  auto acceptor = Acceptor::Listen(options.address);
+  if (acceptor.ok()) {
+    acceptor_ = *std::move(acceptor);
+    if (!options.tls.any()) return absl::OkStatus();
+    const std::string target = HealthTarget(Port(address()));
+    acceptor =
+        Acceptor::ListenLocally(std::string(absl::StripPrefix(target, kTargetScheme)));
+    if (acceptor.ok()) health_acceptor_ = *std::move(acceptor);
+  }
+  if (acceptor.ok()) return absl::OkStatus();
+  return absl::Status(acceptor.status().code(),
+                      absl::StrCat("--listen: ", acceptor.status().message()));
+}
+
+absl::Status Listener::Serve(const ListenOptions& options, Service* service) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  SetLimits(options.limits, &builder);
+  builder.RegisterService(service);
+  std::vector<std::string> names = ReflectionNames();
+  names.push_back(grpc::health::v1::Health::service_full_name());
+  names.push_back(v1::InterventionService::service_full_name());
+  reflection_ = MakeReflection(names, options.admit_reflection);
+  for (const auto& reflection : reflection_) builder.RegisterService(reflection.get());
+  Acceptor::Hand to_server = ToServer(credentials_, &builder);
+  Acceptor::Hand health_to_server;
+  if (health_acceptor_ != nullptr) {
+    health_to_server = ToServer(grpc::InsecureServerCredentials(), &builder);
+  }
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) return absl::InternalError("gRPC does not start a server");
+  SetServing(false);
+  acceptor_->Start(ConnectionsAllowed(options.limits.connections_max), std::move(to_server));
+  if (health_acceptor_ != nullptr) {
+    health_acceptor_->Start(kHealthConnectionsMax, std::move(health_to_server));
+  }
+  return absl::OkStatus();
+}
+
+Listener::~Listener() {
+  if (server_ != nullptr) Shutdown(absl::Now());
+}
 
 void Listener::SetServing(bool serving) {
   grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
@@ -71,9 +152,25 @@ void Listener::SetServing(bool serving) {
   health->SetServingStatus(v1::InterventionService::service_full_name(), serving);
 }
 
+void Listener::BeginDrain() {
+  if (drain_.joinable() || drained_.HasBeenNotified()) return;
+  acceptor_->Stop();  // before the server, which would not close what it is handed afterwards
+  if (health_acceptor_ != nullptr) health_acceptor_->Stop();
+  drain_ = std::thread([this] {
+    server_->Shutdown();  // waits for the calls
+    drained_.Notify();
+  });
+}
+
 void Listener::Shutdown(absl::Time deadline) {
-  server_->Shutdown(absl::ToChronoTime(deadline));
-  server_->Wait();
+  BeginDrain();
+  bool ended = drained_.WaitForNotificationWithDeadline(deadline);
+  while (!ended) {
+    // As Shutdown with a deadline does, but that would have to be known when the drain begins.
+    grpc_server_cancel_all_calls(server_->c_server());
+    ended = drained_.WaitForNotificationWithTimeout(kCutAgain);
+  }
+  if (drain_.joinable()) drain_.join();
 }
 
 }  // namespace scalpel::rpc

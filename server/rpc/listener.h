@@ -3,44 +3,84 @@
 #ifndef SCALPEL_SERVER_RPC_LISTENER_H_
 #define SCALPEL_SERVER_RPC_LISTENER_H_
 
+#include <grpcpp/impl/service_type.h>
+#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
+#include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "server/limits.h"
+#include "server/rpc/acceptor.h"
+#include "server/rpc/reflection.h"
 #include "server/rpc/service.h"
+#include "server/rpc/tls_files.h"
 
 namespace scalpel::rpc {
 
+struct ListenOptions {
+  std::string address;  // HOST:PORT; port 0: any free one
+  TlsFiles tls;
+  Limits limits;
+  Admit admit_reflection = [](grpc::CallbackServerContext*) { return absl::OkStatus(); };
+};
+
+// Where --healthcheck finds a server that has bound this port and speaks TLS, whose certificate it
+// could not verify: a Unix socket in Linux's abstract namespace, as gRPC's clients write it.
+std::string HealthTarget(absl::string_view port);
+
+// Whether a call came through that socket, where nobody is who they are: health alone is for them.
+bool CameByHealthTarget(absl::string_view peer);
+
 class Listener {
  public:
-  // Binds `address`, HOST:PORT (port 0: any free one), and answers from then on; the health service
-  // says NOT_SERVING. `service` outlives this object. UNAVAILABLE: the address cannot be had.
-  static absl::StatusOr<std::unique_ptr<Listener>> Open(const std::string& address,
-                                                        const Limits& limits, Service* service);
+  // Binds the address, and answers from then on; the health service says NOT_SERVING. `service`
+  // outlives this object. The error names the flag; UNAVAILABLE: the address cannot be had.
+  static absl::StatusOr<std::unique_ptr<Listener>> Open(const ListenOptions& options,
+                                                        Service* service);
   // Cuts off what is left.
   ~Listener();
 
   // HOST:PORT with the port that was bound.
-  const std::string& address() const { return address_; }
+  const std::string& address() const { return acceptor_->address(); }
+
+  // Connections that are open, and those that were refused because too many were.
+  int64_t connections() const { return acceptor_->open(); }
+  int64_t connections_refused() const { return acceptor_->refused(); }
 
   // What the health service says of the server as a whole and of the service.
   void SetServing(bool serving);
 
-  // Takes no new connections, waits for the calls under way, and cuts off what is left at
-  // `deadline`.
+  // Takes no new connections and no new calls, and tells clients to go elsewhere (HTTP/2's GOAWAY).
+  // Calls under way go on. Returns at once; idempotent.
+  //
+  // gRPC answers a call that crosses with its GOAWAY with CANCELLED.
+  void BeginDrain();
+
+  // BeginDrain, waits until all connections have ended, and cuts off what is left at `deadline`.
   void Shutdown(absl::Time deadline);
 
  private:
-  Listener(std::unique_ptr<grpc::Server> server, std::string address)
-      : server_(std::move(server)), address_(std::move(address)) {}
+  Listener() = default;
 
-  const std::unique_ptr<grpc::Server> server_;
-  const std::string address_;
+  absl::Status Bind(const ListenOptions& options);
+  absl::Status Serve(const ListenOptions& options, Service* service);
+
+  // Destroyed from the last to the first: the server uses those before it.
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
+  std::vector<std::unique_ptr<grpc::Service>> reflection_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Acceptor> acceptor_;
+  std::unique_ptr<Acceptor> health_acceptor_;  // null without TLS
+  std::thread drain_;
+  absl::Notification drained_;
 };
 
 }  // namespace scalpel::rpc

@@ -18,13 +18,15 @@ absl::Status OpenRun(const Opening& opening) {
 
   engine::Event first;
   *first.message.mutable_started() = (*plan)->started;
-  first.message.mutable_started()->set_request_id(opening.request_id);
+  first.message.mutable_started()->set_request_id(opening.call.request_id);
   opening.stream->Push(std::move(first));
   if (request.validate_only()) {
     opening.stream->Close(absl::OkStatus());
     return absl::OkStatus();
   }
-  return opening.backend.submit({.request_id = opening.request_id,
+  status = opening.call.Charge((*plan)->started.cost().tokens());
+  if (!status.ok()) return status;
+  return opening.backend.submit({.request_id = opening.call.request_id,
                                  .plan = *std::move(plan),
                                  .stream = opening.stream,
                                  .deadline = opening.deadline});
@@ -39,13 +41,15 @@ absl::Status OpenSweep(const Opening& opening) {
 
   engine::Event first;
   *first.sweep.emplace().mutable_started() = (*sweep)->started();
-  first.sweep->mutable_started()->set_request_id(opening.request_id);
+  first.sweep->mutable_started()->set_request_id(opening.call.request_id);
   opening.stream->Push(std::move(first));
   if (request.validate_only()) {
     opening.stream->Close(absl::OkStatus());
     return absl::OkStatus();
   }
-  return opening.backend.submit({.request_id = opening.request_id,
+  status = opening.call.Charge((*sweep)->started().cost().tokens());
+  if (!status.ok()) return status;
+  return opening.backend.submit({.request_id = opening.call.request_id,
                                  .sweep = *std::move(sweep),
                                  .stream = opening.stream,
                                  .deadline = opening.deadline});

@@ -7,42 +7,42 @@
 
 namespace scalpel::rpc {
 
-ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context,
-                                      absl::string_view method, Opener open,
+ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call call, Opener open,
                                       const grpc::ByteBuffer& request,
                                       std::shared_ptr<const Backend> backend,
                                       const absl::Status& unavailable, const Limits& limits,
-                                      std::function<void()> done) {
-  std::shared_ptr<ResponseStream> call(
-      new ResponseStream(context, method, std::move(backend), limits, std::move(done)));
-  call->self_ = call;
+                                      Done done) {
+  std::shared_ptr<ResponseStream> stream(new ResponseStream(
+      context, std::move(call), std::move(backend), limits, std::move(done)));
+  stream->self_ = stream;
   const absl::Status status = Guarded([&] {
-    if (call->backend_ == nullptr) return unavailable;
+    if (!stream->call_.admission.ok()) return stream->call_.admission;
+    if (stream->backend_ == nullptr) return unavailable;
     return open({.request = request,
-                 .backend = *call->backend_,
+                 .backend = *stream->backend_,
                  .limits = limits,
-                 .request_id = call->call_.request_id,
+                 .call = stream->call_,
                  .deadline = absl::FromChrono(context->deadline()),
-                 .stream = call->stream_});
+                 .stream = stream->stream_});
   });
   if (!status.ok()) {
-    call->stream_->Cancel();  // drops `started`, if it came so far
-    call->stream_->Close(status);
+    stream->stream_->Cancel();  // drops `started`, if it came so far
+    stream->stream_->Close(status);
   }
-  call->stream_->SetReady([weak = call->weak_from_this()] {
+  stream->stream_->SetReady([weak = stream->weak_from_this()] {
     if (const std::shared_ptr<ResponseStream> alive = weak.lock()) alive->Advance();
   });
-  return call.get();
+  return stream.get();
 }
 
-ResponseStream::ResponseStream(grpc::CallbackServerContext* context, absl::string_view method,
+ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
                                std::shared_ptr<const Backend> backend, const Limits& limits,
-                               std::function<void()> done)
+                               Done done)
     : context_(context),
       backend_(std::move(backend)),
       limits_(limits),
       done_(std::move(done)),
-      call_(BeginCall(context, method)) {}
+      call_(std::move(call)) {}
 
 void ResponseStream::OnWriteDone(bool ok) {
   if (!ok) Leave();
@@ -60,12 +60,11 @@ void ResponseStream::Leave() {
 }
 
 void ResponseStream::OnDone() {
-  LogCall(call_, status_);
   // The engine may keep this object for a moment longer, but no bytes of its own.
   tensor_.reset();
   message_.Clear();
   const std::shared_ptr<ResponseStream> last = std::move(self_);
-  done_();
+  done_(call_, status_);
 }
 
 void ResponseStream::Advance() {
@@ -97,13 +96,19 @@ void ResponseStream::Proceed() {
       Leave();
       return End(status);
     }
-    if (found) return StartWrite(&message_);
+    if (found) {
+      call_.response_bytes += static_cast<int64_t>(message_.Length());
+      return StartWrite(&message_);
+    }
     if (const std::optional<absl::Status> end = stream_->End()) return End(*end);
   } while (!GiveUpTurn());
 }
 
 absl::Status ResponseStream::NextMessage(bool* found) {
-  if (tensor_ && tensor_->done()) tensor_.reset();
+  if (tensor_ && tensor_->done()) {
+    call_.tensor_bytes += static_cast<int64_t>(tensor_->bytes());
+    tensor_.reset();
+  }
   if (!tensor_) {
     std::optional<engine::Event> event = stream_->Pop();
     if (!event) return absl::OkStatus();
@@ -123,6 +128,7 @@ absl::Status ResponseStream::NextMessage(bool* found) {
 template <typename Response>
 void ResponseStream::TakeMessage(const Response& response) {
   if (response.has_finished()) {
+    call_.computed = true;
     call_.queue_us = response.finished().queue_us();
     call_.compute_us = response.finished().compute_us();
     call_.tokens = response.finished().tokens_computed();
@@ -131,8 +137,8 @@ void ResponseStream::TakeMessage(const Response& response) {
 }
 
 void ResponseStream::End(const absl::Status& status) {
-  status_ = ToGrpc(status, call_.request_id);
-  Finish(status_);
+  status_ = status;
+  Finish(ToGrpc(status, call_.request_id));
 }
 
 }  // namespace scalpel::rpc

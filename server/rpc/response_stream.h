@@ -31,7 +31,7 @@ struct Opening {
   const grpc::ByteBuffer& request;
   const Backend& backend;
   const Limits& limits;
-  const std::string& request_id;
+  Call& call;
   absl::Time deadline;
   std::shared_ptr<engine::EventStream> stream;  // takes the answer
 };
@@ -50,22 +50,21 @@ using Opener = absl::Status (*)(const Opening& opening);
 class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                              public std::enable_shared_from_this<ResponseStream> {
  public:
-  // Begins the call of `method`, which `open` opens. `backend` may be null: then the call ends with
-  // `unavailable`. `done` is called last, when gRPC has forgotten the call.
-  static ResponseStream* Start(grpc::CallbackServerContext* context, absl::string_view method,
-                               Opener open, const grpc::ByteBuffer& request,
+  // Goes on with the call, if it was admitted, by `open`. `backend` may be null: then the call ends
+  // with `unavailable`. `done` is called last, when gRPC has forgotten the call, with how it ended.
+  using Done = std::function<void(Call& call, const absl::Status& status)>;
+  static ResponseStream* Start(grpc::CallbackServerContext* context, Call call, Opener open,
+                               const grpc::ByteBuffer& request,
                                std::shared_ptr<const Backend> backend,
-                               const absl::Status& unavailable, const Limits& limits,
-                               std::function<void()> done);
+                               const absl::Status& unavailable, const Limits& limits, Done done);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
 
  private:
-  ResponseStream(grpc::CallbackServerContext* context, absl::string_view method,
-                 std::shared_ptr<const Backend> backend, const Limits& limits,
-                 std::function<void()> done);
+  ResponseStream(grpc::CallbackServerContext* context, Call call,
+                 std::shared_ptr<const Backend> backend, const Limits& limits, Done done);
 
   // Moves the call on, unless another thread is at it, which then does so in our stead.
   void Advance();
@@ -87,7 +86,7 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<const Backend> backend_;
   const Limits& limits_;
-  const std::function<void()> done_;
+  const Done done_;
   const std::shared_ptr<engine::EventStream> stream_ = std::make_shared<engine::EventStream>();
   std::shared_ptr<ResponseStream> self_;  // until OnDone
   std::atomic<bool> gone_ = false;        // nobody reads any more
@@ -100,7 +99,7 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   Call call_;
   std::optional<TensorChunks> tensor_;  // being written
   grpc::ByteBuffer message_;            // being written
-  grpc::Status status_;                 // once the call is ended
+  absl::Status status_;                 // once the call is ended
 };
 
 }  // namespace scalpel::rpc

@@ -8,11 +8,14 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "server/rpc/call.h"
 #include "server/rpc/codec.h"
 #include "server/rpc/describe.h"
+#include "server/rpc/entrance.h"
 #include "server/rpc/errors.h"
 #include "server/rpc/openings.h"
+#include "server/rpc/status.h"
 #include "server/rpc/text.h"
 #include "server/spec/violations.h"
 
@@ -28,6 +31,11 @@ absl::Status CheckModel(const std::string& asked, const std::string& served) {
 
 }  // namespace
 
+Service::Service(const Limits& limits, const Surroundings& surroundings)
+    : limits_(limits),
+      surroundings_(surroundings),
+      calls_(limits.calls_max, surroundings.slow_call, surroundings.gate, surroundings.metrics) {}
+
 void Service::Open(std::shared_ptr<const Backend> backend) {
   absl::MutexLock lock(&mutex_);
   backend_ = std::move(backend);
@@ -35,8 +43,11 @@ void Service::Open(std::shared_ptr<const Backend> backend) {
 
 void Service::Close() {
   absl::MutexLock lock(&mutex_);
-  backend_ = nullptr;
   closed_ = true;
+}
+
+absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context) const {
+  return EnterGate(context, "ServerReflectionInfo", absl::Now(), surroundings_.gate).status();
 }
 
 bool Service::WaitIdle(absl::Time deadline) {
@@ -47,20 +58,33 @@ bool Service::WaitIdle(absl::Time deadline) {
 
 std::shared_ptr<const Backend> Service::Current(absl::Status* unavailable) const {
   absl::MutexLock lock(&mutex_);
-  if (backend_ == nullptr) {
-    *unavailable = absl::UnavailableError(
-        closed_ ? "the server is shutting down; try another replica"
-                : "the model is being loaded; try again when the health service says SERVING");
-  }
-  return backend_;
+  if (backend_ != nullptr && !closed_) return backend_;
+  *unavailable = absl::UnavailableError(
+      closed_ ? "the server is shutting down; try another replica"
+              : "the model is being loaded; try again when the health service says SERVING");
+  return nullptr;
+}
+
+template <typename Answerer>
+grpc::ServerUnaryReactor* Service::Answer(grpc::CallbackServerContext* context,
+                                          absl::string_view method, grpc::ByteBuffer* out,
+                                          Answerer answer) {
+  Call call = calls_.Begin(context, method);
+  const absl::Status status =
+      call.admission.ok() ? Guarded([&] { return answer(out); }) : call.admission;
+  call.response_bytes = static_cast<int64_t>(out->Length());
+  calls_.End(call, status);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status, call.request_id));
+  return reactor;
 }
 
 template <typename Request, typename Handle>
-grpc::ServerUnaryReactor* Service::Answer(grpc::CallbackServerContext* context,
-                                          absl::string_view method, const grpc::ByteBuffer& in,
-                                          grpc::ByteBuffer* out, Handle handle) {
-  const Call call = BeginCall(context, method);
-  const absl::Status status = Guarded([&] {
+grpc::ServerUnaryReactor* Service::AnswerServed(grpc::CallbackServerContext* context,
+                                                absl::string_view method,
+                                                const grpc::ByteBuffer& in, grpc::ByteBuffer* out,
+                                                Handle handle) {
+  return Answer(context, method, out, [&](grpc::ByteBuffer* answer) {
     absl::Status failure;
     const std::shared_ptr<const Backend> backend = Current(&failure);
     if (backend == nullptr) return failure;
@@ -69,20 +93,15 @@ grpc::ServerUnaryReactor* Service::Answer(grpc::CallbackServerContext* context,
     failure = CheckModel(request.model(), backend->facts.name);
     if (!failure.ok()) return failure;
     const auto response = handle(request, *backend);
-    if (response.ok()) *out = Serialize(*response);
+    if (response.ok()) *answer = Serialize(*response);
     return response.status();
   });
-  const grpc::Status wire = ToGrpc(status, call.request_id);
-  LogCall(call, wire);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(wire);
-  return reactor;
 }
 
 grpc::ServerUnaryReactor* Service::GetModel(grpc::CallbackServerContext* context,
                                             const grpc::ByteBuffer* request,
                                             grpc::ByteBuffer* response) {
-  return Answer<v1::GetModelRequest>(
+  return AnswerServed<v1::GetModelRequest>(
       context, "GetModel", *request, response,
       [this](const v1::GetModelRequest&, const Backend& backend) {
         return absl::StatusOr<v1::GetModelResponse>(DescribeModel(backend, limits_));
@@ -92,7 +111,7 @@ grpc::ServerUnaryReactor* Service::GetModel(grpc::CallbackServerContext* context
 grpc::ServerUnaryReactor* Service::Tokenize(grpc::CallbackServerContext* context,
                                             const grpc::ByteBuffer* request,
                                             grpc::ByteBuffer* response) {
-  return Answer<v1::TokenizeRequest>(
+  return AnswerServed<v1::TokenizeRequest>(
       context, "Tokenize", *request, response,
       [this](const v1::TokenizeRequest& asked, const Backend& backend) {
         return rpc::Tokenize(asked, backend.facts, limits_);
@@ -102,11 +121,38 @@ grpc::ServerUnaryReactor* Service::Tokenize(grpc::CallbackServerContext* context
 grpc::ServerUnaryReactor* Service::Detokenize(grpc::CallbackServerContext* context,
                                               const grpc::ByteBuffer* request,
                                               grpc::ByteBuffer* response) {
-  return Answer<v1::DetokenizeRequest>(
+  return AnswerServed<v1::DetokenizeRequest>(
       context, "Detokenize", *request, response,
       [this](const v1::DetokenizeRequest& asked, const Backend& backend) {
         return rpc::Detokenize(asked, backend.facts, limits_);
       });
+}
+
+grpc::ServerUnaryReactor* Service::GetStatus(grpc::CallbackServerContext* context,
+                                             const grpc::ByteBuffer* request,
+                                             grpc::ByteBuffer* response) {
+  return Answer(context, "GetStatus", response, [&](grpc::ByteBuffer* answer) {
+    v1::GetStatusRequest asked;
+    if (absl::Status failure = Parse(*request, limits_, &asked); !failure.ok()) return failure;
+    const v1::GetStatusResponse status = Status();
+    const bool loading = status.model().empty();
+    absl::Status failure =
+        loading ? absl::OkStatus() : CheckModel(asked.model(), status.model());
+    if (failure.ok()) *answer = Serialize(status);
+    return failure;
+  });
+}
+
+v1::GetStatusResponse Service::Status() const {
+  StatusFacts facts{.uptime = absl::Now() - began_,
+                    .calls = calls_.counts(),
+                    .rejections = surroundings_.metrics.Rejections()};
+  {
+    absl::MutexLock lock(&mutex_);
+    facts.backend = backend_;
+    facts.draining = closed_;
+  }
+  return DescribeStatus(facts, limits_);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServerContext* context,
@@ -118,8 +164,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServer
   }
   absl::Status unavailable;
   std::shared_ptr<const Backend> backend = Current(&unavailable);
-  return ResponseStream::Start(context, method, open, request, std::move(backend), unavailable,
-                               limits_, [this] {
+  return ResponseStream::Start(context, calls_.Begin(context, method), open, request,
+                               std::move(backend), unavailable, limits_,
+                               [this](Call& call, const absl::Status& status) {
+                                 calls_.End(call, status);
                                  absl::MutexLock lock(&mutex_);
                                  --running_;
                                });

@@ -9,10 +9,14 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "proto/scalpel/v1/service.grpc.pb.h"
+#include "server/access/gate.h"
+#include "server/insight/metrics.h"
 #include "server/limits.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/calls.h"
 #include "server/rpc/response_stream.h"
 
 namespace scalpel::rpc {
@@ -24,17 +28,27 @@ using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_Ge
         v1::InterventionService::WithRawCallbackMethod_Detokenize<
             v1::InterventionService::WithRawCallbackMethod_Run<
                 v1::InterventionService::WithRawCallbackMethod_Sweep<
-                    v1::InterventionService::Service>>>>>;
+                    v1::InterventionService::WithRawCallbackMethod_GetStatus<
+                        v1::InterventionService::Service>>>>>>;
 
-// Every method answers UNAVAILABLE before Open and after Close. Thread-safe.
+// What the service stands in.
+struct Surroundings {
+  access::Gate& gate;  // these two outlive the service
+  insight::Metrics& metrics;
+  absl::Duration slow_call = absl::ZeroDuration();  // what takes longer is worth a warning
+};
+
+// Every method but GetStatus answers UNAVAILABLE before Open and after Close. Thread-safe.
 class Service final : public RawInterventionService {
  public:
-  explicit Service(const Limits& limits) : limits_(limits) {}
+  Service(const Limits& limits, const Surroundings& surroundings);
 
   // Begins to serve.
   void Open(std::shared_ptr<const Backend> backend);
   // Refuses new calls. Those that run go on.
   void Close();
+  // Whether the gate lets a call of server reflection pass. It is neither counted nor logged.
+  absl::Status AdmitReflection(const grpc::CallbackServerContext& context) const;
   // Waits until no streaming call is under way; false: `deadline` passed first.
   bool WaitIdle(absl::Time deadline);
 
@@ -51,14 +65,20 @@ class Service final : public RawInterventionService {
                                                   const grpc::ByteBuffer* request) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Sweep(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* request) override;
+  grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
+                                      const grpc::ByteBuffer* request,
+                                      grpc::ByteBuffer* response) override;
 
  private:
-  // Answers a unary call with `handle(request, backend)`, which returns absl::StatusOr of a
-  // response.
-  template <typename Request, typename Handle>
+  // Answers a unary call with `answer(out)`, if it is admitted.
+  template <typename Answerer>
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, absl::string_view method,
-                                   const grpc::ByteBuffer& in, grpc::ByteBuffer* out,
-                                   Handle handle);
+                                   grpc::ByteBuffer* out, Answerer answer);
+  // The same with `handle(request, backend)`, which returns absl::StatusOr of a response.
+  template <typename Request, typename Handle>
+  grpc::ServerUnaryReactor* AnswerServed(grpc::CallbackServerContext* context,
+                                         absl::string_view method, const grpc::ByteBuffer& in,
+                                         grpc::ByteBuffer* out, Handle handle);
 
   // Begins a streaming call.
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Stream(grpc::CallbackServerContext* context,
@@ -67,10 +87,14 @@ class Service final : public RawInterventionService {
 
   // What is served; null with the reason in `unavailable`.
   std::shared_ptr<const Backend> Current(absl::Status* unavailable) const;
+  v1::GetStatusResponse Status() const;
 
   const Limits limits_;
+  const Surroundings surroundings_;
+  const absl::Time began_ = absl::Now();
+  Calls calls_;
   mutable absl::Mutex mutex_;
-  std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);  // null: not open yet
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;  // streaming calls
 };

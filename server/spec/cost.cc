@@ -52,15 +52,25 @@ int64_t BlockBytes(const Plan& plan, const model::Gpt2Config& config) {
 }  // namespace
 
 double EstimateRowFlops(const Plan& plan, size_t row, const model::Gpt2Config& config) {
+  const int64_t positions = config.n_layer * static_cast<int64_t>(plan.tokens[row].size());
+  return RowFlops(plan, row, positions, positions, /*logits=*/true, config);
+}
+
+double RowFlops(const Plan& plan, size_t row, int64_t attention, int64_t mlp, bool logits,
+                const model::Gpt2Config& config) {
   const double d = static_cast<double>(config.d_model);
-  const double linear =
-      2.0 * d * (4.0 * d + 2.0 * static_cast<double>(config.d_mlp));  // a token, a layer
-  const bool all_logits = plan.sites.contains({model::kNoLayer, model::Site::kLogits});
   const double tokens = static_cast<double>(plan.tokens[row].size());
-  const double logits =
-      static_cast<double>(plan.logit_positions[row].size()) + (all_logits ? tokens : 0.0);
-  return static_cast<double>(config.n_layer) * tokens * (linear + 4.0 * tokens * d) +
-         2.0 * d * static_cast<double>(config.vocab_size) * logits;
+  const double attention_flops = 8.0 * d * d + 4.0 * tokens * d;  // a position, a layer
+  const double mlp_flops = 4.0 * d * static_cast<double>(config.d_mlp);
+  double flops =
+      static_cast<double>(attention) * attention_flops + static_cast<double>(mlp) * mlp_flops;
+  if (logits) {
+    const bool all = plan.sites.contains({model::kNoLayer, model::Site::kLogits});
+    const double positions =
+        static_cast<double>(plan.logit_positions[row].size()) + (all ? tokens : 0.0);
+    flops += 2.0 * d * static_cast<double>(config.vocab_size) * positions;
+  }
+  return flops;
 }
 
 int64_t EstimateObservationBytes(const Plan& plan) {

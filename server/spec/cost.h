@@ -20,8 +20,12 @@ inline constexpr int64_t kReportBytes = kMessageBytes + 128;  // of an intervent
 // Rows, tokens, FLOPs, and an upper bound of the response's bytes.
 v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config);
 
-// FLOPs of one row.
+// FLOPs of one row, computed in full.
 double EstimateRowFlops(const Plan& plan, size_t row, const model::Gpt2Config& config);
+// The same of a row of which not everything is computed: so many positions of attention and of
+// MLPs, over all layers together, and its logits or not.
+double RowFlops(const Plan& plan, size_t row, int64_t attention, int64_t mlp, bool logits,
+                const model::Gpt2Config& config);
 
 // Upper bound of the bytes of all probes' results and captures.
 int64_t EstimateObservationBytes(const Plan& plan);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
@@ -93,7 +94,17 @@ absl::Status OverLimit(absl::string_view limit, absl::string_view description) {
   violation->set_subject(std::string(limit));
   violation->set_description(std::string(description));
   AttachDetail(status, failure);
+  return Because("response_too_large", std::move(status));  // or the memory that it would take
+}
+
+absl::Status Because(absl::string_view reason, absl::Status status) {
+  if (ReasonOf(status).empty()) status.SetPayload(kReasonPayload, absl::Cord(reason));
   return status;
+}
+
+std::string ReasonOf(const absl::Status& status) {
+  const auto reason = status.GetPayload(kReasonPayload);
+  return reason ? std::string(*reason) : "";
 }
 
 }  // namespace scalpel::spec

@@ -56,6 +56,14 @@ absl::Status Busy(absl::string_view message, absl::Duration retry_delay);
 // RESOURCE_EXHAUSTED: the same request never will.
 absl::Status OverLimit(absl::string_view limit, absl::string_view description);
 
+// Notes why a call is refused, in a word for logs and metrics (insight::kReasons). It stays in the
+// server. The first note counts; OK is returned as it is.
+absl::Status Because(absl::string_view reason, absl::Status status);
+// The word; empty: none was noted.
+std::string ReasonOf(const absl::Status& status);
+// The payload that holds it.
+inline constexpr absl::string_view kReasonPayload = "scalpel/reason";
+
 }  // namespace scalpel::spec
 
 #endif  // SCALPEL_SERVER_SPEC_VIOLATIONS_H_

@@ -3,6 +3,7 @@
 import pytest
 
 import scalpel
+from tests.support.certificates import Authority
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +11,9 @@ def model(server):
     """The client under test, connected to `server`."""
     with scalpel.connect(server.address) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Signs the certificates of servers and clients."""
+    return Authority(tmp_path_factory.mktemp("certificates"), "authority")

@@ -31,6 +31,14 @@ class Failure(Exception):
         context.abort(self.code, self.text)
 
 
+def server_credentials(authority, mutual=True):
+    """TLS with a certificate of the authority; `mutual`: a client shows one too."""
+    made = authority.sign("server")
+    pair = [(made.key.read_bytes(), made.certificate.read_bytes())]
+    trusted = authority.certificate.read_bytes() if mutual else None
+    return grpc.ssl_server_credentials(pair, trusted, require_client_auth=mutual)
+
+
 def queue_full(seconds):
     """What a server with a full queue says."""
     delay = duration_pb2.Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
@@ -107,6 +115,9 @@ class FakeServer(service_pb2_grpc.InterventionServiceServicer):
 
     def GetModel(self, request, context):
         return self._unary("GetModel", request, context)
+
+    def GetStatus(self, request, context):
+        return self._unary("GetStatus", request, context)
 
     def Tokenize(self, request, context):
         return self._unary("Tokenize", request, context)

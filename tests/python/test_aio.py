@@ -105,6 +105,7 @@ def test_everything_else_is_the_same(server, model):
             "variants": (await m.validate_sweep(PROMPT, zero("z"), **LONG)).variants,
             "score": patched.score.tolist(),
             "name": (await m.get_info()).name,
+            "state": (await m.status()).state,
             "shown": repr(m),
         }
 
@@ -119,6 +120,7 @@ def test_everything_else_is_the_same(server, model):
         "score": model.patch(PROMPT, OTHER, answer=" Mary", wrong=" John", over="layers",
                              position=9).score.tolist(),
         "name": model.info.name,
+        "state": model.status().state,
         "shown": repr(model).replace("<Model", "<AsyncModel"),
     }  # fmt: skip
 

@@ -1,56 +1,45 @@
 """How a server is reached: TLS, tokens, metadata, names of the model."""
 
-import subprocess
+import dataclasses
 
-import grpc
 import pytest
 
 import scalpel
 from scalpel import TLS, connection
-from tests.python.fake_server import FakeServer
+from tests.python.fake_server import FakeServer, server_credentials
 from tests.python.test_aio import with_model
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """A certificate authority, a server's certificate for `scalpel.test`, and a client's."""
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    key = ["-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca")
-    signed = ["-CA", "ca.pem", "-CAkey", "ca.key"]
-    for name in ("server", "client"):
-        names = ["-addext", "subjectAltName=DNS:scalpel.test"]
-        openssl("req", "-x509", *key, *signed, "-keyout", f"{name}.key", "-out", f"{name}.pem",
-                "-subj", f"/CN={name}", *names)  # fmt: skip
-    return folder
+# What `connect` is told where nothing is said.
+NOTHING = {
+    "model": None, "tls": False, "token": None, "allow_plaintext_token": False, "timeout": None,
+    "retry": None, "keepalive": None, "metadata": None, "options": None,
+}  # fmt: skip
 
 
 @pytest.fixture
-def tls_server(server, certificates):
+def tls_server(server, authority):
     """Speaks TLS and wants a token; asks for a client's certificate too."""
-    pair = [((certificates / "server.key").read_bytes(), (certificates / "server.pem").read_bytes())]
-    ca = (certificates / "ca.pem").read_bytes()
-    credentials = grpc.ssl_server_credentials(pair, ca, require_client_auth=True)
-    with FakeServer(server.address, credentials, token="secret") as running:
+    with FakeServer(server.address, server_credentials(authority), token="secret") as running:
         yield running
 
 
-def test_tls_with_certificates_on_both_sides(tls_server, certificates):
+def test_tls_with_certificates_on_both_sides(tls_server, authority):
+    mine = authority.sign("client")
     tls = TLS(
-        root_certificates=certificates / "ca.pem",
-        certificate=str(certificates / "client.pem"),
-        key=(certificates / "client.key").read_bytes(),
-        server_name="scalpel.test",
+        root_certificates=authority.certificate,
+        certificate=str(mine.certificate),
+        key=mine.key.read_bytes(),
+        server_name="localhost",
     )
     with scalpel.connect(tls_server.address, tls=tls, token="secret") as model:
         assert model.run("a").top()
     assert with_model(tls_server.address, lambda m: m.run("a"), tls=tls, token="secret").top()
-    with pytest.raises(scalpel.AccessDenied, match="token"):
+    with pytest.raises(scalpel.Unauthenticated, match="token"):
         scalpel.connect(tls_server.address, tls=tls, token="guess")
+    elsewhere = dataclasses.replace(tls, server_name="elsewhere.test")
+    with pytest.raises(scalpel.Unavailable):
+        scalpel.connect(tls_server.address, tls=elsewhere, token="secret", retry=None)
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -76,17 +65,39 @@ def test_a_token_can_change_with_each_call(server):
     ("unix:/tmp/socket", True), ("dns:///localhost:1", True), ("ipv4:127.0.0.1:1", True),
     ("example.org:1", False), ("127.0.0.1.example.org:1", False), ("10.0.0.1:1", False),
     ("[2001:db8::1]:1", False), ("dns:///example.org:1", False), ("localhost.example.org", False),
+    ("dns://8.8.8.8/localhost:1", False), ("ipv4:127.0.0.1:1,10.0.0.1:1", False),
 ])  # fmt: skip
 def test_a_token_never_leaves_this_machine_in_the_open(address, local):
     assert connection.is_local(address) == local
-    options = {name: None for name in ("model", "timeout", "retry", "keepalive", "metadata")}
-    settings = {"token": "secret", "options": None, **options}
+    settings = {**NOTHING, "token": "secret"}
     if local:
-        connection.settings(address, tls=False, **settings)
+        connection.settings(address, **settings)
     else:
         with pytest.raises(ValueError, match="token: it would travel to"):
-            connection.settings(address, tls=False, **settings)
-    connection.settings(address, tls=True, **settings)
+            connection.settings(address, **settings)
+    connection.settings(address, **{**settings, "tls": True})
+    connection.settings(address, **{**settings, "allow_plaintext_token": True})
+
+
+@pytest.mark.parametrize("token", ["two words", "line\nbreak", "naïve", "", " secret"])
+def test_what_metadata_cannot_carry_is_refused_and_not_repeated(server, token):
+    with pytest.raises(ValueError, match="visible ASCII") as raised:
+        scalpel.connect(server.address, token=token)
+    with pytest.raises(ValueError, match="visible ASCII"):
+        scalpel.connect(server.address, token=lambda: token)
+    assert not token or token not in str(raised.value)
+
+
+def test_secrets_are_not_shown():
+    made = connection.settings("localhost:1", **{**NOTHING, "token": "secret"})
+    assert "secret" not in repr(made)
+    assert "PRIVATE" not in repr(TLS(certificate=b"PUBLIC", key=b"PRIVATE"))
+
+
+@pytest.mark.parametrize("half", [{"certificate": "client.pem"}, {"key": "client.key"}])
+def test_a_certificate_goes_with_its_key(half):
+    with pytest.raises(ValueError, match="belong together"):
+        TLS(**half)
 
 
 def test_metadata_goes_with_every_call(server):
@@ -111,9 +122,8 @@ def test_the_models_name_goes_with_requests(server, model):
 
 
 def test_keepalive_is_one_that_servers_allow():
-    settings = {name: None for name in ("model", "token", "timeout", "retry", "metadata")}
-    made = connection.settings("a:1", tls=False, options={"grpc.primary_user_agent": "lab"},
-                               keepalive=scalpel.Keepalive(), **settings)  # fmt: skip
+    more = {"options": {"grpc.primary_user_agent": "lab"}, "keepalive": scalpel.Keepalive()}
+    made = connection.settings("a:1", **{**NOTHING, **more})
     options = dict(made.channel_options())
     assert options["grpc.keepalive_time_ms"] >= 300_000  # gRPC's default tolerance.
     assert options["grpc.primary_user_agent"] == "lab"
@@ -139,6 +149,18 @@ def test_info_is_what_the_server_says(model, client):
     table = info.sites_to_pandas()
     assert len(table) == len(raw.sites) and list(table.columns)[0] == "name"
     assert info.cache.max_bytes == raw.baseline_cache.max_bytes
+
+
+def test_status_is_what_the_server_does(model):
+    before = model.status()
+    model.run("When Mary")
+    after = model.status()
+    assert after.state == "serving" and after.uptime > before.uptime > 0
+    assert after.calls["GetStatus"] == 1 and after.callers == {"anonymous": 1}
+    assert after.engine.waves > before.engine.waves and after.engine.queued == 0
+    assert after.engine.tokens >= after.engine.tokens_computed > 0
+    assert after.rejections.keys() >= {"queue_full", "invalid", "connections"}
+    assert repr(after).startswith("<ServerStatus serving, up ")
 
 
 def test_tokens(model):

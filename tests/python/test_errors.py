@@ -1,5 +1,6 @@
 """What goes wrong is an exception that says which argument, and what was done about it."""
 
+import json
 import pickle
 import threading
 import time
@@ -11,6 +12,7 @@ import scalpel
 from scalpel import (
     add,
     capture,
+    connection,
     errors,
     heads,
     knockout,
@@ -28,10 +30,12 @@ from scalpel import (
 from scalpel.rpc import error_details_pb2
 from tests.python.fake_server import Failure, FakeServer, queue_full, run_events
 from tests.python.raw import OTHER, PROMPT
+from tests.support import environment
 from tests.support.client import Client
 
 NAN = float("nan")
 KL = kl_from_clean()
+AGAIN = {"UNAVAILABLE": errors.Unavailable(), "RESOURCE_EXHAUSTED": errors.QueueFull()}
 
 
 @pytest.fixture
@@ -207,8 +211,9 @@ STATUSES = [
     ("INVALID_ARGUMENT", scalpel.InvalidArgument, ValueError),
     ("DEADLINE_EXCEEDED", scalpel.DeadlineExceeded, TimeoutError),
     ("NOT_FOUND", scalpel.NotFound, LookupError),
-    ("PERMISSION_DENIED", scalpel.AccessDenied, PermissionError),
-    ("UNAUTHENTICATED", scalpel.AccessDenied, PermissionError),
+    ("PERMISSION_DENIED", scalpel.PermissionDenied, scalpel.AccessDenied),
+    ("PERMISSION_DENIED", scalpel.PermissionDenied, PermissionError),
+    ("UNAUTHENTICATED", scalpel.Unauthenticated, scalpel.AccessDenied),
     ("RESOURCE_EXHAUSTED", scalpel.LimitExceeded, scalpel.ScalpelError),
     ("FAILED_PRECONDITION", scalpel.FailedPrecondition, scalpel.ScalpelError),
     ("UNIMPLEMENTED", scalpel.NotImplementedByServer, NotImplementedError),
@@ -310,6 +315,22 @@ def test_retry_can_be_turned_off(fake):
         with pytest.raises(scalpel.Unavailable):
             model.run("a")
     assert fake.count("Run") == 1
+
+
+def test_the_preset_is_the_policy_of_all_clients():
+    text = (environment.ROOT / "client" / "retry-policy.json").read_text()
+    (method,) = json.loads(text)["methodConfig"]
+    policy, preset = method["retryPolicy"], scalpel.Retry()
+    assert method["name"] == [{"service": connection.SERVICE.strip("/")}]
+    assert policy["maxAttempts"] == preset.attempts
+    assert policy["initialBackoff"] == f"{preset.first_pause:g}s"
+    assert policy["maxBackoff"] == f"{preset.longest_pause:g}s"
+    for code in policy["retryableStatusCodes"]:
+        assert preset.pause(AGAIN[code], 1, None) is not None
+    pauses = [preset.pause(errors.Unavailable(), attempt, None) for attempt in (1, 2, 3)]
+    for attempt, pause in enumerate(pauses):
+        longest = preset.first_pause * policy["backoffMultiplier"] ** attempt
+        assert longest / 2 <= pause <= longest
 
 
 def test_pauses_grow_and_stay_bounded():

@@ -42,6 +42,12 @@ class FakeService : public v1::InterventionService::Service {
 
   std::function<grpc::Status(grpc::ServerContext&, const v1::RunRequest&, Stream&)> run;
   std::vector<v1::SweepResponse> sweep;
+  std::function<grpc::Status(v1::GetStatusResponse&)> status;
+
+  grpc::Status GetStatus(grpc::ServerContext*, const v1::GetStatusRequest*,
+                         v1::GetStatusResponse* response) override {
+    return status(*response);
+  }
 
   grpc::Status Sweep(grpc::ServerContext*, const v1::SweepRequest*,
                      grpc::ServerWriter<v1::SweepResponse>* stream) override {
@@ -113,12 +119,12 @@ class ClientCli : public testing::Test {
   ~ClientCli() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
   Outcome Program(const std::vector<std::string>& arguments, int columns = 80,
-                  bool terminal = false) {
+                  bool terminal = false, const std::string& token = "") {
     std::istringstream in;
     std::ostringstream out;
     std::ostringstream err;
     const int code =
-        RunProgram(arguments, {in, Screen{out, columns, terminal}, err, address_, terminal});
+        RunProgram(arguments, {in, Screen{out, columns, terminal}, err, address_, terminal, token});
     return {code, out.str(), err.str()};
   }
 
@@ -475,6 +481,76 @@ TEST_F(ClientCli, PrintsQuotaAndRetry) {
   EXPECT_THAT(outcome.err, HasSubstr("  try again after 0.5 s\n"));
 }
 
+// The first `failures` calls of Run end with `failure`, later ones succeed.
+void FailFirst(FakeService& service, int failures, const grpc::Status& failure, int* calls) {
+  service.run = [=](grpc::ServerContext&, const v1::RunRequest&, FakeService::Stream& stream) {
+    if (++*calls <= failures) return failure;
+    stream.Write(Finished());
+    return grpc::Status::OK;
+  };
+}
+
+TEST_F(ClientCli, AsksAgainWhereTheServerSaysThatALaterTryCanSucceed) {
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_nanos(300'000'000);
+  int calls = 0;
+  FailFirst(service_, 1, Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, retry), &calls);
+  const auto began = std::chrono::steady_clock::now();
+  const Outcome full = Program({"run", "x"});
+  EXPECT_EQ(full.code, 0) << full.err;
+  EXPECT_EQ(calls, 2);
+  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(300));
+  calls = 0;
+  FailFirst(service_, 2, {grpc::StatusCode::UNAVAILABLE, "loading"}, &calls);
+  EXPECT_EQ(Program({"run", "x"}).code, 0);
+  EXPECT_EQ(calls, 3);
+}
+
+TEST_F(ClientCli, DoesNotAskAgainWhereThatCannotHelp) {
+  int calls = 0;
+  FailFirst(service_, 9, Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, google::rpc::QuotaFailure()),
+            &calls);
+  EXPECT_EQ(Program({"run", "x"}).code, 1);
+  EXPECT_EQ(calls, 1);
+  // What has been shown cannot be taken back.
+  calls = 0;
+  service_.run = [&](auto&, auto&, FakeService::Stream& stream) {
+    ++calls;
+    stream.Write(Started("", false));
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "it went away");
+  };
+  EXPECT_EQ(Program({"run", "x"}).code, 3);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(ClientCli, SendsTheTokenAndSaysWhatHelpsWhereItIsNotEnough) {
+  std::string sent;
+  grpc::Status answer(grpc::StatusCode::UNAUTHENTICATED, "no token");
+  service_.run = [&](grpc::ServerContext& context, auto&, auto&) {
+    const auto found = context.client_metadata().find("authorization");
+    sent = found == context.client_metadata().end()
+               ? "none"
+               : std::string(found->second.begin(), found->second.end());
+    return answer;
+  };
+  Outcome outcome = Program({"run", "x"});
+  EXPECT_EQ(sent, "none");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.err,
+            "scalpel-cli: UNAUTHENTICATED: no token\n"
+            "  give a token by --token-file or $SCALPEL_TOKEN, or --cert and --key\n");
+  outcome = Program({"run", "x"}, 80, false, "secret");
+  EXPECT_EQ(sent, "Bearer secret");
+  EXPECT_THAT(outcome.err, HasSubstr("  the token is wrong or has expired"));
+  EXPECT_THAT(outcome.err, Not(HasSubstr("secret")));
+  answer = {grpc::StatusCode::PERMISSION_DENIED, "a reader may not"};
+  outcome = Program({"run", "x"}, 80, false, "secret");
+  EXPECT_THAT(outcome.err, HasSubstr("PERMISSION_DENIED: a reader may not\n  who runs the server"));
+  outcome = Program({"run", "x", "--server", "example.org:1"}, 80, false, "secret");
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("would travel to example.org:1 unencrypted; add --tls"));
+}
+
 TEST_F(ClientCli, ExitCodesTellUsageConnectionAndDeadlineApart) {
   EXPECT_EQ(Program({"run", "x", "--zero", "K:haed=1"}).code, 2);
   EXPECT_EQ(Program({"run", "missing.json"}).code, 2);
@@ -548,6 +624,124 @@ TEST_F(ClientCli, ShowsTheModel) {
   EXPECT_EQ(missing.code, 1);
   EXPECT_EQ(missing.err,
             "scalpel-cli: NOT_FOUND: model: no such model; the served one is `tiny`\n");
+}
+
+// How a server is after so many seconds of the same work.
+v1::GetStatusResponse StatusAfter(int64_t seconds) {
+  v1::GetStatusResponse status;
+  status.set_server_version("1.2.3");
+  status.set_model("tiny");
+  status.set_device("cpu");
+  status.set_state(v1::SERVER_STATE_SERVING);
+  status.set_uptime_us(seconds * 1'000'000);
+  v1::MethodStatus* run = status.add_methods();
+  run->set_method("Run");
+  run->set_calls(2);
+  run->set_ended(10 * seconds);
+  status.add_callers()->set_name("ali\x1b" "ce");
+  status.mutable_callers(0)->set_calls(2);
+  status.add_rejections()->set_reason("queue_full");
+  status.mutable_rejections(0)->set_count(7);
+  status.add_rejections()->set_reason("invalid");
+  v1::EngineStatus* engine = status.mutable_engine();
+  engine->set_queued(3);
+  engine->set_running(1);
+  engine->set_waves(20 * seconds);
+  engine->set_rows(40 * seconds);
+  engine->set_tokens(1000 * seconds);
+  engine->set_tokens_computed(250 * seconds);
+  engine->set_flops(4e9 * static_cast<double>(seconds));
+  engine->set_flops_computed(1e9 * static_cast<double>(seconds));
+  engine->set_busy_us(500'000 * seconds);
+  status.mutable_baseline_cache()->set_hits(3);
+  status.mutable_baseline_cache()->set_misses(1);
+  status.mutable_baseline_cache()->set_entries(2);
+  status.mutable_memory()->set_resident_bytes(512 << 20);
+  status.mutable_memory()->set_limit_bytes(int64_t{2} << 30);
+  status.set_connections(4);
+  return status;
+}
+
+TEST_F(ClientCli, ShowsHowTheServerIs) {
+  service_.status = [](v1::GetStatusResponse& status) {
+    return status = StatusAfter(3725), grpc::Status::OK;
+  };
+  const Outcome outcome = Program({"status"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  for (const char* part :
+       {"scalpel 1.2.3  tiny on cpu  serving, up 1h2m5s\n",
+        "queue        3 waiting, 1 running\n", "engine       50% busy, 20/s passes, 40/s rows\n",
+        "tokens       1000/s, 75% saved\n", "compute      1 GFLOP/s, 75% saved\n",
+        "cache        0 B of 0 B, 2 prompts, 75% hits\n", "memory       512 MiB of 2 GiB\n",
+        "connections  4\n", "Run             2  37,250  10/s\n", "ali\\x1bce          2\n",
+        "queue_full  7\n"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(part));
+  }
+  EXPECT_THAT(outcome.out, Not(HasSubstr("invalid"))) << "nothing was";
+  const Outcome json = Program({"status", "--json"});
+  EXPECT_THAT(json.out, HasSubstr("\"state\":\"SERVER_STATE_SERVING\""));
+}
+
+TEST_F(ClientCli, ShowsALoadingServer) {
+  service_.status = [](v1::GetStatusResponse& status) {
+    status.set_server_version("1.2.3");
+    status.set_state(v1::SERVER_STATE_LOADING);
+    status.set_uptime_us(2'000'000);
+    return grpc::Status::OK;
+  };
+  const Outcome outcome = Program({"status"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, testing::StartsWith("scalpel 1.2.3  loading, up 2s\n"));
+  EXPECT_THAT(outcome.out, Not(HasSubstr("queue")));
+}
+
+TEST_F(ClientCli, TopShowsRatesOfTheLastInterval) {
+  // 3725 s of work, and then a second without.
+  int64_t asked = 0;
+  service_.status = [&asked](v1::GetStatusResponse& status) {
+    status = StatusAfter(3725);
+    status.set_uptime_us(status.uptime_us() + 1'000'000 * asked++);
+    return grpc::Status::OK;
+  };
+  const Outcome outcome = Program({"top", "--refreshes", "2"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(asked, 2);
+  const size_t second = outcome.out.find("\n\nscalpel 1.2.3");
+  ASSERT_NE(second, std::string::npos) << outcome.out;
+  EXPECT_THAT(outcome.out.substr(0, second), HasSubstr("50% busy"));
+  EXPECT_THAT(outcome.out.substr(second), HasSubstr("0% busy, 0/s passes"));
+  EXPECT_THAT(outcome.out.substr(second), HasSubstr("tokens       0/s\n"));
+  EXPECT_THAT(outcome.out, Not(HasSubstr("\x1b")));
+}
+
+TEST_F(ClientCli, TopReplacesWhatATerminalShows) {
+  service_.status = [](v1::GetStatusResponse& status) {
+    return status = StatusAfter(9), grpc::Status::OK;
+  };
+  std::istringstream in;
+  std::ostringstream out, err;
+  EXPECT_EQ(RunProgram({"top", "--refreshes", "1"},
+                       {in, Screen{out, 80, /*colour=*/false, /*terminal=*/true}, err, address_}),
+            0);
+  EXPECT_THAT(out.str(), testing::StartsWith("\x1b[H\x1b[Jscalpel 1.2.3"));
+}
+
+TEST_F(ClientCli, TopEndsQuietlyAndFailsLoudly) {
+  service_.status = [](v1::GetStatusResponse& status) {
+    std::raise(SIGINT);
+    return status = StatusAfter(9), grpc::Status::OK;
+  };
+  const Outcome interrupted = Program({"top"});
+  EXPECT_EQ(interrupted.code, 0);
+  EXPECT_EQ(interrupted.err, "");
+  service_.status = [](v1::GetStatusResponse&) {
+    return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "needs the role operator");
+  };
+  const Outcome refused = Program({"top"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("needs the role operator"));
+  EXPECT_EQ(Program({"top", "--refreshes", "0"}).code, 2);
+  EXPECT_EQ(Program({"top", "often"}).code, 2);
 }
 
 TEST_F(ClientCli, TokenizesDetokenizesAndAsksForHealth) {

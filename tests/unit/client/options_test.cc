@@ -72,6 +72,34 @@ TEST(ClientOptions, SaysWhatIsWrong) {
   EXPECT_EQ(ErrorOf({"run", "a\xff"}), "`a\\xff` is not UTF-8; convert it");
 }
 
+TEST(ClientOptions, TakesNoTokenFromTheCommandLine) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"model", "--token", "secret"}, {"model", "--token=secret"}}) {
+    EXPECT_EQ(ErrorOf(arguments),
+              "--token: other users of this machine see command lines, and shells keep them; write "
+              "the token to a file for --token-file, or set SCALPEL_TOKEN");
+  }
+}
+
+TEST(ClientOptions, ReadsHowTheServerIsSecured) {
+  EXPECT_FALSE(ParseOptions({"model"}, "")->security.tls);
+  EXPECT_TRUE(ParseOptions({"model", "--tls"}, "")->security.tls);
+  const auto options = ParseOptions({"model", "--ca", "ca.pem", "--cert=me.pem", "--key", "me.key",
+                                     "--server-name", "scalpel.test", "--token-file", "token"},
+                                    "");
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_TRUE(options->security.tls);
+  EXPECT_EQ(options->security.ca_file, "ca.pem");
+  EXPECT_EQ(options->security.certificate_file, "me.pem");
+  EXPECT_EQ(options->security.key_file, "me.key");
+  EXPECT_EQ(options->security.server_name, "scalpel.test");
+  EXPECT_EQ(options->security.token_file, "token");
+  const auto plain = ParseOptions({"model", "--token-file", "x", "--allow-plaintext-token"}, "");
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_FALSE(plain->security.tls);
+  EXPECT_TRUE(plain->security.allow_plaintext_token);
+}
+
 TEST(ClientOptions, HelpFitsEightyColumnsAndNamesEveryFlagAndExitCode) {
   const std::string help = HelpText();
   for (const absl::string_view line : absl::StrSplit(help, '\n')) {

@@ -13,6 +13,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "proto/google/rpc/error_details.pb.h"
+#include "server/spec/violations.h"
 #include "tests/unit/support/tiny.h"
 #include "tests/unit/support/tiny_sweep.h"
 
@@ -357,6 +358,80 @@ TEST(Scheduler, StreamsOutliveIt) {
     EXPECT_TRUE(scheduler.WaitIdle(kPatience));
   }
   EXPECT_TRUE(WaitForEnd(*job.stream).ok());
+}
+
+// ---- counts -------------------------------------------------------------------------------------
+
+double PlainFlops(const Job& job) { return job.plan->started.cost().flops(); }
+
+TEST(SchedulerCounts, AFullComputationIsCountedAsItsCost) {
+  Scheduler scheduler(test::TinyGpt2(), {.baseline_cache_bytes_max = 0});
+  const Job job = MakeJob();
+  ASSERT_TRUE(scheduler.Submit(job).ok());
+  ASSERT_TRUE(WaitForEnd(*job.stream).ok());
+  const Counts counts = scheduler.counts();
+  EXPECT_EQ(counts.waves, 1);
+  EXPECT_EQ(counts.done.rows, 2);
+  EXPECT_EQ(counts.done.tokens, 7);
+  EXPECT_EQ(counts.done.tokens_computed, 7);
+  EXPECT_DOUBLE_EQ(counts.done.flops, PlainFlops(job));
+  // In the last layer, only positions that somebody reads have queries; here that is every one.
+  EXPECT_DOUBLE_EQ(counts.done.flops_computed, PlainFlops(job));
+  EXPECT_GT(counts.busy, absl::ZeroDuration());
+}
+
+TEST(SchedulerCounts, WhatTheCacheKnowsIsSaved) {
+  Scheduler scheduler(test::TinyGpt2(), Limits());
+  const Job first = MakeJob(), second = MakeJob();
+  for (const Job& job : {first, second}) {
+    ASSERT_TRUE(scheduler.Submit(job).ok());
+    ASSERT_TRUE(WaitForEnd(*job.stream).ok());
+  }
+  const Counts counts = scheduler.counts();
+  EXPECT_EQ(counts.waves, 2);
+  EXPECT_EQ(counts.done.rows, 4);
+  EXPECT_EQ(counts.done.tokens, 14);
+  EXPECT_LE(counts.done.tokens_computed, 14);
+  EXPECT_DOUBLE_EQ(counts.done.flops, 2 * PlainFlops(first));
+  EXPECT_GE(counts.done.flops_computed, PlainFlops(first));
+  EXPECT_LT(counts.done.flops_computed, 1.6 * PlainFlops(first));
+}
+
+TEST_F(BusyScheduler, CountsWhatWaitsAndWhatRuns) {
+  Start();
+  const Job waiting = MakeJob();
+  ASSERT_TRUE(scheduler_->Submit(waiting).ok());
+  Counts counts = scheduler_->counts();
+  EXPECT_EQ(counts.queued, 1);
+  EXPECT_EQ(counts.running, 1);
+  EXPECT_EQ(counts.buffered_bytes, 2 * waiting.plan->started.cost().response_bytes());
+  EXPECT_EQ(counts.waves, 0);
+  gate_->Release();
+  EXPECT_TRUE(WaitForEnd(*waiting.stream).ok());
+  EXPECT_TRUE(scheduler_->WaitIdle(kPatience));
+  counts = scheduler_->counts();
+  EXPECT_EQ(counts.queued, 0);
+  EXPECT_EQ(counts.running, 0);
+  EXPECT_EQ(counts.waves, 2);
+}
+
+TEST_F(BusyScheduler, WhatIsCancelledCostsTimeAndCountsNoRows) {
+  Start();
+  running_.stream->Cancel();
+  gate_->Release();
+  EXPECT_TRUE(scheduler_->WaitIdle(kPatience));
+  const Counts counts = scheduler_->counts();
+  EXPECT_EQ(counts.waves, 1);
+  EXPECT_EQ(counts.done.rows, 0);
+  EXPECT_GT(counts.busy, absl::ZeroDuration());
+}
+
+TEST_F(BusyScheduler, ARefusalSaysWhy) {
+  Start({.queue_max = 1});
+  ASSERT_TRUE(scheduler_->Submit(MakeJob()).ok());
+  EXPECT_EQ(spec::ReasonOf(scheduler_->Submit(MakeJob())), "queue_full");
+  Scheduler small(test::TinyGpt2(), {.buffered_bytes_max = 1});
+  EXPECT_EQ(spec::ReasonOf(small.Submit(MakeJob())), "buffered_bytes");
 }
 
 // ---- failure ------------------------------------------------------------------------------------

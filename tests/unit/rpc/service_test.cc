@@ -65,7 +65,10 @@ engine::Event Report(int index) {
 class ServiceTest : public testing::Test {
  protected:
   void SetUp() override {
-    auto listener = Listener::Open("127.0.0.1:0", limits_, &service_);
+    ListenOptions options;
+    options.address = "127.0.0.1:0";
+    options.limits = limits_;
+    auto listener = Listener::Open(options, &service_);
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     channel_ = grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials());
@@ -112,7 +115,9 @@ class ServiceTest : public testing::Test {
   };
   absl::Mutex mutex_;
   std::vector<std::thread> threads_;
-  Service service_{limits_};
+  access::Gate gate_{access::Policy()};
+  insight::Metrics metrics_{kMethods};
+  Service service_{limits_, {.gate = gate_, .metrics = metrics_}};
   std::unique_ptr<Listener> listener_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::InterventionService::Stub> stub_;
@@ -182,7 +187,7 @@ TEST_F(ServiceTest, TextNeedsATokenizer) {
 TEST_F(ServiceTest, UnreadableMessagesAreInvalidArgument) {
   Open();
   grpc::GenericStub stub(channel_);
-  for (const std::string method : {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep"}) {
+  for (const std::string method : {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep", "GetStatus"}) {
     grpc::ClientContext context;
     const grpc::Slice noise("\xff\xff\xff");
     const grpc::ByteBuffer request(&noise, 1);
@@ -438,7 +443,7 @@ TEST_F(ServiceTest, CallsMayEndAtAnyMoment) {
 }
 
 TEST_F(ServiceTest, ATakenPortIsAnError) {
-  Service other(limits_);
+  Service other(limits_, {.gate = gate_, .metrics = metrics_});
   const auto second = Listener::Open(listener_->address(), limits_, &other);
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(listener_->address()));

@@ -103,6 +103,16 @@ TEST(OverLimit, NamesTheLimitAndPromisesNothing) {
   EXPECT_FALSE(status.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
 }
 
+TEST(Because, TheFirstReasonCounts) {
+  const absl::Status status =
+      Because("second", Because("first", Busy("later", absl::Seconds(1))));
+  EXPECT_EQ(ReasonOf(status), "first");
+  EXPECT_EQ(ReasonOf(OverLimit("limits.max_response_bytes", "7 bytes")), "response_too_large");
+  EXPECT_EQ(ReasonOf(InvalidField("text", "is not UTF-8")), "");
+  EXPECT_TRUE(Because("never", absl::OkStatus()).ok());
+  EXPECT_EQ(ReasonOf(Because("never", absl::OkStatus())), "");
+}
+
 TEST(InvalidField, IsOneViolation) {
   const absl::Status status = InvalidField("text", "is not UTF-8");
   EXPECT_EQ(status.message(), "text: is not UTF-8");

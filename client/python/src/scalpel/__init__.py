@@ -7,10 +7,11 @@
 ...                     stats={"resid_post": "std"}, capture="blocks.9.attn.hook_pattern")
 ...     run.top()[0].token, run.stat("resid_post", "std").shape
 
-`scalpel.aio.connect` gives the same for asyncio. The contract's own messages are in `scalpel.v1`.
+`scalpel.aio.connect` gives the same for asyncio, and `scalpel.spread.connect` spreads sweeps over
+several servers. The contract's own messages are in `scalpel.v1`.
 """
 
-from scalpel import aio
+from scalpel import aio, spread
 from scalpel.axes import directions, heads, layers, positions, values
 from scalpel.connection import TLS, Keepalive, Retry
 from scalpel.errors import (
@@ -22,15 +23,17 @@ from scalpel.errors import (
     LimitExceeded,
     NotFound,
     NotImplementedByServer,
+    PermissionDenied,
     ProtocolError,
     QueueFull,
     RequestError,
     ScalpelError,
     ServerError,
+    Unauthenticated,
     Unavailable,
     Violation,
 )
-from scalpel.info import ModelInfo
+from scalpel.info import ModelInfo, ServerStatus
 from scalpel.metrics import (
     kl_from_clean,
     log_prob,
@@ -65,6 +68,7 @@ from scalpel.patching import PatchingResult
 from scalpel.place import Where, tokens
 from scalpel.request_files import load_request, save_request
 from scalpel.run_result import RunResult
+from scalpel.spread import Replicas
 from scalpel.sweep_result import SweepResult
 from scalpel.tensors import Tensor
 
@@ -73,11 +77,12 @@ __version__ = "0.1.0"
 __all__ = [
     "AccessDenied", "BlockOutputs", "Cancelled", "DeadlineExceeded", "FailedPrecondition",
     "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model", "ModelInfo", "NotFound",
-    "NotImplementedByServer", "Operation", "PatchingResult", "ProtocolError", "QueueFull",
-    "RequestError", "Retry", "RunResult", "ScalpelError", "ServerError", "Stream", "SweepResult",
-    "TLS", "Tensor", "Unavailable", "Violation", "Where", "add", "aio", "capture", "clamp", "connect",
-    "directions", "freeze", "heads", "kl_from_clean", "knockout", "layers", "load_request",
-    "log_prob", "logit", "logit_diff", "loss", "mean", "noise", "patch", "patching_score",
-    "permute", "positions", "prob", "probe", "project_out", "rank", "save_request", "scale",
-    "set_", "subspace", "tokens", "top1_agreement", "top_k", "values", "zero",
+    "NotImplementedByServer", "Operation", "PatchingResult", "PermissionDenied", "ProtocolError",
+    "QueueFull", "Replicas", "RequestError", "Retry", "RunResult", "ScalpelError", "ServerError",
+    "ServerStatus", "Stream", "SweepResult", "TLS", "Tensor", "Unauthenticated", "Unavailable", "Violation",
+    "Where", "add", "aio", "capture", "clamp", "connect", "directions", "freeze", "heads",
+    "kl_from_clean", "knockout", "layers", "load_request", "log_prob", "logit", "logit_diff",
+    "loss", "mean", "noise", "patch", "patching_score", "permute", "positions", "prob", "probe",
+    "project_out", "rank", "save_request", "scale", "set_", "spread", "subspace", "tokens",
+    "top1_agreement", "top_k", "values", "zero",
 ]  # fmt: skip

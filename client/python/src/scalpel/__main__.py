@@ -20,23 +20,51 @@ COMMANDS = (
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--server`, `--tls`, `--token-file` and `--timeout`: the same for all that talk to a
-    server."""
-    parser.add_argument("--server", default="127.0.0.1:50051", help="address (%(default)s)")
-    parser.add_argument("--tls", action="store_true", help="encrypt")
-    parser.add_argument("--token-file", help="file with a bearer token")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds (%(default)g)")
+    """Where the server is, and who talks to it: as `scalpel-cli` has it, for all that do. There is
+    no flag for the token itself: other users see command lines, and shells keep them."""
+    address = os.environ.get("SCALPEL_SERVER_ADDRESS") or "127.0.0.1:50051"
+    group = parser.add_argument_group("the server")
+    add = group.add_argument
+    add("--server", default=address, help="address (default $SCALPEL_SERVER_ADDRESS; %(default)s)")
+    add("--timeout", type=float, default=600.0, help="seconds (%(default)g)")
+    add("--tls", action="store_true", help="encrypt, and check the server's certificate")
+    add("--ca", metavar="FILE", help="whom to trust, in PEM (default: as the system does)")
+    add("--cert", metavar="FILE", help="a certificate of your own, for mutual TLS; with --key")
+    add("--key", metavar="FILE", help="its private key")
+    add("--server-name", metavar="NAME", help="what the server's certificate names")
+    add("--token-file", metavar="FILE", help="holds a bearer token (default $SCALPEL_TOKEN)")
+    add("--allow-plaintext-token", action="store_true",
+        help="send it to another machine without TLS")  # fmt: skip
 
 
 def connect(arguments: argparse.Namespace) -> scalpel.Model:
-    """The server that the arguments name."""
-    token = None
+    """The server that the arguments name. Ends the program where they cannot be used."""
+    try:
+        return scalpel.connect(
+            arguments.server,
+            tls=_tls(arguments),
+            token=_token(arguments),
+            allow_plaintext_token=arguments.allow_plaintext_token,
+            timeout=arguments.timeout,
+        )
+    except scalpel.ScalpelError:
+        raise
+    except (OSError, ValueError) as error:
+        print(f"scalpel: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _tls(arguments: argparse.Namespace) -> bool | scalpel.TLS:
+    """Files and names mean TLS, too."""
+    tls = scalpel.TLS(arguments.ca, arguments.cert, arguments.key, arguments.server_name)
+    return bool(arguments.tls) if tls == scalpel.TLS() else tls
+
+
+def _token(arguments: argparse.Namespace) -> str | None:
     if arguments.token_file:
         with open(arguments.token_file, encoding="utf-8") as file:
-            token = file.read().strip()
-    return scalpel.connect(
-        arguments.server, tls=arguments.tls, token=token, timeout=arguments.timeout
-    )
+            return file.read().strip()
+    return os.environ.get("SCALPEL_TOKEN", "").strip() or None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ def connect(
     model: str | None = None,
     tls: bool | TLS = False,
     token: Token | None = None,
+    allow_plaintext_token: bool = False,
     timeout: float | None = 600.0,
     retry: Retry | None = Retry(),
     keepalive: Keepalive | None = Keepalive(),
@@ -45,7 +46,8 @@ def connect(
     `scalpel.connect`."""
     return Connecting(
         connection.settings(
-            address, model=model, tls=tls, token=token, timeout=timeout, retry=retry,
+            address, model=model, tls=tls, token=token,
+            allow_plaintext_token=allow_plaintext_token, timeout=timeout, retry=retry,
             keepalive=keepalive, metadata=metadata, options=options,
         )
     )  # fmt: skip
@@ -214,6 +216,7 @@ class AsyncModel(Caller):
     validate_sweep = _validation(calls.sweep, SweepStarted)
 
     get_info = _unary(calls.get_info)
+    status = _unary(calls.status)
     tokenize = _unary(calls.tokenize)
     detokenize = _unary(calls.detokenize)
     detokenize_bytes = _unary(calls.detokenize_bytes)

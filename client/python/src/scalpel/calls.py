@@ -15,7 +15,7 @@ from scalpel import axes, observations
 from scalpel.arguments import Arguments
 from scalpel.axes import AxisLike, axes_of
 from scalpel.events import Decoder, RunDecoder, RunEvent, SweepDecoder, SweepEvent, Tokens
-from scalpel.info import ModelInfo
+from scalpel.info import ModelInfo, ServerStatus
 from scalpel.metrics import Metric, metrics_of
 from scalpel.observations import BlockOutputsLike, Captures, LogitsLike, Stats
 from scalpel.operations import Operation
@@ -222,6 +222,12 @@ def get_info(*, model: str | None = None, timeout: float | None = None) -> Unary
     """Asks for the served model, its sites and limits, and what its cache holds now."""
     request = service_pb2.GetModelRequest(**given(model=model))
     return UnaryCall("GetModel", request, ModelInfo, timeout)
+
+
+def status(*, timeout: float | None = None) -> UnaryCall[ServerStatus]:
+    """Asks how the server is: what is under way, and what it has done since it started. For
+    operators: raises PermissionDenied for callers of another role."""
+    return UnaryCall("GetStatus", service_pb2.GetStatusRequest(), ServerStatus, timeout)
 
 
 def tokenize(text: str, *, timeout: float | None = None) -> UnaryCall[Tokens]:

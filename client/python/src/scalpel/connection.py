@@ -27,6 +27,7 @@ RESPONSES: Mapping[str, Any] = {
     "Detokenize": service_pb2.DetokenizeResponse,
     "Run": service_pb2.RunResponse,
     "Sweep": sweep_pb2.SweepResponse,
+    "GetStatus": service_pb2.GetStatusResponse,
 }
 # Above a chunk of tensor data by far: statistics per position of many prompts come in one message.
 _MESSAGE_BYTES_MAX = 256 << 20
@@ -43,10 +44,14 @@ class TLS:
     """Whom to trust; None: the system's certificates."""
     certificate: str | os.PathLike[str] | bytes | None = None
     """This client's certificate, for servers that ask for one; with `key`."""
-    key: str | os.PathLike[str] | bytes | None = None
+    key: str | os.PathLike[str] | bytes | None = dataclasses.field(default=None, repr=False)
     """The private key of `certificate`."""
     server_name: str | None = None
     """The name that the server's certificate is for, where the address has another."""
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate, key: they belong together; give both")
 
     def credentials(self) -> grpc.ChannelCredentials:
         """The same for gRPC."""
@@ -64,7 +69,8 @@ def _pem(source: str | os.PathLike[str] | bytes | None) -> bytes | None:
 @dataclasses.dataclass(frozen=True)
 class Retry:
     """When a call that failed before its first answer is made again: where no server answers, and
-    where the server's queue is full. Every call is safe to repeat."""
+    where the server says how long to wait. Every call is safe to repeat. `client/retry-policy.json`
+    is the preset, for gRPC in any language."""
 
     attempts: int = 4
     """Calls in all, at least 1; 1: never again."""
@@ -107,7 +113,7 @@ class Settings:
     address: str
     model: str | None
     tls: TLS | None
-    token: Token | None
+    token: Token | None = dataclasses.field(repr=False)
     timeout: float | None
     retry: Retry
     keepalive: Keepalive | None
@@ -119,6 +125,8 @@ class Settings:
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
             ("grpc.max_send_message_length", -1),
+            # So that each attempt at a call finds the channel trying to connect.
+            ("grpc.initial_reconnect_backoff_ms", max(1, int(self.retry.first_pause * 1000))),
         ]
         if is_local(self.address):
             # A proxy from the environment would also be asked for a server on this machine.
@@ -148,7 +156,7 @@ class Settings:
         metadata = list(self.metadata)
         if self.token is not None:
             token = self.token() if callable(self.token) else self.token
-            metadata.append(("authorization", f"Bearer {token}"))
+            metadata.append(("authorization", f"Bearer {_checked(token)}"))
         if request_id is not None:
             metadata.append(("x-request-id", request_id))
         return tuple(metadata)
@@ -185,6 +193,7 @@ def settings(
     model: str | None,
     tls: bool | TLS,
     token: Token | None,
+    allow_plaintext_token: bool,
     timeout: float | None,
     retry: Retry | None,
     keepalive: Keepalive | None,
@@ -193,8 +202,13 @@ def settings(
 ) -> Settings:
     """What `connect` takes, in order. Refuses to send a token where it could be read on the way."""
     encryption = (TLS() if tls else None) if isinstance(tls, bool) else tls
-    if token is not None and encryption is None and not is_local(address):
-        raise ValueError(f"token: it would travel to {address} unencrypted; give tls=True")
+    if token is not None and not (encryption or allow_plaintext_token or is_local(address)):
+        raise ValueError(
+            f"token: it would travel to {address} unencrypted; use TLS, or allow_plaintext_token "
+            "where the network itself is trusted"
+        )
+    if isinstance(token, str):
+        _checked(token)
     return Settings(
         address=address,
         model=model,
@@ -208,11 +222,18 @@ def settings(
     )
 
 
+def _checked(token: str) -> str:
+    """The token, if metadata can carry it: gRPC's own error would repeat it."""
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ValueError("token: one word of visible ASCII characters; is a line break at its end?")
+    return token
+
+
 def is_local(address: str) -> bool:
     """Whether the address is of this machine, by its spelling."""
     if address.startswith(("unix:", "unix-abstract:")):
         return True
-    host = re.sub(r"^(dns|ipv4|ipv6):(//[^/]*/)?", "", address)
+    host = re.sub(r"^(dns|ipv4|ipv6):(///)?", "", address)
     host = re.sub(r":\d+$", "", host).strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback

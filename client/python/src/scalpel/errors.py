@@ -73,7 +73,8 @@ class LimitExceeded(ScalpelError):
 
 
 class QueueFull(ScalpelError):
-    """The server has too much to do; a later try can succeed."""
+    """The server has too much to do, or you ask more at once than it grants you; a later try can
+    succeed."""
 
     retry_after: float = 0.0
     """Seconds to wait at least."""
@@ -92,7 +93,15 @@ class Unavailable(ScalpelError, ConnectionError):
 
 
 class AccessDenied(ScalpelError, PermissionError):
-    """The token or certificate is missing, wrong, or not enough."""
+    """The server does not let you do this: `Unauthenticated` or `PermissionDenied`."""
+
+
+class Unauthenticated(AccessDenied):
+    """The token or certificate is missing, wrong, or no longer valid."""
+
+
+class PermissionDenied(AccessDenied):
+    """The server knows who you are, and does not allow you this call."""
 
 
 class ServerError(ScalpelError):
@@ -114,10 +123,18 @@ _CLASSES: Mapping[str, type[ScalpelError]] = {
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "CANCELLED": Cancelled,
     "UNAVAILABLE": Unavailable,
-    "UNAUTHENTICATED": AccessDenied,
-    "PERMISSION_DENIED": AccessDenied,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": PermissionDenied,
     "INTERNAL": ServerError,
     "DATA_LOSS": ProtocolError,
+}
+
+
+# What may help, for the message.
+_REMEDIES: Mapping[type[ScalpelError], str] = {
+    Unavailable: "is a server ready at {address}?",
+    Unauthenticated: "`token=` and `tls=` of connect say who you are",
+    PermissionDenied: "who runs the server says what each caller may do",
 }
 
 
@@ -135,8 +152,8 @@ def from_rpc(error: Any, address: str, arguments: Arguments | None = None) -> Sc
         violations = tuple(_violation(v, arguments) for v in details.violations)
         made = kind(_list(violations) or text)
         made.violations = violations
-    elif kind is Unavailable:
-        made = kind(f"{text} (is a server ready at {address}?)")
+    elif kind in _REMEDIES:
+        made = kind(f"{text} ({_REMEDIES[kind].format(address=address)})")
     else:
         made = kind(text)
     if isinstance(made, LimitExceeded):

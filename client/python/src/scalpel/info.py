@@ -1,4 +1,4 @@
-"""What a server holds and accepts."""
+"""What a server holds and accepts, and how it is."""
 
 from __future__ import annotations
 
@@ -158,3 +158,50 @@ class ModelInfo:
         from scalpel import display
 
         return display.model_html(self)
+
+
+class ServerStatus:
+    """How the server is. A snapshot: `model.status()` asks again. Everything that the server says
+    is in `proto`, a `scalpel.v1.service_pb2.GetStatusResponse`; a rate is the difference of two
+    counters by that of `uptime`."""
+
+    def __init__(self, message: service_pb2.GetStatusResponse):
+        self.proto = message
+
+    @property
+    def state(self) -> str:
+        """`loading`, `serving` or `draining`."""
+        return enum_name(service_pb2.ServerState, "SERVER_STATE_", self.proto.state)
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the server started."""
+        return self.proto.uptime_us * 1e-6
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Calls under way, by method."""
+        return {method.method: method.calls for method in self.proto.methods}
+
+    @property
+    def callers(self) -> dict[str, int]:
+        """Calls under way, by who makes them."""
+        return {caller.name: caller.calls for caller in self.proto.callers}
+
+    @property
+    def rejections(self) -> dict[str, int]:
+        """How much was turned away since the start, by reason."""
+        return {one.reason: one.count for one in self.proto.rejections}
+
+    @property
+    def engine(self) -> service_pb2.EngineStatus:
+        """`.queued` and `.running` calls now; `.waves`, `.rows`, `.tokens`, `.tokens_computed`,
+        `.flops`, `.flops_computed` and `.busy_us` since the start."""
+        return self.proto.engine
+
+    def __repr__(self) -> str:
+        engine, under_way = self.proto.engine, sum(self.calls.values())
+        return (
+            f"<ServerStatus {self.state}, up {self.uptime:.0f} s, {under_way} calls under way, "
+            f"{engine.queued} queued, {engine.running} running>"
+        )

@@ -29,6 +29,7 @@ def connect(
     model: str | None = None,
     tls: bool | TLS = False,
     token: Token | None = None,
+    allow_plaintext_token: bool = False,
     timeout: float | None = 600.0,
     retry: Retry | None = Retry(),
     keepalive: Keepalive | None = Keepalive(),
@@ -45,17 +46,19 @@ def connect(
     tls: True to encrypt with the system's certificates, or `TLS(...)`.
     token: a bearer token, or a function that gives one for each attempt of a call; only with TLS,
         or on this machine.
+    allow_plaintext_token: the token may also leave this machine unencrypted.
     timeout: seconds that each call may take, all attempts together; None: any time.
     retry: when a call is made again; None: never.
     keepalive: how a lost connection is noticed; None: not.
     metadata: goes with every call.
     options: further gRPC channel arguments.
 
-    Returns a `Model`. Raises `Unavailable` where no server answers, `NotFound` for another model.
+    Returns a `Model`. Raises `Unavailable` where no server answers, `NotFound` for another model,
+    `Unauthenticated` where the token or certificate is missing or wrong.
     """
     settings = connection.settings(
-        address, model=model, tls=tls, token=token, timeout=timeout, retry=retry,
-        keepalive=keepalive, metadata=metadata, options=options,
+        address, model=model, tls=tls, token=token, allow_plaintext_token=allow_plaintext_token,
+        timeout=timeout, retry=retry, keepalive=keepalive, metadata=metadata, options=options,
     )  # fmt: skip
     return Model(settings)
 
@@ -204,6 +207,7 @@ class Model(Caller):
     validate_sweep = _validation(calls.sweep, SweepStarted)
 
     get_info = _unary(calls.get_info)
+    status = _unary(calls.status)
     tokenize = _unary(calls.tokenize)
     detokenize = _unary(calls.detokenize)
     detokenize_bytes = _unary(calls.detokenize_bytes)

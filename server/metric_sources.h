@@ -1,0 +1,22 @@
+// What the parts of this program count themselves, as metrics.
+
+#ifndef SCALPEL_SERVER_METRIC_SOURCES_H_
+#define SCALPEL_SERVER_METRIC_SOURCES_H_
+
+#include "server/gatekeeper.h"
+#include "server/insight/sources.h"
+#include "server/limits.h"
+#include "server/rpc/backend.h"
+
+namespace scalpel {
+
+// How often the file of tokens was read anew; nothing without one.
+void AddGatekeeper(const Gatekeeper& gatekeeper, insight::Sources& sources);
+
+// The engine, its cache, and what is served. The backend's functions are called until `sources` is
+// read no more.
+void AddBackend(const rpc::Backend& backend, const Limits& limits, insight::Sources& sources);
+
+}  // namespace scalpel
+
+#endif  // SCALPEL_SERVER_METRIC_SOURCES_H_

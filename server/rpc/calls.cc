@@ -1,0 +1,98 @@
+#include "server/rpc/calls.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/rpc/access_log.h"
+#include "server/rpc/entrance.h"
+#include "server/rpc/errors.h"
+#include "server/spec/violations.h"
+
+namespace scalpel::rpc {
+namespace {
+
+// When a call will end is not known.
+constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
+
+}  // namespace
+
+Call Calls::Begin(grpc::CallbackServerContext* context, absl::string_view method) {
+  Call call = ReceiveCall(context, method);
+  metrics_.CallBegan(method);
+  call.admission = Guarded([&] { return Admit(*context, &call); });
+  return call;
+}
+
+absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call) {
+  absl::StatusOr<access::Pass> pass = EnterGate(context, call->method, call->began, gate_);
+  if (!pass.ok()) return pass.status();
+  call->pass = *std::move(pass);
+  absl::MutexLock lock(&mutex_);
+  // Whoever asks why the server is busy gets an answer all the same.
+  if (under_way_ >= calls_max_ && call->method != "GetStatus") {
+    return spec::Because("calls_max", spec::Busy(absl::StrCat("as many calls are under way as may "
+                                                              "be (",
+                                                              calls_max_, "); try again"),
+                                                 kRetryDelay));
+  }
+  ++under_way_;
+  ++counts_.by_method[std::string(call->method)];
+  ++counts_.by_caller[call->pass->name()];
+  call->counted = true;
+  return absl::OkStatus();
+}
+
+void Calls::End(Call& call, const absl::Status& status) {
+  const std::string code = absl::StatusCodeToString(WireCode(status));
+  const std::string reason = RejectionReason(status);
+  const absl::Duration total = absl::Now() - call.began;
+  const bool slow = slow_ > absl::ZeroDuration() && total > slow_;
+  LogCall(call, code, reason, total);
+  if (slow) LogSlowCall(call, code, reason, total);
+  metrics_.CallEnded({.method = call.method,
+                      .code = code,
+                      .reason = reason,
+                      .total = total,
+                      .computed = call.computed,
+                      .queue = absl::Microseconds(call.queue_us),
+                      .compute = absl::Microseconds(call.compute_us),
+                      .tokens = call.tokens,
+                      .response_bytes = call.response_bytes,
+                      .tensor_bytes = call.tensor_bytes,
+                      .slow = slow});
+  {
+    absl::MutexLock lock(&mutex_);
+    ++counts_.by_method_ended[std::string(call.method)];
+    if (call.counted) {
+      --under_way_;
+      --counts_.by_method[std::string(call.method)];
+      const auto caller = counts_.by_caller.find(call.pass->name());
+      if (--caller->second == 0) counts_.by_caller.erase(caller);
+      call.counted = false;
+    }
+  }
+  call.pass.reset();
+}
+
+Calls::Counts Calls::counts() const {
+  absl::MutexLock lock(&mutex_);
+  return counts_;
+}
+
+std::string RejectionReason(const absl::Status& status) {
+  if (std::string noted = spec::ReasonOf(status); !noted.empty()) return noted;
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kFailedPrecondition:
+      return "invalid";
+    case absl::StatusCode::kUnavailable:
+      return "unavailable";
+    default:
+      return "";
+  }
+}
+
+}  // namespace scalpel::rpc

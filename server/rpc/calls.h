@@ -1,0 +1,67 @@
+// The calls under way: which may begin, what each comes to, and where that is written.
+
+#ifndef SCALPEL_SERVER_RPC_CALLS_H_
+#define SCALPEL_SERVER_RPC_CALLS_H_
+
+#include <grpcpp/server_context.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/access/gate.h"
+#include "server/insight/metrics.h"
+#include "server/rpc/call.h"
+
+namespace scalpel::rpc {
+
+// The methods of the service, as Call::method names them.
+inline constexpr absl::string_view kMethods[] = {"GetModel", "Tokenize", "Detokenize",
+                                                 "Run",      "Sweep",    "GetStatus"};
+
+// Thread-safe.
+class Calls {
+ public:
+  // `gate` and `metrics` outlive this object. `slow`: a call that took longer is worth a warning;
+  // zero: none is.
+  Calls(int32_t calls_max, absl::Duration slow, access::Gate& gate, insight::Metrics& metrics)
+      : calls_max_(calls_max), slow_(slow), gate_(gate), metrics_(metrics) {}
+
+  // Begins a call of `method`, of kMethods. Its `admission` says whether it may go on; End is due
+  // in either case. UNAUTHENTICATED, PERMISSION_DENIED and RESOURCE_EXHAUSTED as the gate has them;
+  // RESOURCE_EXHAUSTED with RetryInfo where too many calls are under way.
+  Call Begin(grpc::CallbackServerContext* context, absl::string_view method);
+  // The call has ended so: writes it down, and gives back what it held.
+  void End(Call& call, const absl::Status& status);
+
+  struct Counts {
+    std::map<std::string, int64_t> by_method;  // under way, of all methods
+    std::map<std::string, int64_t> by_method_ended;
+    std::map<std::string, int64_t> by_caller;  // under way
+  };
+  Counts counts() const;
+
+ private:
+  // What the gate says, and then the bound on all calls together.
+  absl::Status Admit(const grpc::CallbackServerContext& context, Call* call);
+
+  const int32_t calls_max_;
+  const absl::Duration slow_;
+  access::Gate& gate_;
+  insight::Metrics& metrics_;
+  mutable absl::Mutex mutex_;
+  int32_t under_way_ ABSL_GUARDED_BY(mutex_) = 0;  // admitted calls
+  Counts counts_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The word of insight::kReasons for a call that ended so; empty: it was not refused.
+std::string RejectionReason(const absl::Status& status);
+
+}  // namespace scalpel::rpc
+
+#endif  // SCALPEL_SERVER_RPC_CALLS_H_

@@ -1,0 +1,55 @@
+#include "server/rpc/entrance.h"
+
+#include <grpcpp/security/auth_context.h>
+
+#include <iterator>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/strip.h"
+#include "server/rpc/credentials.h"
+#include "server/rpc/listener.h"
+#include "server/spec/violations.h"
+
+namespace scalpel::rpc {
+namespace {
+
+// Each refusal of the gate has a code of its own.
+absl::string_view ReasonFor(const absl::Status& status) {
+  if (absl::IsUnauthenticated(status)) return "unauthenticated";
+  return absl::IsPermissionDenied(status) ? "permission" : "caller_calls";
+}
+
+}  // namespace
+
+absl::StatusOr<access::Pass> EnterGate(const grpc::CallbackServerContext& context,
+                                       absl::string_view method, absl::Time now,
+                                       access::Gate& gate) {
+  const std::string peer = context.peer();
+  const std::shared_ptr<const grpc::AuthContext> shown = context.auth_context();
+  const std::string certificate = shown == nullptr ? "" : CertificateName(*shown);
+  absl::StatusOr<access::Pass> pass =
+      gate.Enter({.authorization = MetadataOf(context, "authorization").value_or(""),
+                  .certificate = certificate,
+                  .peer = HostOf(peer),
+                  .health_socket = CameByHealthTarget(peer)},
+                 method, now);
+  if (pass.ok()) return pass;
+  return spec::Because(ReasonFor(pass.status()), pass.status());
+}
+
+std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,
+                                            absl::string_view key) {
+  const auto [begin, end] =
+      context.client_metadata().equal_range(grpc::string_ref(key.data(), key.size()));
+  if (begin == end || std::next(begin) != end) return std::nullopt;
+  return absl::string_view(begin->second.data(), begin->second.size());
+}
+
+absl::string_view HostOf(absl::string_view peer) {
+  if (!absl::ConsumePrefix(&peer, "ipv4:")) absl::ConsumePrefix(&peer, "ipv6:");
+  return peer.substr(0, peer.rfind(':'));
+}
+
+}  // namespace scalpel::rpc

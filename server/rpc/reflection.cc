@@ -1,0 +1,230 @@
+#include "server/rpc/reflection.h"
+
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/descriptor.pb.h>
+#include <google/protobuf/message.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "proto/grpc/health/v1/health.pb.h"
+#include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
+#include "proto/grpc/reflection/v1alpha/reflection.grpc.pb.h"
+#include "server/limits.h"
+#include "server/rpc/call.h"
+#include "server/rpc/codec.h"
+#include "server/rpc/errors.h"
+
+namespace scalpel::rpc {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::DescriptorPool;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::FileDescriptor;
+using google::protobuf::FileDescriptorProto;
+using grpc::reflection::v1::ServerReflectionRequest;
+using grpc::reflection::v1::ServerReflectionResponse;
+
+constexpr size_t kRequestBytesMax = 4096;
+constexpr int kRequestsMax = 1000;  // on one stream
+
+const DescriptorPool& Pool() { return *DescriptorPool::generated_pool(); }
+
+absl::Status Unknown(absl::string_view kind, absl::string_view name) {
+  return absl::NotFoundError(
+      absl::StrCat("there is no ", kind, " \"", absl::Utf8SafeCEscape(name), "\" here"));
+}
+
+// Adds the file, and then all that it imports.
+void AddFile(const FileDescriptor& file, std::set<const FileDescriptor*>* added,
+             grpc::reflection::v1::FileDescriptorResponse* response) {
+  if (!added->insert(&file).second) return;
+  FileDescriptorProto proto;
+  file.CopyTo(&proto);
+  response->add_file_descriptor_proto(proto.SerializeAsString());
+  for (int i = 0; i < file.dependency_count(); ++i) AddFile(*file.dependency(i), added, response);
+}
+
+absl::Status TellFile(const FileDescriptor* file, absl::string_view kind, absl::string_view name,
+                      ServerReflectionResponse* response) {
+  if (file == nullptr) return Unknown(kind, name);
+  std::set<const FileDescriptor*> added;
+  AddFile(*file, &added, response->mutable_file_descriptor_response());
+  return absl::OkStatus();
+}
+
+absl::Status TellExtension(const grpc::reflection::v1::ExtensionRequest& request,
+                           ServerReflectionResponse* response) {
+  const Descriptor* type = Pool().FindMessageTypeByName(request.containing_type());
+  if (type == nullptr) return Unknown("message", request.containing_type());
+  const FieldDescriptor* field = Pool().FindExtensionByNumber(type, request.extension_number());
+  return TellFile(field == nullptr ? nullptr : field->file(), "extension",
+                  absl::StrCat(request.extension_number(), " of ", request.containing_type()),
+                  response);
+}
+
+absl::Status TellExtensionNumbers(const std::string& name, ServerReflectionResponse* response) {
+  const Descriptor* type = Pool().FindMessageTypeByName(name);
+  if (type == nullptr) return Unknown("message", name);
+  std::vector<const FieldDescriptor*> extensions;
+  Pool().FindAllExtensions(type, &extensions);
+  auto* numbers = response->mutable_all_extension_numbers_response();
+  numbers->set_base_type_name(name);
+  for (const FieldDescriptor* extension : extensions) {
+    numbers->add_extension_number(extension->number());
+  }
+  std::sort(numbers->mutable_extension_number()->begin(), numbers->mutable_extension_number()->end());
+  return absl::OkStatus();
+}
+
+absl::Status Tell(const ServerReflectionRequest& request, const std::vector<std::string>& services,
+                  ServerReflectionResponse* response) {
+  switch (request.message_request_case()) {
+    case ServerReflectionRequest::kFileByFilename: {
+      const std::string& name = request.file_by_filename();
+      return TellFile(Pool().FindFileByName(name), "file", name, response);
+    }
+    case ServerReflectionRequest::kFileContainingSymbol: {
+      const std::string& name = request.file_containing_symbol();
+      return TellFile(Pool().FindFileContainingSymbol(name), "symbol", name, response);
+    }
+    case ServerReflectionRequest::kFileContainingExtension:
+      return TellExtension(request.file_containing_extension(), response);
+    case ServerReflectionRequest::kAllExtensionNumbersOfType:
+      return TellExtensionNumbers(request.all_extension_numbers_of_type(), response);
+    case ServerReflectionRequest::kListServices:
+      for (const std::string& service : services) {
+        response->mutable_list_services_response()->add_service()->set_name(service);
+      }
+      return absl::OkStatus();
+    case ServerReflectionRequest::MESSAGE_REQUEST_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError("the request asks nothing that is known here");
+}
+
+// One stream of questions and answers. Reads, answers, writes, in turn; gRPC calls one reaction at a
+// time, since there is never more than one read or write under way. Owns itself until OnDone.
+class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  ReflectionStream(grpc::CallbackServerContext* context, const std::vector<std::string>& services,
+                   const Admit& admit)
+      : context_(context), services_(services), call_(BeginCall(context, "ServerReflectionInfo")) {
+    const absl::Status admitted = Guarded([&] { return admit(context); });
+    if (admitted.ok()) {
+      StartRead(&request_);
+    } else {
+      End(admitted);
+    }
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return End(context_->IsCancelled() ? absl::CancelledError() : absl::OkStatus());
+    const absl::Status status = Guarded([this] { return Answer(); });
+    if (status.ok()) {
+      StartWrite(&response_);
+    } else {
+      End(status);
+    }
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) return End(absl::CancelledError());
+    request_.Clear();
+    StartRead(&request_);
+  }
+
+  void OnDone() override {
+    LogCall(call_, status_);
+    delete this;
+  }
+
+ private:
+  absl::Status Answer() {
+    if (++answered_ > kRequestsMax) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("more than ", kRequestsMax, " requests on one stream; begin another"));
+    }
+    if (request_.Length() > kRequestBytesMax) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the request is longer than ", kRequestBytesMax, " bytes"));
+    }
+    ServerReflectionRequest request;
+    const absl::Status status = Parse(request_, Limits(), &request);
+    if (status.ok()) response_ = Serialize(AnswerReflection(request, services_));
+    return status;
+  }
+
+  void End(const absl::Status& status) {
+    status_ = ToGrpc(status, call_.request_id);
+    Finish(status_);
+  }
+
+  grpc::CallbackServerContext* const context_;
+  const std::vector<std::string>& services_;
+  const Call call_;
+  grpc::ByteBuffer request_;
+  grpc::ByteBuffer response_;
+  int answered_ = 0;
+  grpc::Status status_;
+};
+
+// The messages of both versions are the same on the wire, so both are read as those of the first.
+template <typename Definition>
+class ReflectionService final
+    : public Definition::template WithRawCallbackMethod_ServerReflectionInfo<
+          typename Definition::Service> {
+ public:
+  ReflectionService(std::vector<std::string> services, Admit admit)
+      : services_(std::move(services)), admit_(std::move(admit)) {}
+
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServerReflectionInfo(
+      grpc::CallbackServerContext* context) override {
+    return new ReflectionStream(context, services_, admit_);
+  }
+
+ private:
+  const std::vector<std::string> services_;
+  const Admit admit_;
+};
+
+}  // namespace
+
+std::vector<std::string> ReflectionNames() {
+  return {grpc::reflection::v1::ServerReflection::service_full_name(),
+          grpc::reflection::v1alpha::ServerReflection::service_full_name()};
+}
+
+std::vector<std::unique_ptr<grpc::Service>> MakeReflection(const std::vector<std::string>& services,
+                                                           const Admit& admit) {
+  // gRPC implements the health service without its descriptor; this links it in.
+  google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
+  std::vector<std::unique_ptr<grpc::Service>> both;
+  both.push_back(std::make_unique<ReflectionService<grpc::reflection::v1::ServerReflection>>(
+      services, admit));
+  both.push_back(std::make_unique<ReflectionService<grpc::reflection::v1alpha::ServerReflection>>(
+      services, admit));
+  return both;
+}
+
+ServerReflectionResponse AnswerReflection(const ServerReflectionRequest& request,
+                                          const std::vector<std::string>& services) {
+  ServerReflectionResponse response;
+  response.set_valid_host(request.host());
+  *response.mutable_original_request() = request;
+  const absl::Status status = Tell(request, services, &response);
+  if (!status.ok()) {
+    response.mutable_error_response()->set_error_code(static_cast<int>(status.code()));
+    response.mutable_error_response()->set_error_message(std::string(status.message()));
+  }
+  return response;
+}
+
+}  // namespace scalpel::rpc

@@ -1,0 +1,31 @@
+// GetStatus's answer.
+
+#ifndef SCALPEL_SERVER_RPC_STATUS_H_
+#define SCALPEL_SERVER_RPC_STATUS_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "proto/scalpel/v1/service.pb.h"
+#include "server/limits.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/calls.h"
+
+namespace scalpel::rpc {
+
+struct StatusFacts {
+  absl::Duration uptime;
+  Calls::Counts calls;
+  std::map<std::string, int64_t> rejections;         // calls, by reason
+  std::shared_ptr<const Backend> backend = nullptr;  // null: the model is being loaded
+  bool draining = false;
+};
+
+v1::GetStatusResponse DescribeStatus(const StatusFacts& facts, const Limits& limits);
+
+}  // namespace scalpel::rpc
+
+#endif  // SCALPEL_SERVER_RPC_STATUS_H_
