@@ -187,7 +187,8 @@ TEST_F(ServiceTest, TextNeedsATokenizer) {
 TEST_F(ServiceTest, UnreadableMessagesAreInvalidArgument) {
   Open();
   grpc::GenericStub stub(channel_);
-  for (const std::string method : {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep", "GetStatus"}) {
+  for (const std::string method :
+       {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep", "GetStatus"}) {
     grpc::ClientContext context;
     const grpc::Slice noise("\xff\xff\xff");
     const grpc::ByteBuffer request(&noise, 1);
