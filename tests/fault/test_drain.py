@@ -67,7 +67,7 @@ def test_clients_are_told_to_go_while_a_call_goes_on(start_server):
             assert refused.value.code() == UNAVAILABLE
         assert not is_serving(server.address), "it takes new connections"
         events = list(call)
-        assert events[-1].HasField("completed") and call.code() == grpc.StatusCode.OK
+        assert events[-1].HasField("finished") and call.code() == grpc.StatusCode.OK
     assert server.process.wait(10) == 0
 
 
