@@ -94,7 +94,8 @@ constexpr Flag kFlags[] = {
        return SetChoice(value, {"auto", "cpu", "cuda"}, &config->device);
      }},
     {"kernels", "NAME",
-     "of linear layers on a CPU: auto (onednn, unless MKL is twice as fast), onednn or mkl (default "
+     "of linear layers on a CPU: auto (onednn, unless MKL is twice as fast), onednn or mkl "
+     "(default "
      "auto)",
      [](const std::string& value, Config* config) {
        return SetChoice(value, {"auto", "onednn", "mkl"}, &config->kernels);

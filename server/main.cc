@@ -68,8 +68,8 @@ void StartLog(const std::string& level) {
 }
 
 // Leaves the service in an order that clients can follow: health first, so that balancers send no
-// more; then new calls are refused, and connections are told to go elsewhere; calls under way finish,
-// for as long as the limits allow.
+// more; then new calls are refused, and connections are told to go elsewhere; calls under way
+// finish, for as long as the limits allow.
 void Drain(const Config& config, rpc::Listener& listener, rpc::Service& service,
            engine::Scheduler& scheduler) {
   listener.SetServing(false);

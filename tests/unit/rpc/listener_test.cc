@@ -51,9 +51,8 @@ class ListenerTest : public testing::Test {
   }
 
   // A channel with a connection of its own.
-  std::shared_ptr<grpc::Channel> Channel(
-      const std::shared_ptr<grpc::ChannelCredentials>& credentials =
-          grpc::InsecureChannelCredentials()) {
+  std::shared_ptr<grpc::Channel> Channel(const std::shared_ptr<grpc::ChannelCredentials>&
+                                             credentials = grpc::InsecureChannelCredentials()) {
     return ChannelTo(listener_->address(), credentials);
   }
 
@@ -187,8 +186,7 @@ TEST_F(TlsTest, ClientsMustShowACertificateWhereAnAuthorityIsNamed) {
   EXPECT_TRUE(Check(SecureChannel(authority_, MakeIdentity("alice", authority_))).ok());
   for (const Identity& client : {Identity(), MakeIdentity("alice", stranger_),
                                  MakeIdentity("late", authority_, /*days=*/0)}) {
-    EXPECT_EQ(Check(SecureChannel(authority_, client)).error_code(),
-              grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(Check(SecureChannel(authority_, client)).error_code(), grpc::StatusCode::UNAVAILABLE);
   }
 }
 
@@ -225,8 +223,8 @@ TEST_F(TlsTest, HealthcheckNeedsNoCertificate) {
 
 // Asks all questions on one stream of either version.
 template <typename Definition, typename Request, typename Response>
-grpc::Status Ask(const std::shared_ptr<grpc::Channel>& channel, const std::vector<Request>& requests,
-                 std::vector<Response>* responses) {
+grpc::Status Ask(const std::shared_ptr<grpc::Channel>& channel,
+                 const std::vector<Request>& requests, std::vector<Response>* responses) {
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
   const auto stream = Definition::NewStub(channel)->ServerReflectionInfo(&context);
@@ -273,10 +271,10 @@ TYPED_TEST(ReflectionTest, ListsServicesAndDescribesThem) {
   for (const auto& service : responses[0].list_services_response().service()) {
     names.push_back(service.name());
   }
-  EXPECT_THAT(names, testing::UnorderedElementsAre(
-                         "scalpel.v1.InterventionService", "grpc.health.v1.Health",
-                         "grpc.reflection.v1.ServerReflection",
-                         "grpc.reflection.v1alpha.ServerReflection"));
+  EXPECT_THAT(names, testing::UnorderedElementsAre("scalpel.v1.InterventionService",
+                                                   "grpc.health.v1.Health",
+                                                   "grpc.reflection.v1.ServerReflection",
+                                                   "grpc.reflection.v1alpha.ServerReflection"));
   EXPECT_EQ(responses[0].valid_host(), "here");
   EXPECT_TRUE(responses[0].original_request().has_list_services());
 
@@ -306,8 +304,7 @@ TYPED_TEST(ReflectionTest, TellsExtensions) {
   extension->set_extension_number(536870911);
   requests[3] = requests[2];
   requests[3].mutable_file_containing_extension()->set_containing_type("no.such.Type");
-  ASSERT_TRUE(
-      Ask<typename TypeParam::Definition>(this->Channel(), requests, &responses).ok());
+  ASSERT_TRUE(Ask<typename TypeParam::Definition>(this->Channel(), requests, &responses).ok());
   const auto& numbers = responses[0].all_extension_numbers_response();
   EXPECT_EQ(numbers.base_type_name(), "google.protobuf.EnumValueOptions");
   ASSERT_GE(numbers.extension_number_size(), 1);
@@ -320,8 +317,7 @@ TYPED_TEST(ReflectionTest, TellsExtensions) {
   extension->set_containing_type("google.protobuf.EnumValueOptions");
   extension->set_extension_number(numbers.extension_number(0));
   responses.clear();
-  ASSERT_TRUE(
-      Ask<typename TypeParam::Definition>(this->Channel(), requests, &responses).ok());
+  ASSERT_TRUE(Ask<typename TypeParam::Definition>(this->Channel(), requests, &responses).ok());
   google::protobuf::FileDescriptorProto file;
   ASSERT_TRUE(
       file.ParseFromString(responses[0].file_descriptor_response().file_descriptor_proto(0)));

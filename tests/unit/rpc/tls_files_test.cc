@@ -66,7 +66,8 @@ class CheckTlsMaterialTest : public testing::Test {
 TEST_F(CheckTlsMaterialTest, TakesACertificateAChainAndAnAuthority) {
   EXPECT_EQ(Problem({server_.cert, server_.key, ""}), "");
   EXPECT_EQ(Problem({server_.cert + authority_.cert, server_.key, authority_.cert}), "");
-  EXPECT_EQ(Problem({"a comment\n" + server_.cert, server_.key, other_.cert + authority_.cert}), "");
+  EXPECT_EQ(Problem({"a comment\n" + server_.cert, server_.key, other_.cert + authority_.cert}),
+            "");
 }
 
 TEST_F(CheckTlsMaterialTest, RefusesACertificateThatIsNone) {
