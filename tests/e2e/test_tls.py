@@ -1,4 +1,4 @@
-"""TLS: the server's certificate, clients' certificates, and what happens when the files change."""
+"""TLS: the server's certificate, and what happens when its files change."""
 
 import shutil
 import socket
@@ -11,11 +11,10 @@ import pytest
 from scalpel.v1 import service_pb2
 from tests.support import certificates
 from tests.support.client import Client
-from tests.support.server import Server, is_serving, run_server
+from tests.support.server import Server, is_serving
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 RELOAD_SECONDS = 10  # it looks once a second
-USAGE_ERROR = 2
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +32,8 @@ def identity(authority):
     return authority.sign("server")
 
 
-def flags(identity, client_ca=None):
-    given = ["--tls-cert", str(identity.certificate), "--tls-key", str(identity.key)]
-    return given + (["--tls-client-ca", str(client_ca.certificate)] if client_ca else [])
+def flags(identity):
+    return ["--tls-cert", str(identity.certificate), "--tls-key", str(identity.key)]
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +88,6 @@ def test_versions_of_tls(secure, authority):
         handshake(secure, authority, version.TLSv1_1)
 
 
-def test_clients_must_show_a_certificate(authority, stranger, identity):
-    known = certificates.channel_credentials(authority, authority.sign("alice"))
-    with Server(*flags(identity, authority), credentials=known) as server:
-        assert code(server, known) == grpc.StatusCode.OK
-        assert code(server, certificates.channel_credentials(authority)) == UNAVAILABLE
-        other = certificates.channel_credentials(authority, stranger.sign("alice"))
-        assert code(server, other) == UNAVAILABLE
-
-
 def replace(files, new):
     """One file at a time, each in one step."""
     for old, fresh in ((files.certificate, new.certificate), (files.key, new.key)):
@@ -147,66 +136,6 @@ def test_what_is_no_certificate_changes_nothing(authority, identity, tmp_path):
         assert "--tls-cert" in log and "--tls-key" in log, "it is not told in the log"
         replace(files, authority.sign("renewed"))
         _assert_soon_shown(server, authority, "renewed")
-
-
-def test_healthcheck_where_clients_need_certificates(authority, identity):
-    """It goes through a Unix socket, since it has no certificate to show."""
-    known = certificates.channel_credentials(authority, authority.sign("alice"))
-    given = flags(identity, authority)
-    with Server(*given, "--lame-duck-seconds", "3", credentials=known) as server:
-        ask = ["--healthcheck", "--listen", server.address, *given]
-        done = run_server(*ask)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        server.process.terminate()
-        time.sleep(0.5)
-        done = run_server(*ask)
-        assert done.returncode == 1 and "NOT_SERVING" in done.stderr
-        assert server.process.wait(20) == 0
-    done = run_server(*ask)
-    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
-
-
-def test_healthcheck_without_tls(server):
-    assert run_server("--healthcheck", "--listen", server.address).returncode == 0
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # and does not listen
-        address = f"127.0.0.1:{nobody.getsockname()[1]}"
-        began = time.monotonic()
-        done = run_server("--healthcheck", "--listen", address)
-        assert done.returncode == 1 and address in done.stderr
-        assert time.monotonic() - began < 10
-
-
-@pytest.mark.parametrize(
-    "wrong, flag",
-    [
-        ({"cert": None}, "--tls-cert"),
-        ({"key": None}, "--tls-key"),
-        ({"cert": "missing"}, "--tls-cert"),
-        ({"key": "missing"}, "--tls-key"),
-        ({"ca": "missing"}, "--tls-client-ca"),
-        ({"cert": "nonsense"}, "--tls-cert"),
-        ({"key": "nonsense"}, "--tls-key"),
-        ({"ca": "nonsense"}, "--tls-client-ca"),
-        ({"key": "other"}, "--tls-key"),
-    ],
-)
-def test_it_does_not_start_with_files_that_are_wrong(
-    model_dir, authority, identity, tmp_path, wrong, flag
-):
-    nonsense = tmp_path / "nonsense.pem"
-    nonsense.write_text("nonsense")
-    files = {"missing": tmp_path / "missing.pem", "nonsense": nonsense}
-    if "other" in wrong.values():
-        files["other"] = authority.sign("other").key
-    given = {"cert": identity.certificate, "key": identity.key, "ca": authority.certificate}
-    names = {"cert": "--tls-cert", "key": "--tls-key", "ca": "--tls-client-ca"}
-    given |= {part: files.get(kind) for part, kind in wrong.items()}
-    chosen = [word for part, path in given.items() if path for word in (names[part], str(path))]
-    done = run_server("--model", str(model_dir), "--listen", "127.0.0.1:0", *chosen)
-    assert done.returncode == USAGE_ERROR, done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    assert flag in line and "listening" not in done.stdout
 
 
 def test_an_expired_certificate_is_a_warning(authority):
