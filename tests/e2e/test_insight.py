@@ -131,6 +131,17 @@ def test_metrics_tell_the_build_and_the_process(watched):
     assert not [name for name in found if "caller" in name and "{reason=" not in name]
 
 
+def test_the_metrics_are_those_that_are_described(start_server, tmp_path):
+    tokens = TokenFile(tmp_path / "tokens.json")
+    found = scrape(start_server("--tokens", str(tokens.path), *METRICS))
+    text = (environment.ROOT / "server" / "insight" / "README.md").read_text()
+    table = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    described = set(re.findall(r"`(\w+)`", table))
+    exposed = {re.sub(r"(_(bucket|sum|count))?({.*)?$", "", name) for name in found}
+    exposed = {name for name in exposed if not name.startswith("exposer_")}  # of the library itself
+    assert exposed == described
+
+
 def test_calls_under_way_are_shown(watched):
     with Client(watched.address) as client:
         call = client.stub.Run(make_request(heavy.endless()))

@@ -445,7 +445,9 @@ TEST_F(ServiceTest, CallsMayEndAtAnyMoment) {
 
 TEST_F(ServiceTest, ATakenPortIsAnError) {
   Service other(limits_, {.gate = gate_, .metrics = metrics_});
-  const auto second = Listener::Open(listener_->address(), limits_, &other);
+  ListenOptions options;
+  options.address = listener_->address();
+  const auto second = Listener::Open(options, &other);
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(listener_->address()));
 }
