@@ -1,5 +1,6 @@
 """Cutting a sweep into chunks, and putting answers together: no server."""
 
+import dataclasses
 import itertools
 import math
 
@@ -8,7 +9,7 @@ import pytest
 
 from scalpel import add, calls, chunks, directions, heads, layers, loss, positions, scale, values, zero
 from scalpel.events import Cost, Finished, MetricValue, SweepAxis, SweepClean, SweepStarted, Variant
-from scalpel.v1 import sweep_pb2
+from scalpel.v1 import service_pb2, sweep_pb2
 
 
 def grid(*axes, **options):
@@ -140,3 +141,42 @@ def test_every_server_gets_several_chunks_of_a_large_sweep(variants, servers):
     size = chunks.size_for(variants, servers)
     assert 1 <= size <= variants
     assert math.ceil(variants / size) >= min(variants, 4 * servers)
+
+
+# ---- more than a server takes at once ------------------------------------------------------------
+
+
+def test_variants_are_counted_without_asking():
+    config = service_pb2.ModelConfig(n_layer=12, n_head=6, n_ctx=100)
+    for request, count in [
+        (grid(layers(), heads()), 72),
+        (grid(layers([1, 2]), heads(), values([1, 2, 3])), 36),
+        (grid(layers([1]), positions()), 100),
+        (grid(), 1),
+        (calls.sweep("a", variants=[[], zero("z")], metrics=loss()).request, 2),
+        (calls.sweep("a", add("z"), over=directions([[1.0]] * 4), metrics=loss()).request, 4),
+    ]:
+        assert chunks.count_at_most(request, config) == count
+
+
+def test_samples_show_every_axis():
+    request = grid(layers(), heads([3, 4]), values([0.5, 2]))
+    seen = [cells(sample) if i else sample for i, sample in enumerate(chunks.samples(request, 9))]
+    assert not seen[0].grid.axes[0].layers.values  # All of them, which only a server knows.
+    assert [list(axis.heads.values) for axis in seen[0].grid.axes[1:2]] == [[3]]
+    assert seen[1:] == [[(0, 3, 0.5), (0, 4, 0.5)], [(0, 3, 0.5), (0, 3, 2)]]
+    variants = calls.sweep("a", variants=[zero("z")] * 20, metrics=loss()).request
+    (sample,) = chunks.samples(variants, 9)
+    assert len(sample.variants.variants) == 9
+
+
+def test_an_outline_is_made_of_samples():
+    request = grid(values([1, 2, 3, 4]), values([5, 6, 7], name="other"))
+    seen = []
+    for sample, axes in zip(chunks.samples(request, 4), (started(4, 1), started(1, 3))):
+        seen.append(dataclasses.replace(axes, normalized=sample))
+    whole = chunks.outline(request, seen)
+    assert whole.variants == 12 and [len(axis.labels) for axis in whole.axes] == [4, 3]
+    assert whole.normalized.grid == request.grid and whole.digest == ""
+    joined = chunks.join(whole, [answer(0, 4), answer(4, 8)])
+    assert joined[0].cost == Cost(2, 2, 2.0, 2)

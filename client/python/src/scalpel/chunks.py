@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from scalpel.events import Finished, SweepClean, SweepEvent, SweepStarted, Variant
-from scalpel.v1 import sweep_pb2, tensor_pb2
+from scalpel.events import Cost, Finished, SweepClean, SweepEvent, SweepStarted, Variant
+from scalpel.v1 import service_pb2, sweep_pb2, tensor_pb2
 
 # Of one sweep, for each server: enough that none waits long for the last, and few enough that what
 # the variants of a chunk share is worth computing once for it.
@@ -49,6 +49,51 @@ def split(
     return list(_parts_of_grid(request, normalized, size))
 
 
+def count_at_most(request: sweep_pb2.SweepRequest, config: service_pb2.ModelConfig) -> int:
+    """How many variants the sweep has, or more where an axis is of all positions: only a server
+    knows how many tokens a text is."""
+    if request.WhichOneof("sweep") == "variants":
+        return len(request.variants.variants)
+    everything = {"layers": config.n_layer, "heads": config.n_head, "positions": config.n_ctx}
+    lengths = (
+        _length(axis) or everything.get(axis.WhichOneof("over") or "", 0)
+        for axis in request.grid.axes
+    )
+    return math.prod(lengths)
+
+
+def samples(request: sweep_pb2.SweepRequest, most: int) -> list[sweep_pb2.SweepRequest]:
+    """Parts of a sweep that a server takes, with at most `most` variants, in which all of it can be
+    seen: of a grid, each axis with the first value of the others; of a list, its beginning."""
+    if request.WhichOneof("sweep") == "variants":
+        return [next(_parts_of_list(request, most)).request]
+    made = []
+    for shown in range(len(request.grid.axes)):
+        part = _without_sweep(request)
+        part.grid.interventions.extend(request.grid.interventions)
+        part.grid.axes.extend(
+            axis if i == shown else _first(axis) for i, axis in enumerate(request.grid.axes)
+        )
+        made.append(part)
+    return made
+
+
+def outline(request: sweep_pb2.SweepRequest, seen: Sequence[SweepStarted]) -> SweepStarted:
+    """What a server would say of the whole, from what it says of its samples. The digest is empty,
+    and the cost is that of the chunks, once they are done."""
+    normalized = sweep_pb2.SweepRequest()
+    normalized.CopyFrom(seen[0].normalized)
+    nothing = {"digest": "", "cost": Cost(0, 0, 0.0, 0), "normalized": normalized}
+    if not seen[0].axes:
+        count = len(request.variants.variants)
+        return dataclasses.replace(seen[0], variants=count, **nothing)
+    del normalized.grid.axes[:]
+    normalized.grid.axes.extend(one.normalized.grid.axes[i] for i, one in enumerate(seen))
+    axes = tuple(one.axes[i] for i, one in enumerate(seen))
+    count = math.prod(len(axis.labels) for axis in axes)
+    return dataclasses.replace(seen[0], variants=count, axes=axes, **nothing)
+
+
 def join(
     started: SweepStarted, answers: Sequence[tuple[Chunk, Sequence[SweepEvent]]]
 ) -> list[SweepEvent]:
@@ -58,15 +103,18 @@ def join(
     clean: SweepClean | None = None
     variants: list[SweepEvent] = []
     ends: list[Finished] = []
+    costs: list[Cost] = []
     for chunk, events in answers:
         for event in events:
             if isinstance(event, Variant):
                 variants.append(_placed(event, chunk.first, shape))
+            elif isinstance(event, SweepStarted):
+                costs.append(event.cost)
             elif isinstance(event, SweepClean):
                 clean = clean or event
             elif isinstance(event, Finished):
                 ends.append(event)
-    whole: list[SweepEvent] = [_without_validation(started)]
+    whole: list[SweepEvent] = [_as_run(started, costs)]
     if clean is not None:
         whole.append(clean)
     whole += variants
@@ -133,13 +181,23 @@ def _without_sweep(request: sweep_pb2.SweepRequest) -> sweep_pb2.SweepRequest:
 
 def _with_values(axis: sweep_pb2.GridAxis, normalized: sweep_pb2.GridAxis) -> sweep_pb2.GridAxis:
     """The axis with its values, where it means all; of directions only the request has them."""
-    over = axis.WhichOneof("over")
-    return axis if over == "directions" or getattr(axis, over).values else normalized
+    return axis if _length(axis) else normalized
 
 
 def _length(axis: sweep_pb2.GridAxis) -> int:
-    over: Any = getattr(axis, axis.WhichOneof("over"))
+    """How many values it has; 0: it means all."""
+    over: Any = getattr(axis, axis.WhichOneof("over") or "values")
     return int(over.shape[0]) if axis.HasField("directions") else len(over.values)
+
+
+def _first(axis: sweep_pb2.GridAxis) -> sweep_pb2.GridAxis:
+    """The axis with one value: its first, or 0 where it means all."""
+    if _length(axis):
+        return _cut(axis, slice(0, 1))
+    one = sweep_pb2.GridAxis()
+    one.CopyFrom(axis)
+    getattr(one, axis.WhichOneof("over") or "").values.append(0)
+    return one
 
 
 def _cut(axis: sweep_pb2.GridAxis, part: slice) -> sweep_pb2.GridAxis:
@@ -183,9 +241,19 @@ def _end(ends: Sequence[Finished]) -> Finished:
     )
 
 
-def _without_validation(started: SweepStarted) -> SweepStarted:
-    """What the whole was validated with is not what it was run with."""
+def _as_run(started: SweepStarted, costs: Sequence[Cost]) -> SweepStarted:
+    """It was only validated. `costs`: of the chunks, where no server said that of the whole."""
     normalized = sweep_pb2.SweepRequest()
     normalized.CopyFrom(started.normalized)
     normalized.validate_only = False
-    return dataclasses.replace(started, normalized=normalized)
+    cost = started.cost if started.digest else _sum(costs)
+    return dataclasses.replace(started, normalized=normalized, cost=cost)
+
+
+def _sum(costs: Sequence[Cost]) -> Cost:
+    return Cost(
+        rows=sum(cost.rows for cost in costs),
+        tokens=sum(cost.tokens for cost in costs),
+        flops=sum(cost.flops for cost in costs),
+        response_bytes=sum(cost.response_bytes for cost in costs),
+    )

@@ -30,6 +30,7 @@ from scalpel.events import SweepEvent, SweepStarted
 from scalpel.info import ModelInfo
 from scalpel.model import Model, Stream
 from scalpel.progress import VariantsDone
+from scalpel.v1 import sweep_pb2
 from scalpel.work import Work
 
 P = ParamSpec("P")
@@ -153,8 +154,9 @@ class Replicas:
         """Spreads a sweep of `scalpel.calls`, waits for all of it, and returns the result."""
         seconds = self._replicas[0].settings.timeout if call.timeout is None else call.timeout
         asker = _Asker(call, self.info.weights_sha256, seconds)
-        started = self._validated(asker)
+        started = self._started(asker, call.request)
         size = self._chunk or chunks.size_for(started.variants, len(self._replicas))
+        size = min(size, self.info.limits.max_variants)
         work = Work(chunks.split(call.request, started.normalized, size))
         progress = VariantsDone(started.variants) if call.progress else None
         lanes = [_Lane(replica, asker, work) for replica in self._replicas]
@@ -173,12 +175,26 @@ class Replicas:
                 progress.close()
         return call.collect(chunks.join(started, work.answers))
 
-    def _validated(self, asker: _Asker) -> SweepStarted:
-        """What the first server that answers makes of the whole: also every violation in it."""
+    def _started(self, asker: _Asker, request: sweep_pb2.SweepRequest) -> SweepStarted:
+        """What the servers make of the whole, which may have more variants than one of them takes
+        at once. Raises what is wrong with it."""
+        most = self.info.limits.max_variants
+        if chunks.count_at_most(request, self.info.config) > most:
+            seen = [self._validated(asker, part) for part in chunks.samples(request, most)]
+            started = chunks.outline(request, seen)
+            if started.variants > most:
+                return started
+        return self._validated(asker, request)
+
+    def _validated(self, asker: _Asker, request: sweep_pb2.SweepRequest) -> SweepStarted:
+        """What the first server that answers makes of it."""
+        checked = sweep_pb2.SweepRequest()
+        checked.CopyFrom(request)
+        checked.validate_only = True
         unavailable: ScalpelError | None = None
         for replica in self._replicas:
             try:
-                (started,) = asker.ask(replica, asker.validation())
+                (started,) = asker.ask(replica, Chunk(0, 0, checked))
             except errors.Unavailable as error:
                 unavailable = error
             else:
@@ -274,10 +290,6 @@ class _Asker:
     def left(self) -> float | None:
         """Seconds; None: any time."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
-
-    def validation(self) -> Chunk:
-        """The whole, to be checked only."""
-        return Chunk(0, 0, calls.validation(self._call, SweepStarted).request)
 
     def ask(
         self, replica: _Replica, chunk: Chunk, began: _Began = lambda stop: None
