@@ -2,12 +2,14 @@
 
 import concurrent.futures
 import multiprocessing
+import os
 import re
 import signal
 import threading
 import time
 import warnings
 
+import distributed
 import grpc
 import numpy as np
 import pytest
@@ -30,6 +32,8 @@ from tests.python import equivalents, raw
 from tests.python.fake_server import Failure, FakeServer, queue_full
 from tests.python.raw import OTHER, PROMPT
 from tests.python.test_aio import same
+from tests.support import environment
+from tests.support.server import Server
 
 KL = kl_from_clean()
 HASTY = Retry(attempts=3, first_pause=0.01)
@@ -41,14 +45,8 @@ UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "it went away")
 @pytest.fixture(scope="module")
 def servers(server, model_dir):
     """The shared server, and another."""
-    with raw_server(model_dir) as other:
+    with Server("--threads", "1", model=model_dir) as other:
         yield [server, other]
-
-
-def raw_server(model_dir):
-    from tests.support.server import Server
-
-    return Server("--threads", "1", model=model_dir)
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +62,18 @@ def fakes(server):
         yield one, other
 
 
-def sweeps(fake):
-    """How many calls of Sweep it had, less those that only validate."""
-    return fake.count("Sweep")
-
-
 # ---- the same answer -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", equivalents.SWEEPS)
 def test_the_examples_are_answered_as_by_one_server(replicas, client, name):
     arguments, options = equivalents.SWEEPS[name]
-    raw.assert_same_sweep(
-        replicas.sweep(*arguments, **options), client.sweep(replicas_request(name))
-    )
+    expected = client.sweep(example(name))
+    raw.assert_same_sweep(replicas.sweep(*arguments, **options), expected)
+    raw.assert_same_sweep(replicas.sweep_request(example(name)), expected)
 
 
-def replicas_request(name):
-    from tests.support import environment
-
+def example(name):
     return scalpel.load_request(environment.EXAMPLES / f"{name}.json")
 
 
@@ -135,21 +126,21 @@ def test_patching_is_spread_too(replicas, model):
 def test_both_servers_work(fakes):
     with spread.connect([fake.address for fake in fakes]) as replicas:
         replicas.sweep(PROMPT, zero("z"), over=["layers", "heads"], metrics=KL)
-    assert all(sweeps(fake) >= 3 for fake in fakes)
+    assert all(fake.count("Sweep") >= 3 for fake in fakes)
 
 
-def test_more_variants_than_a_server_takes_at_once(start_server, model_dir, model):
-    limited = start_server("--threads", "1")
-    with Limited(limited.address, 100) as fake, spread.connect([fake.address]) as replicas:
-        options = {"over": ["layers", "heads"], "metrics": KL}
-        mine, theirs = replicas.sweep(PROMPT, zero("z"), **options), model.sweep(
-            PROMPT, zero("z"), **options
-        )
-        np.testing.assert_array_equal(mine.array(), theirs.array())
-        assert mine.axes == theirs.axes and mine.digest == "" and mine.cost.rows > 144
-        variants = {"variants": [zero("z", head=i % 12) for i in range(150)], "metrics": KL}
-        mine, theirs = replicas.sweep(PROMPT, **variants), model.sweep(PROMPT, **variants)
-        np.testing.assert_array_equal(mine.array(), theirs.array())
+@pytest.mark.parametrize("options", [
+    {"interventions": zero("z"), "over": ["layers", "heads"]},
+    {"interventions": zero("resid_post"), "over": ["layers", "positions"]},
+    {"variants": [zero("z", head=i % 12, layer=i // 12) for i in range(140)]},
+])  # fmt: skip
+def test_more_variants_than_a_server_takes_at_once(server, model, options):
+    with Limited(server.address, 100) as fake, spread.connect([fake.address]) as replicas:
+        mine = replicas.sweep(PROMPT, **options, metrics=KL)
+    theirs = model.sweep(PROMPT, **options, metrics=KL)
+    np.testing.assert_array_equal(mine.array(), theirs.array())
+    assert mine.axes == theirs.axes and mine.digest == "" and mine.finished
+    assert mine.cost.rows > len(theirs.variants)
 
 
 class Limited(FakeServer):
@@ -175,36 +166,35 @@ class Limited(FakeServer):
 
 
 def test_a_server_that_is_killed_is_not_missed(server, start_server, model):
-    dying = start_server("--threads", "1")
+    dying, prompts = start_server("--threads", "1"), [PROMPT] * 4
     with spread.connect([server.address, dying.address], retry=HASTY) as replicas:
-        killed = threading.Timer(0.7, dying.kill)
-        killed.start()
-        mine = replicas.sweep(PROMPT, zero("z"), **LONG)
-        killed.join()
+        begin = time.monotonic()
+        threading.Timer(1, dying.kill).start()
+        mine = replicas.sweep(prompts, zero("z"), **LONG)
+        assert time.monotonic() - begin > 1, "it was killed midway"
     assert len(re.findall("method=Sweep.*code=OK", dying.log())) >= 2, "it had a part in it"
-    assert dying.process.poll() is not None
-    same(mine, model.sweep(PROMPT, zero("z"), **LONG))
+    same(mine, model.sweep(prompts, zero("z"), **LONG))
 
 
 def test_a_chunk_that_breaks_off_is_done_elsewhere(fakes, model):
     broken, whole = fakes
     options = {"over": "layers", "metrics": KL}
     with spread.connect([fake.address for fake in fakes], retry=HASTY) as replicas:
-        first = next(iter(broken._stub.Sweep(replicas_request("19-sweep-heads"))))
+        first = next(iter(broken._stub.Sweep(example("19-sweep-heads"))))
         broken.script["Sweep"] = [None, [first, UNAVAILABLE], *[[first, UNAVAILABLE]] * 9]
         mine = replicas.sweep(PROMPT, zero("z"), **options)
     same(mine, model.sweep(PROMPT, zero("z"), **options))
-    assert 2 <= sweeps(broken) <= 1 + HASTY.attempts and sweeps(whole) == 12
+    assert 2 <= broken.count("Sweep") <= 1 + HASTY.attempts and whole.count("Sweep") == 12
 
 
 def test_a_server_that_comes_back_is_used_again(fakes, model):
-    stumbling, whole = fakes
+    stumbling, _ = fakes
     options = {"over": ["layers", "heads"], "metrics": KL}
     with spread.connect([fake.address for fake in fakes], chunk=4, retry=HASTY) as replicas:
         stumbling.script["Sweep"] = [None, *[UNAVAILABLE] * HASTY.attempts]
         same(replicas.sweep(PROMPT, zero("z"), **options),
              model.sweep(PROMPT, zero("z"), **options))  # fmt: skip
-    assert sweeps(stumbling) > 2 + HASTY.attempts
+    assert stumbling.count("Sweep") > 2 + HASTY.attempts
 
 
 def test_a_full_queue_is_not_the_end(fakes, model):
@@ -303,10 +293,14 @@ def test_ctrl_c_stops_the_servers(fakes):
     with spread.connect([fake.address for fake in fakes]) as replicas:
         for fake in fakes:
             fake.script["Sweep"] = [[never]] * 9
-        fakes[0].script["Sweep"].insert(0, None)
-        for fake in fakes:
-            fake.ended.clear()
-        threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+        fakes[0].script["Sweep"].insert(0, None)  # It validates.
+
+        def interrupt():
+            for fake in fakes:
+                fake.ended.clear()
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Timer(0.5, interrupt).start()
         with pytest.raises(KeyboardInterrupt):
             replicas.sweep(PROMPT, zero("z"), over=["layers", "heads"], metrics=KL)
         assert all(fake.ended.wait(5) for fake in fakes)
@@ -321,13 +315,13 @@ def test_progress_is_shown(replicas, capsys):
 # ---- executors -----------------------------------------------------------------------------------
 
 
-def executors():
-    processes = multiprocessing.get_context("spawn")
-    yield "threads", lambda: concurrent.futures.ThreadPoolExecutor(2)
-    yield "processes", lambda: concurrent.futures.ProcessPoolExecutor(2, mp_context=processes)
+def processes():
+    """Which share nothing with this one."""
+    context = multiprocessing.get_context("spawn")
+    return concurrent.futures.ProcessPoolExecutor(2, mp_context=context)
 
 
-@pytest.mark.parametrize("make", [make for _, make in executors()], ids=[n for n, _ in executors()])
+@pytest.mark.parametrize("make", [concurrent.futures.ThreadPoolExecutor, processes])
 def test_an_executor_makes_the_calls(servers, model, make):
     addresses = [one.address for one in servers]
     with make() as executor, spread.connect(addresses, executor=executor) as replicas:
@@ -344,7 +338,6 @@ def check_executor(replicas, model):
 
 
 def test_dask_makes_the_calls(servers, model):
-    distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, distributed.Client(cluster) as client:
         executor = client.get_executor(pure=False)
