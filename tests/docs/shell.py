@@ -59,15 +59,20 @@ class Shell:
     def _serve(self, commands: str) -> None:
         """Starts a server and waits until it is ready."""
         command = commands.partition("#")[0].strip()
+        # Variables with this prefix are settings to a server, and the tests have some of their own.
+        variables = _environment(self.folder).items()
         self._server = subprocess.Popen(
             ["bash", "-c", f"exec {command} --listen {self._address}"],
             cwd=self.folder,
-            env=_environment(self.folder),
+            env={name: value for name, value in variables if not name.startswith("SCALPEL_")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + _COMMAND_SECONDS
-        while not is_serving(self._address):
+        # A server with TLS tells its health on this machine without it, too.
+        port = self._address.rpartition(":")[2]
+        health = f"unix-abstract:scalpel-{port}" if "--tls-cert" in command else self._address
+        while not is_serving(health):
             assert self._server.poll() is None, f"{command} ended"
             assert time.monotonic() < deadline, f"{command} does not serve"
             time.sleep(0.05)
