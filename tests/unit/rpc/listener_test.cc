@@ -75,7 +75,9 @@ class ListenerTest : public testing::Test {
     return Check(channel, &response);
   }
 
-  Service service_{Limits()};
+  access::Gate gate_{access::Policy()};
+  insight::Metrics metrics_{kMethods};
+  Service service_{Limits(), {.gate = gate_, .metrics = metrics_}};
   ListenOptions options_;
   std::unique_ptr<Listener> listener_;
 };
