@@ -35,9 +35,8 @@ int RunHealthcheck(const std::string& listen, bool tls) {
   HealthCheckResponse response;
   const grpc::Status status = Health::NewStub(channel)->Check(&context, {}, &response);
   if (status.ok() && response.status() == HealthCheckResponse::SERVING) return 0;
-  const std::string found = status.ok()
-                                ? HealthCheckResponse::ServingStatus_Name(response.status())
-                                : absl::Utf8SafeCEscape(status.error_message());
+  const std::string found = status.ok() ? HealthCheckResponse::ServingStatus_Name(response.status())
+                                        : absl::Utf8SafeCEscape(status.error_message());
   std::fprintf(stderr, "scalpel-server: not serving at %s: %s\n", target.c_str(), found.c_str());
   return 1;
 }

@@ -30,8 +30,8 @@ class JsonFormatter final : public spdlog::formatter {
     const std::string rest =
         object ? std::string(payload) : Dump({{"message", std::string(payload)}});
     // Two objects become one.
-    const std::string line = absl::StrCat(
-        absl::StripSuffix(Dump(begin), "}"), ",", absl::StripPrefix(rest, "{"), "\n");
+    const std::string line =
+        absl::StrCat(absl::StripSuffix(Dump(begin), "}"), ",", absl::StripPrefix(rest, "{"), "\n");
     out.append(line.data(), line.data() + line.size());
   }
 

@@ -18,8 +18,8 @@ void StartLog(const std::string& level, LogFormat format);
 bool LogsJson();
 
 // One JSON object a line: `time` (RFC 3339, UTC), `level` and `message`. What the access logger
-// (rpc/access_log.h) writes is an object already, and its members stand beside those two. Bytes that
-// are not UTF-8 are replaced.
+// (rpc/access_log.h) writes is an object already, and its members stand beside those two. Bytes
+// that are not UTF-8 are replaced.
 std::unique_ptr<spdlog::formatter> MakeJsonFormatter();
 
 }  // namespace scalpel

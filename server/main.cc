@@ -21,8 +21,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
-#include "server/banner.h"
 #include "server/access/new_token.h"
+#include "server/banner.h"
 #include "server/config.h"
 #include "server/engine/scheduler.h"
 #include "server/gatekeeper.h"
@@ -75,8 +75,8 @@ void GuardStandardStreams() {
 }
 
 // Leaves the service in an order that clients can follow: health first, so that balancers send no
-// more; then new calls are refused, and connections are told to go elsewhere; calls under way finish,
-// for as long as the limits allow.
+// more; then new calls are refused, and connections are told to go elsewhere; calls under way
+// finish, for as long as the limits allow.
 void Drain(const Config& config, rpc::Listener& listener, rpc::Service& service,
            engine::Scheduler& scheduler) {
   listener.SetServing(false);

@@ -29,9 +29,10 @@ void AddEngine(const std::function<engine::Counts()>& counts, insight::Sources& 
                      read([](C c) { return c.done.rows; }));
   sources.AddCounter("scalpel_engine_tokens_total", "Positions of those rows.",
                      read([](C c) { return c.done.tokens; }));
-  sources.AddCounter("scalpel_engine_tokens_computed_total",
-                     "Positions that were computed in any layer; the rest was known, or not needed.",
-                     read([](C c) { return c.done.tokens_computed; }));
+  sources.AddCounter(
+      "scalpel_engine_tokens_computed_total",
+      "Positions that were computed in any layer; the rest was known, or not needed.",
+      read([](C c) { return c.done.tokens_computed; }));
   sources.AddCounter("scalpel_engine_flops_total",
                      "Floating point operations of those rows, computed in full.",
                      read([](C c) { return c.done.flops; }));

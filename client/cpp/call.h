@@ -32,8 +32,8 @@ class Call {
   // its failure is the answer.
   void NoFurtherAttempt() { again_ = false; }
 
-  // For commands that ask again and again: waits, and then gives the next call a deadline of its own.
-  // False: SIGINT came first.
+  // For commands that ask again and again: waits, and then gives the next call a deadline of its
+  // own. False: SIGINT came first.
   bool Pause(absl::Duration pause);
   bool interrupted() const { return interrupt_.happened(); }
 

@@ -53,13 +53,13 @@ int RunProgram(const std::vector<std::string>& arguments, const Surroundings& su
 
 Surroundings ThisProcess() {
   const bool terminal = isatty(STDOUT_FILENO) == 1 && Environment("TERM") != "dumb";
-  return {std::cin,
-          Screen{std::cout, TerminalColumns(), terminal && Environment("NO_COLOR").empty(),
-                 terminal},
-          std::cerr,
-          Environment("SCALPEL_SERVER_ADDRESS"),
-          isatty(STDERR_FILENO) == 1 && Environment("TERM") != "dumb",
-          Environment("SCALPEL_TOKEN")};
+  return {
+      std::cin,
+      Screen{std::cout, TerminalColumns(), terminal && Environment("NO_COLOR").empty(), terminal},
+      std::cerr,
+      Environment("SCALPEL_SERVER_ADDRESS"),
+      isatty(STDERR_FILENO) == 1 && Environment("TERM") != "dumb",
+      Environment("SCALPEL_TOKEN")};
 }
 
 }  // namespace scalpel::client

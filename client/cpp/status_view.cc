@@ -72,17 +72,17 @@ Rows EngineRows(const Interval& interval) {
     return percent.empty() ? "" : absl::StrCat(", ", percent, " saved");
   };
   Rows rows = {
-      {"queue", absl::StrCat(Thousands(now.queued()), " waiting, ", Thousands(now.running()),
-                             " running")},
-      {"engine", absl::StrCat(Percent(std::min(busy, interval.seconds()), interval.seconds()),
-                              " busy, ", rate(static_cast<double>(now.waves() - before.waves())),
-                              " passes, ", rate(static_cast<double>(now.rows() - before.rows())),
-                              " rows")},
+      {"queue",
+       absl::StrCat(Thousands(now.queued()), " waiting, ", Thousands(now.running()), " running")},
+      {"engine",
+       absl::StrCat(Percent(std::min(busy, interval.seconds()), interval.seconds()), " busy, ",
+                    rate(static_cast<double>(now.waves() - before.waves())), " passes, ",
+                    rate(static_cast<double>(now.rows() - before.rows())), " rows")},
       {"tokens", absl::StrCat(rate(tokens), saved(computed, tokens))},
       {"compute",
        absl::StrCat(Flops(interval.PerSecond(flops_computed)), saved(flops_computed, flops))},
-      {"unread", absl::StrCat(Bytes(static_cast<uint64_t>(now.buffered_bytes())),
-                              " of responses")}};
+      {"unread",
+       absl::StrCat(Bytes(static_cast<uint64_t>(now.buffered_bytes())), " of responses")}};
   const v1::BaselineCache& cache = interval.now.baseline_cache();
   const auto known = static_cast<double>(cache.hits() + cache.prefix_hits());
   const std::string hits = Percent(known, known + static_cast<double>(cache.misses()));

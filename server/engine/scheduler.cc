@@ -64,17 +64,16 @@ absl::Status Scheduler::Submit(std::shared_ptr<Work> work, EventStream& stream,
   if (!admission_.ok()) return admission_;
   if (Waiting() >= limits_.queue_max) DropUnwanted();
   if (Waiting() >= limits_.queue_max) {
-    return spec::Because("queue_full", spec::Busy(absl::StrCat("the queue is full (",
-                                                               limits_.queue_max,
-                                                               " requests); try again"),
-                                                  kRetryDelay));
+    return spec::Because(
+        "queue_full",
+        spec::Busy(absl::StrCat("the queue is full (", limits_.queue_max, " requests); try again"),
+                   kRetryDelay));
   }
   if (buffered_bytes_->load() + response_bytes > limits_.buffered_bytes_max) {
-    return spec::Because(
-        "buffered_bytes",
-        spec::Busy(absl::StrCat("responses of ", limits_.buffered_bytes_max,
-                                " bytes are waiting for their readers; try again"),
-                   kRetryDelay));
+    return spec::Because("buffered_bytes",
+                         spec::Busy(absl::StrCat("responses of ", limits_.buffered_bytes_max,
+                                                 " bytes are waiting for their readers; try again"),
+                                    kRetryDelay));
   }
   buffered_bytes_->fetch_add(response_bytes);
   stream.Hold(

@@ -21,9 +21,8 @@ absl::StatusOr<std::unique_ptr<Exposition>> Exposition::Open(
     std::vector<std::shared_ptr<prometheus::Collectable>> collectables) {
   std::unique_ptr<Exposition> exposition(new Exposition());
   try {
-    exposition->exposer_ = std::make_unique<prometheus::Exposer>(
-        std::vector<std::string>{"listening_ports", address, "num_threads", kThreads,
-                                 "request_timeout_ms", kTimeoutMs});
+    exposition->exposer_ = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
+        "listening_ports", address, "num_threads", kThreads, "request_timeout_ms", kTimeoutMs});
   } catch (const std::exception&) {  // it says no more than that it failed
     return absl::UnavailableError(absl::StrCat(
         "cannot listen on ", address,

@@ -9,8 +9,9 @@ using prometheus::Histogram;
 
 // A millisecond to ten minutes: a tokenization, a run, a sweep of ten thousand variants.
 const Histogram::BucketBoundaries& Seconds() {
-  static const auto* const kBounds = new Histogram::BucketBoundaries{
-      0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600};
+  static const auto* const kBounds =
+      new Histogram::BucketBoundaries{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                      1,     2.5,    5,     10,   30,    60,   120, 300,  600};
   return *kBounds;
 }
 
@@ -59,8 +60,8 @@ Metrics::Metrics(absl::Span<const absl::string_view> methods)
                compute.Add(label, Seconds()), slow.Add(label), tokens.Add(label),
                response_bytes.Add(label), tensor_bytes.Add(label)});
   }
-  auto& rejections = CounterFamily(registry, "scalpel_rejections_total",
-                                   "Calls turned away, by reason.");
+  auto& rejections =
+      CounterFamily(registry, "scalpel_rejections_total", "Calls turned away, by reason.");
   for (const absl::string_view reason : kReasons)
     rejections_[std::string(reason)] = &rejections.Add({{"reason", std::string(reason)}});
 }

@@ -23,8 +23,9 @@ namespace scalpel::insight {
 
 // Why a call is turned away. Each has its counter from the start.
 inline constexpr absl::string_view kReasons[] = {
-    "queue_full", "buffered_bytes",     "caller_calls",  "caller_rate", "calls_max", "unauthenticated",
-    "permission", "response_too_large", "out_of_memory", "unavailable", "invalid"};
+    "queue_full",    "buffered_bytes",  "caller_calls", "caller_rate",
+    "calls_max",     "unauthenticated", "permission",   "response_too_large",
+    "out_of_memory", "unavailable",     "invalid"};
 
 // How a call ended.
 struct CallEnd {

@@ -54,9 +54,7 @@ double Seconds(const timeval& time) {
 
 }  // namespace
 
-int64_t ResidentBytes() {
-  return NumberOf(ReadFile("/proc/self/status"), "VmRSS") * kKibibyte;
-}
+int64_t ResidentBytes() { return NumberOf(ReadFile("/proc/self/status"), "VmRSS") * kKibibyte; }
 
 int64_t MemoryLimitBytes(const fs::path& root) {
   int64_t limit = NumberOf(ReadFile(root / "proc/meminfo"), "MemTotal") * kKibibyte;

@@ -25,8 +25,8 @@ std::vector<prometheus::MetricFamily> Sources::Collect() const {
     for (const Series& series : family.series) {
       prometheus::ClientMetric& metric = out.metric.emplace_back();
       for (const auto& [name, value] : series.labels) metric.label.push_back({name, value});
-      (family.type == prometheus::MetricType::Counter ? metric.counter.value
-                                                      : metric.gauge.value) = series.read();
+      (family.type == prometheus::MetricType::Counter ? metric.counter.value : metric.gauge.value) =
+          series.read();
     }
   }
   return answer;

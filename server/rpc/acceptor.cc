@@ -107,8 +107,8 @@ absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Listen(const std::string& ad
     }
   }
   if (listening.empty() || failure == EADDRINUSE) return CannotListen(address, strerror(failure));
-  std::string bound = absl::StrCat(address.substr(0, colon), ":",
-                                   ntohs(BoundPort(listening.front().get())));
+  std::string bound =
+      absl::StrCat(address.substr(0, colon), ":", ntohs(BoundPort(listening.front().get())));
   return Make(std::move(bound), std::move(listening));
 }
 
@@ -155,7 +155,7 @@ void Acceptor::Run() {
   std::vector<pollfd> polled = {{stop_.get(), POLLIN, 0}};
   for (const Descriptor& fd : listening_) polled.push_back({fd.get(), POLLIN, 0});
   for (;;) {
-    poll(polled.data(), polled.size(), -1);
+    if (poll(polled.data(), polled.size(), -1) < 0) continue;  // a signal
     if (polled.front().revents != 0) return;
     const bool taken = std::all_of(polled.begin() + 1, polled.end(), [this](const pollfd& one) {
       return one.revents == 0 || Take(one.fd);
@@ -199,9 +199,10 @@ bool Acceptor::Admit() {
   ++refused_;
   if (now - warned_ >= kWarnAgain) {
     warned_ = now;
-    spdlog::warn("{} connections are open, and no more are taken (--max-connections); {} have been "
-                 "refused",
-                 connections_max_, refused_.load());
+    spdlog::warn(
+        "{} connections are open, and no more are taken (--max-connections); {} have been "
+        "refused",
+        connections_max_, refused_.load());
   }
   return false;
 }

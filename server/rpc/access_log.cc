@@ -51,8 +51,7 @@ void Log(spdlog::level::level_enum level, absl::string_view prefix, absl::string
          const nlohmann::ordered_json& fields) {
   const std::shared_ptr<spdlog::logger> json = spdlog::get(kAccessLogger);
   if (json == nullptr) {
-    if (spdlog::should_log(level))
-      spdlog::log(level, "{}{}", std::string(prefix), AsText(fields));
+    if (spdlog::should_log(level)) spdlog::log(level, "{}{}", std::string(prefix), AsText(fields));
     return;
   }
   nlohmann::ordered_json line = {{"message", std::string(message)}};

@@ -15,8 +15,8 @@
 namespace scalpel::rpc {
 
 // Insecure ones if no file is given. Else TLS 1.2 or 1.3, with the certificate that the files hold
-// at the time of each handshake: what is wrong when they change is logged, and what they held before
-// stays. With a client CA, clients must show a certificate that it signed.
+// at the time of each handshake: what is wrong when they change is logged, and what they held
+// before stays. With a client CA, clients must show a certificate that it signed.
 //
 // INVALID_ARGUMENT names the flag. To be kept for as long as the server that is built with it.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& files);

@@ -33,9 +33,10 @@ int32_t ConnectionsAllowed(int32_t wanted) {
   const auto most = static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, INT32_MAX));
   const int64_t left = std::max<int64_t>(most - OpenDescriptors() - kSpare, 1);
   if (left >= wanted) return wanted;
-  spdlog::warn("at most {} connections instead of {}: this process may have {} files and sockets "
-               "open; raise the limit (ulimit -n), or lower --max-connections",
-               left, wanted, most);
+  spdlog::warn(
+      "at most {} connections instead of {}: this process may have {} files and sockets "
+      "open; raise the limit (ulimit -n), or lower --max-connections",
+      left, wanted, most);
   return static_cast<int32_t>(left);
 }
 

@@ -8,7 +8,8 @@
 namespace scalpel::rpc {
 
 // Raises the limit as far as the system allows, and returns how many connections may be open at
-// once: `wanted`, or fewer where they would not leave enough descriptors for all else; then it warns.
+// once: `wanted`, or fewer where they would not leave enough descriptors for all else; then it
+// warns.
 int32_t ConnectionsAllowed(int32_t wanted);
 
 }  // namespace scalpel::rpc

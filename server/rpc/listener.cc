@@ -29,8 +29,8 @@ constexpr int kKeepaliveTimeoutMs = 20'000;
 // Until a connection has said what it wants: TLS's handshake, and HTTP/2's settings.
 constexpr int kHandshakeTimeoutMs = 20'000;
 constexpr int kIdleConnectionMs = 30 * 60'000;
-// Clients may ask this often whether the server is still there; those that ask more often, more than
-// twice, are sent away (ENHANCE_YOUR_CALM).
+// Clients may ask this often whether the server is still there; those that ask more often, more
+// than twice, are sent away (ENHANCE_YOUR_CALM).
 constexpr int kPingIntervalMs = 10'000;
 constexpr int kPingStrikes = 2;
 // Of health checks, at once.
@@ -108,8 +108,7 @@ absl::Status Listener::Bind(const ListenOptions& options) {
     acceptor_ = *std::move(acceptor);
     if (!options.tls.any()) return absl::OkStatus();
     const std::string target = HealthTarget(Port(address()));
-    acceptor =
-        Acceptor::ListenLocally(std::string(absl::StripPrefix(target, kTargetScheme)));
+    acceptor = Acceptor::ListenLocally(std::string(absl::StripPrefix(target, kTargetScheme)));
     if (acceptor.ok()) health_acceptor_ = *std::move(acceptor);
   }
   if (acceptor.ok()) return absl::OkStatus();

@@ -80,7 +80,8 @@ absl::Status TellExtensionNumbers(const std::string& name, ServerReflectionRespo
   for (const FieldDescriptor* extension : extensions) {
     numbers->add_extension_number(extension->number());
   }
-  std::sort(numbers->mutable_extension_number()->begin(), numbers->mutable_extension_number()->end());
+  std::sort(numbers->mutable_extension_number()->begin(),
+            numbers->mutable_extension_number()->end());
   return absl::OkStatus();
 }
 
@@ -110,8 +111,8 @@ absl::Status Tell(const ServerReflectionRequest& request, const std::vector<std:
   return absl::InvalidArgumentError("the request asks nothing that is known here");
 }
 
-// One stream of questions and answers. Reads, answers, writes, in turn; gRPC calls one reaction at a
-// time, since there is never more than one read or write under way. Owns itself until OnDone.
+// One stream of questions and answers. Reads, answers, writes, in turn; gRPC calls one reaction at
+// a time, since there is never more than one read or write under way. Owns itself until OnDone.
 class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   ReflectionStream(grpc::CallbackServerContext* context, const std::vector<std::string>& services,
@@ -207,8 +208,8 @@ std::vector<std::unique_ptr<grpc::Service>> MakeReflection(const std::vector<std
   // gRPC implements the health service without its descriptor; this links it in.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
   std::vector<std::unique_ptr<grpc::Service>> both;
-  both.push_back(std::make_unique<ReflectionService<grpc::reflection::v1::ServerReflection>>(
-      services, admit));
+  both.push_back(
+      std::make_unique<ReflectionService<grpc::reflection::v1::ServerReflection>>(services, admit));
   both.push_back(std::make_unique<ReflectionService<grpc::reflection::v1alpha::ServerReflection>>(
       services, admit));
   return both;

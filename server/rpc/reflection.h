@@ -1,4 +1,5 @@
-// Server reflection, grpc.reflection.v1 and v1alpha: tells what the services and messages look like.
+// Server reflection, grpc.reflection.v1 and v1alpha: tells what the services and messages look
+// like.
 //
 // gRPC's own plugin for it answers anybody; this one asks first.
 

@@ -12,8 +12,8 @@ ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call
                                       std::shared_ptr<const Backend> backend,
                                       const absl::Status& unavailable, const Limits& limits,
                                       Done done) {
-  std::shared_ptr<ResponseStream> stream(new ResponseStream(
-      context, std::move(call), std::move(backend), limits, std::move(done)));
+  std::shared_ptr<ResponseStream> stream(
+      new ResponseStream(context, std::move(call), std::move(backend), limits, std::move(done)));
   stream->self_ = stream;
   const absl::Status status = Guarded([&] {
     if (!stream->call_.admission.ok()) return stream->call_.admission;

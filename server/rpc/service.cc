@@ -136,8 +136,7 @@ grpc::ServerUnaryReactor* Service::GetStatus(grpc::CallbackServerContext* contex
     if (absl::Status failure = Parse(*request, limits_, &asked); !failure.ok()) return failure;
     const v1::GetStatusResponse status = Status();
     const bool loading = status.model().empty();
-    absl::Status failure =
-        loading ? absl::OkStatus() : CheckModel(asked.model(), status.model());
+    absl::Status failure = loading ? absl::OkStatus() : CheckModel(asked.model(), status.model());
     if (failure.ok()) *answer = Serialize(status);
     return failure;
   });

@@ -105,8 +105,8 @@ void WarnOfDates(absl::string_view flag, const std::string& pem,
     }
     if (problem == nullptr) continue;
     char* name = X509_NAME_oneline(X509_get_subject_name(certificate.get()), nullptr, 0);
-    warnings->push_back(absl::StrCat(flag, ": the certificate of ",
-                                     name == nullptr ? "?" : name, " ", problem));
+    warnings->push_back(
+        absl::StrCat(flag, ": the certificate of ", name == nullptr ? "?" : name, " ", problem));
     OPENSSL_free(name);
   }
 }
@@ -135,7 +135,8 @@ absl::Status CheckTlsMaterial(const TlsMaterial& material) {
     return Refused(kKey, "the file holds no private key in PEM form without a passphrase");
   }
   if (X509_check_private_key(chain->front().get(), key.get()) != 1) {
-    return Refused(kKey, absl::StrCat("the key does not belong to the first certificate of ", kCert));
+    return Refused(kKey,
+                   absl::StrCat("the key does not belong to the first certificate of ", kCert));
   }
   // gRPC does the same, and without it there would be nothing that takes connections.
   const Context context(SSL_CTX_new(TLS_server_method()));

@@ -44,9 +44,8 @@ std::optional<TraceParent> ParseTraceParent(absl::string_view header) {
 TraceContext Continue(std::optional<absl::string_view> header) {
   if (header) {
     if (std::optional<TraceParent> parent = ParseTraceParent(*header))
-      return {.trace_id = parent->trace_id,
-              .span_id = NewSpanId(),
-              .parent_span_id = parent->span_id};
+      return {
+          .trace_id = parent->trace_id, .span_id = NewSpanId(), .parent_span_id = parent->span_id};
   }
   return {.trace_id = NewSpanId() + NewSpanId(), .span_id = NewSpanId(), .parent_span_id = ""};
 }

@@ -1,4 +1,5 @@
-// Where a call stands in a distributed trace: W3C Trace Context, https://www.w3.org/TR/trace-context.
+// Where a call stands in a distributed trace: W3C Trace Context,
+// https://www.w3.org/TR/trace-context.
 
 #ifndef SCALPEL_SERVER_RPC_TRACE_CONTEXT_H_
 #define SCALPEL_SERVER_RPC_TRACE_CONTEXT_H_

@@ -2,6 +2,8 @@
 
 #include <openssl/sha.h>
 
+#include <memory>
+
 #include "absl/strings/escaping.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
@@ -21,12 +23,16 @@ void CheckCount(Violations& violations, absl::string_view field, int64_t count, 
 }
 
 std::string Digest(const google::protobuf::Message& request, const ModelFacts& facts) {
+  const std::unique_ptr<google::protobuf::Message> asked(request.New());
+  asked->CopyFrom(request);
+  asked->GetReflection()->ClearField(asked.get(),
+                                     asked->GetDescriptor()->FindFieldByName("validate_only"));
   std::string bytes;
   {
     google::protobuf::io::StringOutputStream stream(&bytes);
     google::protobuf::io::CodedOutputStream coded(&stream);
     coded.SetSerializationDeterministic(true);
-    request.SerializeToCodedStream(&coded);
+    asked->SerializeToCodedStream(&coded);
   }
   bytes += facts.weights_sha256;
   unsigned char hash[SHA256_DIGEST_LENGTH];

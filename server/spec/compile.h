@@ -99,7 +99,7 @@ absl::Status CheckModel(const std::string& name, const ModelFacts& facts);
 void CheckCount(Violations& violations, absl::string_view field, int64_t count, int64_t most);
 
 // SHA-256 of a request in deterministic serialisation and the weights' hash, lower-case
-// hexadecimal.
+// hexadecimal. `validate_only` is left out: a validation foretells the digest of the call itself.
 std::string Digest(const google::protobuf::Message& request, const ModelFacts& facts);
 
 void FillTokenized(const ModelFacts& facts, const PromptTokens& prompts,

@@ -4,8 +4,10 @@ import base64
 import json
 import subprocess
 
+import grpc
 import pytest
-from google.protobuf import json_format
+from google.protobuf import descriptor_pb2, json_format
+from grpc_reflection.v1alpha import reflection_pb2
 
 from scalpel.v1 import service_pb2, site_pb2
 from tests.e2e import grpcurl
@@ -37,6 +39,39 @@ def test_reflection_lists_the_services(server):
     services = grpcurl.reflect(server.address, "list").split()
     assert {grpcurl.SERVICE, HEALTH} <= set(services)
     assert any(name.startswith("grpc.reflection.") for name in services)
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_both_versions_of_reflection(client, version):
+    """Their messages are the same. grpcurl asks for the first that it finds."""
+    method = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+    questions = [
+        reflection_pb2.ServerReflectionRequest(list_services="*"),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=grpcurl.SERVICE),
+        reflection_pb2.ServerReflectionRequest(file_by_filename="no/such.proto"),
+    ]
+    listed, file, none = client.channel.stream_stream(
+        method,
+        reflection_pb2.ServerReflectionRequest.SerializeToString,
+        reflection_pb2.ServerReflectionResponse.FromString,
+    )(iter(questions), timeout=20)
+    assert {service.name for service in listed.list_services_response.service} == {
+        grpcurl.SERVICE,
+        HEALTH,
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+    assert file.original_request == questions[1]
+    first = file.file_descriptor_response.file_descriptor_proto[0]
+    assert descriptor_pb2.FileDescriptorProto.FromString(first).name == "scalpel/v1/service.proto"
+    assert none.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+@pytest.mark.parametrize("name", [HEALTH, "grpc.reflection.v1.ServerReflection"])
+def test_reflection_describes_what_is_not_ours(server, name):
+    assert f"service {name.rsplit('.', 1)[1]} {{" in grpcurl.reflect(
+        server.address, "describe", name
+    )
 
 
 def test_reflection_lists_and_describes_every_method(server):

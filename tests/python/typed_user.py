@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,14 @@ def sync() -> None:
             if isinstance(event, events.LayerStatistics):
                 assert_type(event.results, tuple[events.ProbeResult, ...])
         assert_type(calls.run("a").request, Any)
+
+
+def spread_out(executor: concurrent.futures.Executor) -> None:
+    with scalpel.spread.connect(["a:1", "b:1"], executor=executor, tls=True) as replicas:
+        assert_type(replicas, scalpel.Replicas)
+        sweep = replicas.sweep("a", scalpel.zero("k"), over="layers", metrics=scalpel.loss())
+        assert_type(sweep, scalpel.SweepResult)
+        assert_type(replicas.patch("a", "b", answer=" c", wrong=" d"), scalpel.PatchingResult)
 
 
 async def asynchronous() -> None:

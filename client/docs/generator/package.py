@@ -26,6 +26,7 @@ _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
             ("scalpel.model", None),
             ("scalpel.connection", None),
             ("scalpel.aio", ("connect",)),
+            ("scalpel.spread", ("connect", "Replicas", "Executor")),
             ("scalpel.info", None),
             ("scalpel.request_files", None),
         ),
@@ -68,7 +69,7 @@ _WIDTH = 96
 
 def pages() -> dict[str, str]:
     """File name to Markdown."""
-    made, shown = {}, {"aio"}
+    made, shown = {}, {"aio", "spread"}
     for page, (title, parts) in _PAGES.items():
         lines = [f"# {title}", ""]
         lines += ["Generated from the docstrings by `client/docs/generate.py`.", ""]

@@ -155,6 +155,7 @@ void Cancel(Stub& stub) {
 
 void Talk(const std::string& address) {
   // With TLS: grpc::SslCredentials({}).
+  // With a token: context.AddMetadata("authorization", "Bearer " + token) for each call.
   const auto channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
   const std::unique_ptr<Stub> stub = v1::InterventionService::NewStub(channel);
   Run(*stub);

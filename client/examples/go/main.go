@@ -45,6 +45,7 @@ func main() {
 
 func talk(address string) error {
 	// With TLS: credentials.NewTLS(&tls.Config{}).
+	// With a token: metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token).
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err

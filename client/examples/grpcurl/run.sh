@@ -4,7 +4,7 @@ set -euo pipefail
 
 address=${1:-127.0.0.1:50051}
 method=scalpel.v1.InterventionService/Run
-# With TLS: without -plaintext.
+# With TLS: without -plaintext. With a token: -expand-headers -H 'authorization: Bearer ${TOKEN}'.
 grpcurl=(grpcurl -plaintext -format-error -d @)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -105,6 +105,7 @@ def cancel(stub: service_pb2_grpc.InterventionServiceStub) -> None:
 
 def talk(address: str) -> None:
     # With TLS: grpc.secure_channel(address, grpc.ssl_channel_credentials()).
+    # With a token: metadata=[("authorization", f"Bearer {token}")] with each call of the stub.
     with grpc.insecure_channel(address) as channel:
         stub = service_pb2_grpc.InterventionServiceStub(channel)
         for step in (run, refused, deadline, cancel):

@@ -638,7 +638,9 @@ v1::GetStatusResponse StatusAfter(int64_t seconds) {
   run->set_method("Run");
   run->set_calls(2);
   run->set_ended(10 * seconds);
-  status.add_callers()->set_name("ali\x1b" "ce");
+  status.add_callers()->set_name(
+      "ali\x1b"
+      "ce");
   status.mutable_callers(0)->set_calls(2);
   status.add_rejections()->set_reason("queue_full");
   status.mutable_rejections(0)->set_count(7);
@@ -669,12 +671,11 @@ TEST_F(ClientCli, ShowsHowTheServerIs) {
   const Outcome outcome = Program({"status"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   for (const char* part :
-       {"scalpel 1.2.3  tiny on cpu  serving, up 1h2m5s\n",
-        "queue        3 waiting, 1 running\n", "engine       50% busy, 20/s passes, 40/s rows\n",
-        "tokens       1000/s, 75% saved\n", "compute      1 GFLOP/s, 75% saved\n",
-        "cache        0 B of 0 B, 2 prompts, 75% hits\n", "memory       512 MiB of 2 GiB\n",
-        "connections  4\n", "Run             2  37,250  10/s\n", "ali\\x1bce          2\n",
-        "queue_full  7\n"}) {
+       {"scalpel 1.2.3  tiny on cpu  serving, up 1h2m5s\n", "queue        3 waiting, 1 running\n",
+        "engine       50% busy, 20/s passes, 40/s rows\n", "tokens       1000/s, 75% saved\n",
+        "compute      1 GFLOP/s, 75% saved\n", "cache        0 B of 0 B, 2 prompts, 75% hits\n",
+        "memory       512 MiB of 2 GiB\n", "connections  4\n", "Run             2  37,250  10/s\n",
+        "ali\\x1bce          2\n", "queue_full  7\n"}) {
     EXPECT_THAT(outcome.out, HasSubstr(part));
   }
   EXPECT_THAT(outcome.out, Not(HasSubstr("invalid"))) << "nothing was";

@@ -24,13 +24,12 @@ std::string Text(const Metrics& metrics) {
 
 TEST(Metrics, EverySeriesIsThereFromTheStart) {
   const std::string text = Text(Metrics(kTwo));
-  for (const char* line :
-       {"scalpel_calls_total{code=\"OK\",method=\"Run\"} 0\n",
-        "scalpel_calls_in_progress{method=\"GetModel\"} 0\n",
-        "scalpel_call_duration_seconds_count{method=\"Run\"} 0\n",
-        "scalpel_slow_calls_total{method=\"Run\"} 0\n",
-        "scalpel_rejections_total{reason=\"queue_full\"} 0\n",
-        "scalpel_tensor_bytes_total{method=\"Run\"} 0\n"}) {
+  for (const char* line : {"scalpel_calls_total{code=\"OK\",method=\"Run\"} 0\n",
+                           "scalpel_calls_in_progress{method=\"GetModel\"} 0\n",
+                           "scalpel_call_duration_seconds_count{method=\"Run\"} 0\n",
+                           "scalpel_slow_calls_total{method=\"Run\"} 0\n",
+                           "scalpel_rejections_total{reason=\"queue_full\"} 0\n",
+                           "scalpel_tensor_bytes_total{method=\"Run\"} 0\n"}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
 }
@@ -50,17 +49,16 @@ TEST(Metrics, AComputedCallIsCountedWithItsTimes) {
                      .tensor_bytes = 4096,
                      .slow = true});
   const std::string text = Text(metrics);
-  for (const char* line :
-       {"scalpel_calls_total{code=\"OK\",method=\"Run\"} 1\n",
-        "scalpel_calls_in_progress{method=\"Run\"} 1\n",
-        "scalpel_call_duration_seconds_bucket{method=\"Run\",le=\"0.025\"} 0\n",
-        "scalpel_call_duration_seconds_bucket{method=\"Run\",le=\"0.05\"} 1\n",
-        "scalpel_call_queue_duration_seconds_sum{method=\"Run\"} 0.01\n",
-        "scalpel_call_compute_duration_seconds_sum{method=\"Run\"} 0.02\n",
-        "scalpel_call_tokens_total{method=\"Run\"} 7\n",
-        "scalpel_response_bytes_total{method=\"Run\"} 5000\n",
-        "scalpel_tensor_bytes_total{method=\"Run\"} 4096\n",
-        "scalpel_slow_calls_total{method=\"Run\"} 1\n"}) {
+  for (const char* line : {"scalpel_calls_total{code=\"OK\",method=\"Run\"} 1\n",
+                           "scalpel_calls_in_progress{method=\"Run\"} 1\n",
+                           "scalpel_call_duration_seconds_bucket{method=\"Run\",le=\"0.025\"} 0\n",
+                           "scalpel_call_duration_seconds_bucket{method=\"Run\",le=\"0.05\"} 1\n",
+                           "scalpel_call_queue_duration_seconds_sum{method=\"Run\"} 0.01\n",
+                           "scalpel_call_compute_duration_seconds_sum{method=\"Run\"} 0.02\n",
+                           "scalpel_call_tokens_total{method=\"Run\"} 7\n",
+                           "scalpel_response_bytes_total{method=\"Run\"} 5000\n",
+                           "scalpel_tensor_bytes_total{method=\"Run\"} 4096\n",
+                           "scalpel_slow_calls_total{method=\"Run\"} 1\n"}) {
     EXPECT_THAT(text, HasSubstr(line));
   }
 }

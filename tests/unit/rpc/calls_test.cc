@@ -51,9 +51,9 @@ access::Policy WithTokens() {
   const auto entry = [](const char* name, const char* token, access::Role role) {
     return access::TokenEntry{.name = name, .hash = access::HashOf(token), .role = role};
   };
-  std::vector<access::TokenEntry> entries = {
-      entry("rita", kReader, access::Role::kReader), entry("ron", kRunner, access::Role::kRunner),
-      entry("olga", kOperator, access::Role::kOperator)};
+  std::vector<access::TokenEntry> entries = {entry("rita", kReader, access::Role::kReader),
+                                             entry("ron", kRunner, access::Role::kRunner),
+                                             entry("olga", kOperator, access::Role::kOperator)};
   entries[1].calls_max = 1;
   entries[1].tokens_per_second_max = 1;
   const auto list = std::make_shared<const access::TokenList>(std::move(entries));
@@ -328,9 +328,7 @@ TEST_F(CallsTest, TheStatusIsToldWhileLoadingAndDraining) {
 // Collects what is logged, as text or as JSON objects.
 class LogTest : public CallsTest {
  protected:
-  LogTest() : before_(spdlog::default_logger()) {
-    spdlog::set_default_logger(Logger("test"));
-  }
+  LogTest() : before_(spdlog::default_logger()) { spdlog::set_default_logger(Logger("test")); }
   ~LogTest() override {
     spdlog::set_default_logger(before_);
     spdlog::drop(kAccessLogger);
@@ -342,7 +340,9 @@ class LogTest : public CallsTest {
   // All lines about calls so far; the calls have ended.
   std::vector<std::string> Lines() {
     WaitIdle();
-    const auto about_calls = [](absl::string_view line) { return absl::StrContains(line, "request"); };
+    const auto about_calls = [](absl::string_view line) {
+      return absl::StrContains(line, "request");
+    };
     return absl::StrSplit(out_.str(), '\n', about_calls);
   }
 

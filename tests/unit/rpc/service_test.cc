@@ -187,7 +187,8 @@ TEST_F(ServiceTest, TextNeedsATokenizer) {
 TEST_F(ServiceTest, UnreadableMessagesAreInvalidArgument) {
   Open();
   grpc::GenericStub stub(channel_);
-  for (const std::string method : {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep", "GetStatus"}) {
+  for (const std::string method :
+       {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep", "GetStatus"}) {
     grpc::ClientContext context;
     const grpc::Slice noise("\xff\xff\xff");
     const grpc::ByteBuffer request(&noise, 1);
@@ -444,7 +445,9 @@ TEST_F(ServiceTest, CallsMayEndAtAnyMoment) {
 
 TEST_F(ServiceTest, ATakenPortIsAnError) {
   Service other(limits_, {.gate = gate_, .metrics = metrics_});
-  const auto second = Listener::Open(listener_->address(), limits_, &other);
+  ListenOptions options;
+  options.address = listener_->address();
+  const auto second = Listener::Open(options, &other);
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(listener_->address()));
 }

@@ -15,8 +15,7 @@ constexpr char kTrace[] = "4bf92f3577b34da6a3ce929d0e0e4736";
 constexpr char kSpan[] = "00f067aa0ba902b7";
 
 TEST(TraceContext, TheCallersTraceGoesOn) {
-  const TraceContext context =
-      Continue("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  const TraceContext context = Continue("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
   EXPECT_EQ(context.trace_id, kTrace);
   EXPECT_EQ(context.parent_span_id, kSpan);
   EXPECT_THAT(context.span_id, MatchesRegex("[0-9a-f]{16}"));

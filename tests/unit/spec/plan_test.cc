@@ -193,6 +193,9 @@ TEST(Compile, DigestTellsEveryRequestApart) {
     EXPECT_THAT(plan->started.digest(), SizeIs(64));
     EXPECT_TRUE(digests.insert(plan->started.digest()).second) << text;
     EXPECT_EQ(CompileOrThrow(RequestOf(text))->started.digest(), plan->started.digest());
+    EXPECT_EQ(
+        CompileOrThrow(RequestOf(absl::StrCat(text, " validate_only: true")))->started.digest(),
+        plan->started.digest());
   }
   // Two ways to say the same thing.
   EXPECT_EQ(

@@ -171,8 +171,10 @@ TEST(CompileSweep, DigestsTellSweepsApart) {
     for (const std::string more : {"", "seed: 1"}) {
       const auto sweep = CompileSweepOrThrow(SweepOf(text + kKl + more));
       digests.insert(sweep->started().digest());
-      EXPECT_EQ(CompileSweepOrThrow(SweepOf(text + kKl + more))->started().digest(),
-                sweep->started().digest());
+      for (const std::string same : {"", " validate_only: true"}) {
+        EXPECT_EQ(CompileSweepOrThrow(SweepOf(text + kKl + more + same))->started().digest(),
+                  sweep->started().digest());
+      }
     }
   }
   EXPECT_THAT(digests, SizeIs(4));

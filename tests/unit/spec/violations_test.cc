@@ -104,8 +104,7 @@ TEST(OverLimit, NamesTheLimitAndPromisesNothing) {
 }
 
 TEST(Because, TheFirstReasonCounts) {
-  const absl::Status status =
-      Because("second", Because("first", Busy("later", absl::Seconds(1))));
+  const absl::Status status = Because("second", Because("first", Busy("later", absl::Seconds(1))));
   EXPECT_EQ(ReasonOf(status), "first");
   EXPECT_EQ(ReasonOf(OverLimit("limits.max_response_bytes", "7 bytes")), "response_too_large");
   EXPECT_EQ(ReasonOf(InvalidField("text", "is not UTF-8")), "");

@@ -122,6 +122,7 @@ async function main(args: string[]): Promise<void> {
     return;
   }
   // With TLS: credentials.createSsl().
+  // With a token: metadata.set("authorization", `Bearer ${token}`), given with each call.
   const client = new InterventionServiceClient(
     args[0] ?? "127.0.0.1:50051",
     credentials.createInsecure(),

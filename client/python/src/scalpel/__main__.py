@@ -20,8 +20,7 @@ COMMANDS = (
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the server is, and who talks to it: as `scalpel-cli` has it, for all that do. There is
-    no flag for the token itself: other users see command lines, and shells keep them."""
+    """Where the server is, and who talks to it: as `scalpel-cli` has it, for all that do."""
     address = os.environ.get("SCALPEL_SERVER_ADDRESS") or "127.0.0.1:50051"
     group = parser.add_argument_group("the server")
     add = group.add_argument
@@ -33,8 +32,19 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     add("--key", metavar="FILE", help="its private key")
     add("--server-name", metavar="NAME", help="what the server's certificate names")
     add("--token-file", metavar="FILE", help="holds a bearer token (default $SCALPEL_TOKEN)")
+    add("--token", action=_NoToken, help=argparse.SUPPRESS)
     add("--allow-plaintext-token", action="store_true",
         help="send it to another machine without TLS")  # fmt: skip
+
+
+class _NoToken(argparse.Action):
+    """Says why there is no such flag, without repeating its value."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error(
+            "--token: other users of this machine see command lines, and shells keep them; write "
+            "the token to a file for --token-file, or set SCALPEL_TOKEN"
+        )
 
 
 def connect(arguments: argparse.Namespace) -> scalpel.Model:

@@ -104,6 +104,12 @@ class PermissionDenied(AccessDenied):
     """The server knows who you are, and does not allow you this call."""
 
 
+class ReplicasDiffer(ScalpelError, ValueError):
+    """Servers that a sweep is spread over hold different weights."""
+
+    code = "FAILED_PRECONDITION"
+
+
 class ServerError(ScalpelError):
     """The server's fault; its log has more under `request_id`."""
 

@@ -41,6 +41,23 @@ class Progress:
             self._bar.update(by)
 
 
+class VariantsDone:
+    """Shows how far a sweep over several servers is. Needs tqdm."""
+
+    def __init__(self, total: int) -> None:
+        from tqdm.auto import tqdm
+
+        self._bar = tqdm(total=total, unit="variant", desc="sweep")
+
+    def add(self, variants: int) -> None:
+        """So many more are done."""
+        self._bar.update(variants)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self._bar.close()
+
+
 def _bar(response: Any) -> dict[str, Any]:
     started = response.started
     if isinstance(response, sweep_pb2.SweepResponse):

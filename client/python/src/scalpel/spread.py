@@ -1,0 +1,385 @@
+"""Sweeps over several servers of one model: `scalpel.spread.connect([...])`.
+
+>>> with scalpel.spread.connect(["gpu1:50051", "gpu2:50051"], tls=True, token=token) as replicas:
+...     heads = replicas.sweep(prompt, zero("z"), over=["layers", "heads"], metrics=loss())
+
+The variants are cut into chunks. Each server takes the next one when it has done its last, so the
+fast do more; what a server that fails was at is done by another. The result is that of one server,
+bit for bit where the servers compute alike (see the page on exactness).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from scalpel import calls, chunks, connection, errors, methods, patching
+from scalpel.arguments import Arguments
+from scalpel.calls import StreamCall
+from scalpel.chunks import Chunk
+from scalpel.connection import TLS, Keepalive, Retry, Settings, Token
+from scalpel.errors import ReplicasDiffer, ScalpelError
+from scalpel.events import SweepEvent, SweepStarted
+from scalpel.info import ModelInfo
+from scalpel.model import Model, Stream
+from scalpel.progress import VariantsDone
+from scalpel.v1 import sweep_pb2
+from scalpel.work import Work
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+# Tells who asks how to stop what is under way.
+_Began = Callable[[Callable[[], object]], None]
+
+
+class Executor(Protocol):
+    """Makes calls elsewhere: one of `concurrent.futures`, or what speaks like it, such as
+    `dask.distributed.Client.get_executor()`."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Any:
+        """Begins `fn(*args)`; returns its future."""
+
+
+def connect(
+    addresses: Sequence[str],
+    *,
+    executor: Executor | None = None,
+    chunk: int | None = None,
+    model: str | None = None,
+    tls: bool | TLS = False,
+    token: Token | None = None,
+    allow_plaintext_token: bool = False,
+    timeout: float | None = 600.0,
+    retry: Retry | None = Retry(),
+    keepalive: Keepalive | None = Keepalive(),
+    metadata: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Replicas:
+    """Connects to several servers that hold the same weights.
+
+    >>> replicas = scalpel.spread.connect(["gpu1:50051", "gpu2:50051"])
+
+    addresses: of the servers, each as of `scalpel.connect`. One that is given twice, such as that
+        of a load balancer, has two calls at a time, on connections of their own.
+    executor: its workers make the calls, and must reach the addresses; left out, threads of this
+        process do. What is sent to them includes the token.
+    chunk: the most variants of one call; left out, as many as give each server eight.
+    model, tls, token, allow_plaintext_token, timeout, retry, keepalive, metadata, options: as of
+        `scalpel.connect`, the same for all servers. `timeout` is of a whole sweep; `retry` says too
+        how often a server that fails is tried again.
+
+    Returns `Replicas`. A server that does not answer is warned of, and tried again with each sweep.
+    Raises `Unavailable` where none answers, `ReplicasDiffer` where two hold different weights, and
+    otherwise as `scalpel.connect`.
+    """
+    if isinstance(addresses, str) or not addresses:
+        raise ValueError("addresses: a list of at least one; for one server: scalpel.connect")
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk: {chunk} is less than one variant")
+    own_connections = {"grpc.use_local_subchannel_pool": 1, **(options or {})}
+    settings = [
+        connection.settings(
+            address, model=model, tls=tls, token=token, allow_plaintext_token=allow_plaintext_token,
+            timeout=timeout, retry=retry, keepalive=keepalive, metadata=metadata,
+            options=own_connections,
+        )
+        for address in addresses
+    ]  # fmt: skip
+    return Replicas([_Replica(one, executor) for one in settings], chunk)
+
+
+def _whole(
+    build: Callable[P, StreamCall[SweepEvent, Result]],
+) -> Callable[Concatenate[Replicas, P], Result]:
+    """A method that spreads a call."""
+
+    def method(self: Replicas, *args: P.args, **kwargs: P.kwargs) -> Result:
+        return self.read(build(*args, **kwargs))
+
+    return methods.as_method(build, method)  # type: ignore[no-any-return]
+
+
+class Replicas:
+    """Several servers of one model: made by `scalpel.spread.connect`. Its methods take and return
+    what those of `Model` do. Thread-safe; close it, or use it in a `with` block."""
+
+    info: ModelInfo
+    """The served model."""
+
+    def __init__(self, replicas: Sequence[_Replica], chunk: int | None):
+        self._replicas, self._chunk = replicas, chunk
+        try:
+            self.info = self._same_model()
+        except BaseException:
+            self.close()
+            raise
+
+    sweep = _whole(calls.sweep)
+    patch = _whole(patching.patch)
+    sweep_request = _whole(calls.sweep_request)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of the servers."""
+        return tuple(replica.address for replica in self._replicas)
+
+    def close(self) -> None:
+        """Closes the connections of this process; calls that are running are cancelled."""
+        for replica in self._replicas:
+            replica.close()
+
+    def __enter__(self) -> Replicas:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Replicas of {self.info.name} at {', '.join(self.addresses)}>"
+
+    def read(self, call: StreamCall[SweepEvent, Result]) -> Result:
+        """Spreads a sweep of `scalpel.calls`, waits for all of it, and returns the result."""
+        seconds = self._replicas[0].settings.timeout if call.timeout is None else call.timeout
+        asker = _Asker(call, self.info.weights_sha256, seconds)
+        started = self._started(asker, call.request)
+        size = self._chunk or chunks.size_for(started.variants, len(self._replicas))
+        size = min(size, self.info.limits.max_variants)
+        work = Work(chunks.split(call.request, started.normalized, size))
+        progress = VariantsDone(started.variants) if call.progress else None
+        lanes = [_Lane(replica, asker, work) for replica in self._replicas]
+        for lane in lanes:
+            threading.Thread(target=lane.run, daemon=True).start()
+        try:
+            work.wait(len(lanes), progress)
+        except ScalpelError as error:
+            error.partial = call.partial(chunks.join(started, work.answers))
+            raise
+        finally:
+            work.close()
+            for lane in lanes:
+                lane.stop()
+            if progress is not None:
+                progress.close()
+        return call.collect(chunks.join(started, work.answers))
+
+    def _started(self, asker: _Asker, request: sweep_pb2.SweepRequest) -> SweepStarted:
+        """What the servers make of the whole, which may have more variants than one of them takes
+        at once. Raises what is wrong with it."""
+        most = self.info.limits.max_variants
+        if chunks.count_at_most(request, self.info.config) > most:
+            seen = [self._validated(asker, part) for part in chunks.samples(request, most)]
+            started = chunks.outline(request, seen)
+            if started.variants > most:
+                return started
+        return self._validated(asker, request)
+
+    def _validated(self, asker: _Asker, request: sweep_pb2.SweepRequest) -> SweepStarted:
+        """What the first server that answers makes of it."""
+        checked = sweep_pb2.SweepRequest()
+        checked.CopyFrom(request)
+        checked.validate_only = True
+        unavailable: ScalpelError | None = None
+        for replica in self._replicas:
+            try:
+                (started,) = asker.ask(replica, Chunk(0, 0, checked))
+            except errors.Unavailable as error:
+                unavailable = error
+            else:
+                assert isinstance(started, SweepStarted)
+                return started
+        assert unavailable is not None
+        raise unavailable
+
+    def _same_model(self) -> ModelInfo:
+        with ThreadPoolExecutor(len(self._replicas)) as pool:
+            found = list(pool.map(_info_or_failure, self._replicas))
+        infos = [one for one in found if isinstance(one, ModelInfo)]
+        for replica, failure in zip(self._replicas, found):
+            if not isinstance(failure, errors.Unavailable):
+                continue
+            if not infos:
+                raise failure
+            text = f"{replica.address} does not answer; the others do its share until it does"
+            warnings.warn(text, RuntimeWarning, stacklevel=4)  # Of who calls `connect`.
+        for other in infos:
+            _check_weights(infos[0].weights_sha256, other, "one of the servers")
+        return infos[0]
+
+
+class _Replica:
+    """One server, and how it is called: from here, or by an executor."""
+
+    def __init__(self, settings: Settings, executor: Executor | None):
+        self.settings, self.executor = settings, executor
+        self._lock = threading.Lock()
+        self._model: Model | None = None
+
+    @property
+    def address(self) -> str:
+        return self.settings.address
+
+    def info(self) -> ModelInfo:
+        if self.executor is None:
+            return self._connected().info
+        made: ModelInfo = self.executor.submit(_info_elsewhere, self.settings).result()
+        return made
+
+    def ask(self, question: _Question, began: _Began) -> list[SweepEvent]:
+        """The answer to a chunk, or to a validation."""
+        if self.executor is not None:
+            future = self.executor.submit(_ask_elsewhere, self.settings, question)
+            began(future.cancel)
+            made: list[SweepEvent] = future.result()
+            return made
+        stream = question.stream(self._connected())
+        began(stream.close)
+        with stream:
+            return list(stream)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._model is not None:
+                self._model.close()
+
+    def _connected(self) -> Model:
+        """Connects at the first call that succeeds: the server may come later than its client."""
+        with self._lock:
+            if self._model is None:
+                self._model = Model(self.settings)
+            return self._model
+
+
+@dataclasses.dataclass(frozen=True)
+class _Question:
+    """A chunk's call as data, so that it can be made in another process."""
+
+    request: Any
+    arguments: Arguments
+    timeout: float | None
+    request_id: str | None
+    weights: str
+
+    def stream(self, model: Model) -> Stream[SweepEvent]:
+        """The call, if the server still holds the weights: it may be another since."""
+        info = model.get_info(timeout=self.timeout)
+        _check_weights(self.weights, info, model.settings.address)
+        call = calls.sweep_request(self.request, timeout=self.timeout, request_id=self.request_id)
+        return Stream(model, dataclasses.replace(call, arguments=self.arguments))
+
+
+class _Asker:
+    """Asks servers for parts of one sweep, under its deadline."""
+
+    def __init__(self, call: StreamCall[SweepEvent, Any], weights: str, seconds: float | None):
+        self._call, self._weights = call, weights
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def left(self) -> float | None:
+        """Seconds; None: any time."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def ask(
+        self, replica: _Replica, chunk: Chunk, began: _Began = lambda stop: None
+    ) -> list[SweepEvent]:
+        """A server's answer. Fields of a chunk are those of the whole, but for numbers of variants
+        and values, which have been checked."""
+        name = self._call.request_id and f"{self._call.request_id}.{chunk.first}"
+        question = _Question(chunk.request, self._call.arguments, self.left(), name, self._weights)
+        return replica.ask(question, began)
+
+
+class _Lane:
+    """Has one server do chunk after chunk, until none is left."""
+
+    def __init__(self, replica: _Replica, asker: _Asker, work: Work):
+        self._replica, self._asker, self._work = replica, asker, work
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._stop: Callable[[], object] = lambda: None
+
+    def run(self) -> None:
+        """The body of a thread."""
+        failures, pause = 0, 0.0
+        while (chunk := self._work.take(pause)) is not None:
+            try:
+                events = self._asker.ask(self._replica, chunk, self._began)
+            except _ELSEWHERE as error:
+                failures += 1
+                self._work.give_back(chunk)
+                again = self._replica.settings.retry.pause(error, failures, self._asker.left())
+                if again is None:
+                    self._work.leave(error)
+                    return
+                pause = again
+            except BaseException as error:
+                self._work.fail(error)
+                return
+            else:
+                failures, pause = 0, 0.0
+                self._work.done(chunk, events)
+
+    def stop(self) -> None:
+        """Cancels what is under way. Thread-safe."""
+        with self._lock:
+            self._stopped = True
+            self._stop()
+
+    def _began(self, stop: Callable[[], object]) -> None:
+        with self._lock:
+            self._stop = stop
+            if self._stopped:
+                stop()
+
+
+# What another server may do better.
+_ELSEWHERE = (
+    errors.Unavailable,
+    errors.QueueFull,
+    errors.Cancelled,
+    errors.AccessDenied,
+    errors.ServerError,
+    errors.ProtocolError,
+)
+
+
+def _info_or_failure(replica: _Replica) -> ModelInfo | errors.Unavailable:
+    try:
+        return replica.info()
+    except errors.Unavailable as error:
+        return error
+
+
+def _check_weights(expected: str, info: ModelInfo, where: str) -> None:
+    if info.weights_sha256 != expected:
+        raise ReplicasDiffer(
+            f"{where} holds weights {info.weights_sha256[:16]}, another server {expected[:16]}; "
+            "answers of different weights do not belong together"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _connected_elsewhere(settings: Settings) -> Model:
+    """A worker keeps its connections from chunk to chunk."""
+    return Model(settings)
+
+
+def _info_elsewhere(settings: Settings) -> ModelInfo:
+    return _connected_elsewhere(settings).get_info()
+
+
+def _ask_elsewhere(settings: Settings, question: _Question) -> list[SweepEvent]:
+    with question.stream(_connected_elsewhere(settings)) as stream:
+        return list(stream)
