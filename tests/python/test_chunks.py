@@ -7,7 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from scalpel import add, calls, chunks, directions, heads, layers, loss, positions, scale, values, zero
+from scalpel import (
+    add,
+    calls,
+    chunks,
+    directions,
+    heads,
+    layers,
+    loss,
+    positions,
+    scale,
+    values,
+    zero,
+)
 from scalpel.events import Cost, Finished, MetricValue, SweepAxis, SweepClean, SweepStarted, Variant
 from scalpel.v1 import service_pb2, sweep_pb2
 
@@ -106,7 +118,8 @@ def started(*lengths):
         SweepAxis(f"axis{n}", tuple(map(str, range(n))), tuple(range(n))) for n in lengths
     )
     request = sweep_pb2.SweepRequest(validate_only=True)
-    return SweepStarted("id", "digest", Cost(1, 1, 1.0, 1), math.prod(lengths), axes, (), (), request)
+    cost = Cost(1, 1, 1.0, 1)
+    return SweepStarted("id", "digest", cost, math.prod(lengths), axes, (), (), request)
 
 
 def answer(first, count):

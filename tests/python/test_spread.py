@@ -109,11 +109,10 @@ def test_experiments_are_answered_as_by_one_server(servers, model, name, chunk):
     assert mine._clean_metrics == theirs._clean_metrics
     assert mine.clean_stats.to_pandas().equals(theirs.clean_stats.to_pandas())
     for one, other in zip(mine.variants, theirs.variants):
-        assert (one.name, one.coordinates, one.reports) == (
-            other.name, other.coordinates, other.reports,
-        )  # fmt: skip
-        ours, others = (sweep.stats_of(v).to_pandas() for sweep, v in ((mine, one), (theirs, other)))
-        assert ours.equals(others)
+        assert (one.name, one.coordinates) == (other.name, other.coordinates)
+        assert one.metrics == other.metrics and one.reports == other.reports
+        statistics = theirs.stats_of(other).to_pandas()
+        assert mine.stats_of(one).to_pandas().equals(statistics)
 
 
 def test_patching_is_spread_too(replicas, model):
@@ -260,7 +259,7 @@ def test_other_weights_are_refused(server):
     assert isinstance(raised.value.partial, scalpel.SweepResult)
 
 
-# ---- what is wrong, deadlines, cancelling ---------------------------------------------------------
+# ---- what is wrong, deadlines, cancelling --------------------------------------------------------
 
 
 def test_errors_name_the_argument(replicas):

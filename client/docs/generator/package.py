@@ -146,7 +146,7 @@ def _class(cls: Any, module: ModuleType) -> Iterator[str]:
 
 
 _PLAIN_BASES = (
-    "object", "Generic", "Spec", "Caller", "dict", "Sequence", "TypedDict", "Exception",
+    "object", "Generic", "Protocol", "Spec", "Caller", "dict", "Sequence", "TypedDict", "Exception",
 )  # fmt: skip
 
 

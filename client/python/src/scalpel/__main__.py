@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import scalpel
 
@@ -40,7 +41,13 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
 class _NoToken(argparse.Action):
     """Says why there is no such flag, without repeating its value."""
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         parser.error(
             "--token: other users of this machine see command lines, and shells keep them; write "
             "the token to a file for --token-file, or set SCALPEL_TOKEN"
@@ -74,7 +81,8 @@ def _token(arguments: argparse.Namespace) -> str | None:
     if arguments.token_file:
         with open(arguments.token_file, encoding="utf-8") as file:
             return file.read().strip()
-    return os.environ.get("SCALPEL_TOKEN", "").strip() or None
+    token = os.environ.get("SCALPEL_TOKEN")
+    return token.strip() if token else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -83,15 +83,15 @@ def outline(request: sweep_pb2.SweepRequest, seen: Sequence[SweepStarted]) -> Sw
     and the cost is that of the chunks, once they are done."""
     normalized = sweep_pb2.SweepRequest()
     normalized.CopyFrom(seen[0].normalized)
-    nothing = {"digest": "", "cost": Cost(0, 0, 0.0, 0), "normalized": normalized}
+    unknown: dict[str, Any] = {"digest": "", "cost": Cost(0, 0, 0.0, 0), "normalized": normalized}
     if not seen[0].axes:
         count = len(request.variants.variants)
-        return dataclasses.replace(seen[0], variants=count, **nothing)
+        return dataclasses.replace(seen[0], variants=count, **unknown)
     del normalized.grid.axes[:]
     normalized.grid.axes.extend(one.normalized.grid.axes[i] for i, one in enumerate(seen))
     axes = tuple(one.axes[i] for i, one in enumerate(seen))
     count = math.prod(len(axis.labels) for axis in axes)
-    return dataclasses.replace(seen[0], variants=count, axes=axes, **nothing)
+    return dataclasses.replace(seen[0], variants=count, axes=axes, **unknown)
 
 
 def join(
