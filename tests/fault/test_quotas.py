@@ -278,13 +278,21 @@ UNUSUAL = {
     "max_metrics": 5,
     "max_grid_axes": 3,
     "wave_tokens": 257,
+    "max_request_fields": 100_019,
+    "max_places": 100_043,
+    "max_sweep_places": 1_000_033,
+    "max_activation_bytes": 1_000_000_007,
+    "max_violations": 11,
+    "baseline_cache_bytes": 9_000_011,
+    "max_record_bytes": 8_000_009,
     "max_connections": 53,
     "max_calls": 59,
     "max_streams_per_connection": 61,
     "max_calls_per_caller": 13,
     "max_tokens_per_second_per_caller": 100_003,
     "max_metadata_bytes": 12_289,
-    "transport_bytes": 80_000_033,
+    "transport_bytes": 80_000_023,
+    "drain_seconds": 67,
 }
 
 
