@@ -160,9 +160,10 @@ def test_malformed_tokens(guarded, tokens, name):
     assert not any(line.startswith("request=forged") for line in guarded.log()[before:].split("\n"))
 
 
-def test_raw_call_with_the_right_token_works(guarded, tokens):
-    """The control of the above."""
-    good = [("authorization", f"Bearer {tokens['reader']}")]
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_raw_call_with_the_right_token_works(guarded, tokens, scheme):
+    """The control of the above; a scheme is the same in any case, as HTTP has it."""
+    good = [("authorization", f"{scheme} {tokens['reader']}")]
     assert http2.call(guarded.address, GET_MODEL, b"", headers=good)["grpc-status"] == "0"
 
 
@@ -250,6 +251,15 @@ def test_a_server_does_not_start_with_a_broken_token_file(model_dir, tmp_path, n
     assert str(path) in done.stderr and "listening" not in done.stdout
 
 
+def test_a_token_file_that_others_may_write_is_not_used(model_dir, tmp_path):
+    """port taken; bad flag; unreadable cert: whoever writes it decides who may call"""
+    path = TokenFile(tmp_path / "tokens.json").path
+    path.chmod(0o666)
+    flags = ["--model", str(model_dir), "--listen", "127.0.0.1:0", "--tokens", str(path)]
+    done = run_server(*flags)
+    assert done.returncode == 2 and "--tokens" in done.stderr, done.stderr
+
+
 def test_a_made_token_opens(guarded, file):
     """What --new-token prints is a token and the entry to be put into the file, nothing else."""
     done = run_server("--new-token", "carol")
@@ -289,6 +299,7 @@ def clients(authority, tmp_path_factory):
         "none": None,
         "expired": authority.sign("late", days=certificates.EXPIRED),
         "wrong authority": stranger.sign("alice"),
+        "odd name": authority.sign("alice and bob"),
     }
 
 
@@ -301,17 +312,33 @@ def mutual(authority, clients, tls_flags):
         yield server
 
 
-@pytest.mark.parametrize("name", ["right", "none", "expired", "wrong authority"])
-def test_client_certificates(mutual, authority, clients, name):
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("right", OK),
+        ("none", UNAVAILABLE),
+        ("expired", UNAVAILABLE),
+        ("wrong authority", UNAVAILABLE),
+        ("odd name", UNAUTHENTICATED),
+    ],
+)
+def test_client_certificates(mutual, authority, clients, name, expected):
     """no token / wrong token / expired client cert
 
-    Only the right one gets as far as a call.
+    A wrong one gets no connection; one whose name is none for a log gets no further.
     """
     credentials = certificates.channel_credentials(authority, clients[name])
-    found = status(mutual, credentials=credentials)
-    assert found == (OK if name == "right" else UNAVAILABLE)
+    assert status(mutual, credentials=credentials) == expected
     right = certificates.channel_credentials(authority, clients["right"])
     assert status(mutual, credentials=right) == OK, "the server is not what it was"
+
+
+def test_a_certificate_makes_a_runner(mutual, authority, clients, every_method):
+    """valid token, method outside its role"""
+    right = certificates.channel_credentials(authority, clients["right"])
+    with open_channel(mutual.address, credentials=right) as channel:
+        found = {path for path in every_method if methods.status(channel, path) != OK}
+    assert found == {path for path, role in LEAST_ROLE.items() if role == "operator"}
 
 
 def test_plain_text_is_not_spoken_with_tls(mutual):
