@@ -9,7 +9,8 @@ import h2.events
 
 
 def call(address, path, message, flag=0, headers=(), seconds=20, source=""):
-    """Sends one message with this compressed flag, from this address; returns the answer as a dict."""
+    """Sends one message with this compressed flag, from an address of this machine; returns the
+    answer as a dict."""
     host, port = address.rsplit(":", 1)
     connection = h2.connection.H2Connection(
         h2.config.H2Configuration(client_side=True, header_encoding="utf-8")

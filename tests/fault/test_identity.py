@@ -1,7 +1,7 @@
 """Who may call: tokens, roles and certificates, over every method that reflection lists.
 
-That a wrong token takes as long to refuse as one that is nearly right is not timed here: noise would
-decide. It holds by design, and the unit test of the tokens looks at it.
+That a wrong token takes as long to refuse as one that is nearly right is not timed here: noise
+would decide. It holds by design, and the unit test of the tokens looks at it.
 """
 
 import json
@@ -54,8 +54,8 @@ def tokens(file):
 
 @pytest.fixture(scope="module")
 def guarded(file, tokens):
-    """A server that wants tokens, and admits as much metadata as the longest token here; alive after
-    all that the module does to it."""
+    """A server that wants tokens, and admits as much metadata as the longest token here; alive
+    after all that the module does to it."""
     flags = ["--tokens", str(file.path), "--max-metadata-bytes", "262144", "--log-level", "debug"]
     with Server(*flags) as server:
         with Client(server.address, token=tokens["runner"]) as client:
@@ -121,7 +121,7 @@ def test_a_token_expires_while_the_server_runs(guarded, file):
 
 
 def wrong_values(token):
-    """Values of `authorization` that are near a good one, or far from it; bytes as they are sent."""
+    """Values of `authorization`, near a good one or far from it; bytes as they are sent."""
     good = token.encode()
     return {
         "empty": b"",
@@ -287,7 +287,7 @@ def test_no_token_is_ever_logged(guarded, tokens, every_method):
         assert token not in log and token.removeprefix("scalpel_")[:16] not in log
 
 
-# ---- certificates ---------------------------------------------------------------------------------
+# ---- certificates ------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def healthcheck(port):
     return run_server("--healthcheck", "--listen", f"127.0.0.1:{port}").returncode
 
 
-# ---- start ----------------------------------------------------------------------------------------
+# ---- start -------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_sigterm_while_loading(loading):
     assert "listening on" not in loading.log()
 
 
-# ---- end ------------------------------------------------------------------------------------------
+# ---- end ---------------------------------------------------------------------
 
 
 class Watch(threading.Thread):
@@ -223,7 +223,7 @@ def test_a_second_signal_ends_at_once(start_server, flag, signum):
         call.cancel()
 
 
-# ---- what a probe hears ---------------------------------------------------------------------------
+# ---- what a probe hears ------------------------------------------------------
 
 
 def test_healthcheck_of_a_server_that_serves(server):

@@ -1,5 +1,5 @@
-"""Everything at once, for a while: callers of all roles, good and bad calls, cancels, deadlines, lost
-connections, tokens that come and go. Afterwards the server is what it was.
+"""Everything at once, for a while: callers of all roles, good and bad calls, cancels, deadlines,
+lost connections, tokens that come and go. Afterwards the server is what it was.
 
 SCALPEL_SOAK_SECONDS makes it longer.
 """
@@ -67,10 +67,9 @@ def _cancel(client, dice):
 
 def _hang_up(client, dice):
     """Leaves in the middle of an answer, or of a frame."""
-    address = client.address
-    with Client(address, token=client.token) as leaving:
+    with Client(client.address, **client.identity) as leaving:
         next(leaving.stub.Run(make_request(some_run(dice)), timeout=30), None)
-    host, port = address.rsplit(":", 1)
+    host, port = client.address.rsplit(":", 1)
     with socket.create_connection((host, int(port))) as link:
         link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\4"[: dice.randrange(27)])
 
@@ -131,7 +130,6 @@ class Caller(threading.Thread):
     def __init__(self, server, token, acts, seed, stop):
         super().__init__(daemon=True)
         self.client = Client(server.address, timeout_seconds=60, token=token)
-        self.client.address, self.client.token = server.address, token
         self.acts, self.dice, self.stop = acts, random.Random(seed), stop
         self.counts, self.wrong = collections.Counter(), []
 
