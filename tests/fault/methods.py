@@ -12,7 +12,10 @@ from tests.support.client import make_request
 
 SERVICE = "/scalpel.v1.InterventionService/"
 HEALTH = "/grpc.health.v1.Health/"
-REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+REFLECTION = [
+    f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+    for version in ("v1", "v1alpha")
+]
 RUN = {"prompts": [{"token_ids": {"ids": [1, 2]}}]}
 SWEEP = {
     **RUN,
@@ -26,7 +29,7 @@ REQUESTS = {
     SERVICE + "Run": make_request(RUN),
     SERVICE + "Sweep": make_request(SWEEP, sweep_pb2.SweepRequest),
     SERVICE + "GetStatus": service_pb2.GetStatusRequest(),
-    REFLECTION: reflection_pb2.ServerReflectionRequest(list_services=""),
+    **dict.fromkeys(REFLECTION, reflection_pb2.ServerReflectionRequest(list_services="")),
     HEALTH + "Check": None,
     HEALTH + "Watch": None,
 }

@@ -19,6 +19,7 @@ from tests.support.tokens import TokenFile
 
 RESOURCE_EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 RUN = methods.RUN
+STATUS = service_pb2.GetStatusRequest()
 # Computed in a moment, and too large for the buffers on its way to who does not read it.
 UNREAD = {
     "prompts": [{"token_ids": {"ids": [3] * 256}}] * 2,
@@ -61,7 +62,7 @@ def tokens(tmp_path_factory):
         "single": file.add("single", "runner", max_calls=1),
         "slow": file.add("slow", "runner", max_tokens_per_second=RATE),
         "free": file.add("free", "runner"),
-        "other": file.add("other", "runner"),
+        "other": file.add("other", "operator"),
     }
     return file, made
 
@@ -101,12 +102,11 @@ ENDINGS = {
     "finished": lambda client: client.run(RUN),
     "invalid": lambda client: refused(lambda: client.run({})),
     "not found": lambda client: refused(lambda: client.run({**RUN, "model": "another"})),
-    "not its role": lambda client: refused(lambda: client.stub.GetStatus(_STATUS)),
+    "not its role": lambda client: refused(lambda: client.stub.GetStatus(STATUS)),
     "deadline": lambda client: refused(lambda: client.run(UNREAD, timeout_seconds=0.05)),
     "cancelled": lambda client: _cancel(client),
     "connection lost": lambda client: _lose(client),
 }
-_STATUS = service_pb2.GetStatusRequest()
 
 
 def _cancel(client):
@@ -238,7 +238,7 @@ def test_tokens_of_a_caller_without_a_token(start_server):
 def test_calls_of_all_together(start_server, tokens):
     """more than max in flight + queue
 
-    Over all callers and connections; health is answered all the same.
+    Over all callers and connections; health is answered all the same, and who asks why.
     """
     file, made = tokens
     server = start_server("--max-calls", "2", "--tokens", str(file.path))
@@ -251,6 +251,8 @@ def test_calls_of_all_together(start_server, tokens):
             delay = assert_comes_back(three, RUN)
             assert_comes_back(one, RUN)
             assert is_serving(server.address)
+            status = two.stub.GetStatus(STATUS, timeout=10)
+            assert {caller.name: caller.calls for caller in status.callers}["free"] == 1
         time.sleep(delay)
         three.run(RUN)
 
