@@ -236,8 +236,8 @@ def narrow(start_server):
 def test_readers_that_do_not_read(narrow):
     """reader that never reads; window 1 byte/s
 
-    They hold what was reserved for them and nothing more; who comes when nothing is left is refused;
-    when they are gone, all is free again.
+    They hold what was reserved for them and nothing more; who comes when nothing is left is
+    refused; when they are gone, all is free again.
     """
     server, client = narrow
     request = make_request(UNREAD).SerializeToString()
