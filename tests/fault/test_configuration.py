@@ -83,3 +83,35 @@ def test_a_mistake_is_fatal_and_named(model_dir, settings, flags, environment, f
     for word in words:
         assert word in line, line
     assert "listening" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "flag, kind",
+    [
+        ("--tls-cert", "left out"),
+        ("--tls-key", "left out"),
+        ("--tls-cert", "missing"),
+        ("--tls-key", "missing"),
+        ("--tls-client-ca", "missing"),
+        ("--tls-cert", "nonsense"),
+        ("--tls-key", "nonsense"),
+        ("--tls-client-ca", "nonsense"),
+        ("--tls-cert", "empty"),
+        ("--tls-key", "empty"),
+        ("--tls-client-ca", "empty"),
+        ("--tls-key", "another's"),
+    ],
+)
+def test_bad_certificates(model_dir, tls_flags, authority, tmp_path, flag, kind):
+    """port taken; bad flag; unreadable cert: exit 2 with the flag's name"""
+    files = {"missing": tmp_path / "missing.pem", "another's": authority.sign("another").key}
+    for name, text in (("empty", ""), ("nonsense", "-----BEGIN CERTIFICATE-----\nnothing\n")):
+        files[name] = tmp_path / f"{name}.pem"
+        files[name].write_text(text)
+    given = dict(zip(tls_flags[::2], tls_flags[1::2]))
+    given |= {"--tls-client-ca": authority.certificate, flag: files.get(kind)}
+    flags = [str(word) for pair in given.items() if pair[1] for word in pair]
+    done = run_server("--model", str(model_dir), "--listen", "127.0.0.1:0", *flags)
+    assert done.returncode == USAGE_ERROR, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert flag in line and "listening" not in done.stdout

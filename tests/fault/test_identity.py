@@ -302,12 +302,14 @@ def test_no_token_is_ever_logged(guarded, tokens, every_method):
 
 
 @pytest.fixture(scope="module")
-def clients(authority):
+def clients(authority, tmp_path_factory):
     """Clients' certificates, by what is wrong with them."""
+    stranger = certificates.Authority(tmp_path_factory.mktemp("stranger"), "theirs")
     return {
         "right": authority.sign("alice"),
         "none": None,
         "expired": authority.sign("late", days=certificates.EXPIRED),
+        "wrong authority": stranger.sign("alice"),
         "odd name": authority.sign("alice and bob"),
     }
 
@@ -325,15 +327,16 @@ def mutual(authority, clients, tls_flags):
     "name, expected",
     [
         ("right", OK),
+        ("none", UNAVAILABLE),
         ("expired", UNAVAILABLE),
+        ("wrong authority", UNAVAILABLE),
         ("odd name", UNAUTHENTICATED),
     ],
 )
 def test_client_certificates(mutual, authority, clients, name, expected):
     """no token / wrong token / expired client cert
 
-    One of the past gets no connection; one whose name is none for a log gets no further. None at
-    all, and one of another authority, are among the tests of TLS.
+    A wrong one gets no connection; one whose name is none for a log gets no further.
     """
     credentials = certificates.channel_credentials(authority, clients[name])
     assert status(mutual, credentials=credentials) == expected

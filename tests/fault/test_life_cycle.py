@@ -1,7 +1,6 @@
 """From start to end: when a server is ready, how it ends, and what a probe hears meanwhile.
 
-The order in which it leaves (lame duck, GOAWAY) is in test_drain.py; probes with TLS are among the
-tests of TLS.
+How its connections see the end is in test_drain.py.
 """
 
 import signal
@@ -17,6 +16,7 @@ from tests.e2e import heavy
 from tests.fault import model_folders
 from tests.fault.calls import refused
 from tests.fault.methods import RUN
+from tests.support.certificates import channel_credentials
 from tests.support.channel import open_channel
 from tests.support.client import Client, make_request
 from tests.support.server import Server, is_serving, run_server
@@ -173,6 +173,28 @@ def test_sigterm_under_load(start_server):
     assert [status for status, _ in watch.seen] == [SERVING, NOT_SERVING]
 
 
+def test_lame_duck_serves_on(start_server):
+    """SIGTERM with unary and stream in flight; Watch sees NOT_SERVING first
+
+    Balancers need time to turn away: meanwhile old and new connections are served as before.
+    """
+    server = start_server("--lame-duck-seconds", "3")
+    watch = Watch(server)
+    with Client(server.address) as client:
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        watch.await_not_serving()
+        assert watch.seen[-1][1] - begin < 1
+        assert not is_serving(server.address) and healthcheck(server.port) == 1
+        with Client(server.address) as late:
+            late.run(RUN)
+        client.run(RUN)
+        assert time.monotonic() - begin < 3, "too slow to tell anything"
+        assert server.process.wait(20) == 0
+        assert 3 <= time.monotonic() - begin < 6
+        assert refused(client.model).code == UNAVAILABLE
+
+
 def test_calls_are_cut_off_when_the_grace_is_over(start_server):
     """in-flight finish OK; new ones UNAVAILABLE; exit 0 within grace"""
     server = start_server("--drain-seconds", "1")
@@ -205,6 +227,14 @@ def test_a_second_signal_ends_at_once(start_server, flag, signum):
 
 
 # ---- what a probe hears ------------------------------------------------------
+
+
+def test_healthcheck_of_a_server_that_serves(server):
+    assert healthcheck(server.port) == 0
+
+
+def test_healthcheck_where_nothing_listens(free_port):
+    assert healthcheck(free_port) == 1
 
 
 def test_healthcheck_of_another_program():
@@ -245,3 +275,21 @@ def test_healthcheck_while_draining(start_server):
         assert server.process.poll() is None
         call.cancel()
     assert server.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+def test_healthcheck_with_tls(authority, tls_flags, mutual):
+    """A probe in the server's own container has no certificate."""
+    known = channel_credentials(authority, authority.sign("probe"))
+    flags = [*tls_flags, "--tls-client-ca", str(authority.certificate)] if mutual else tls_flags
+    with Server(*flags, "--lame-duck-seconds", "3", credentials=known) as server:
+        ask = ["--healthcheck", "--listen", server.address, *flags]
+        done = run_server(*ask)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        server.process.terminate()
+        time.sleep(0.5)
+        done = run_server(*ask)
+        assert done.returncode == 1 and "NOT_SERVING" in done.stderr
+        assert server.process.wait(20) == 0
+    done = run_server(*ask)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
