@@ -1,8 +1,11 @@
 """Every fault of the shared server is followed by the check that it is alive."""
 
+import socket
+
 import pytest
 
 from tests.fault.alive import Alive
+from tests.support.certificates import Authority
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,24 @@ def faulty(healthy):
     """A client of the shared server, for one fault; the server must be alive afterwards."""
     yield healthy.client
     healthy.check()
+
+
+@pytest.fixture
+def free_port():
+    """A port on 127.0.0.1 where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """Signs the certificates of servers and of clients."""
+    return Authority(tmp_path_factory.mktemp("authority"), "ours")
+
+
+@pytest.fixture(scope="session")
+def tls_flags(authority):
+    """Flags for a server to speak TLS on loopback."""
+    pair = authority.sign("server")
+    return ["--tls-cert", str(pair.certificate), "--tls-key", str(pair.key)]

@@ -8,13 +8,14 @@ import h2.connection
 import h2.events
 
 
-def call(address, path, message, flag=0, headers=(), seconds=20):
-    """Sends one message with this compressed flag; returns the answer as a dict."""
+def call(address, path, message, flag=0, headers=(), seconds=20, source=""):
+    """Sends one message with this compressed flag, from an address of this machine; returns the
+    answer as a dict."""
     host, port = address.rsplit(":", 1)
     connection = h2.connection.H2Connection(
         h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
     )
-    with socket.create_connection((host, int(port)), timeout=seconds) as link:
+    with socket.create_connection((host, int(port)), seconds, (source, 0)) as link:
         connection.initiate_connection()
         stream = connection.get_next_available_stream_id()
         connection.send_headers(

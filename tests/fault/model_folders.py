@@ -18,9 +18,9 @@ CONFIG = {
 ELEMENT_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F64": 8, "I64": 8}
 
 
-def shapes():
-    """Every tensor of the model that CONFIG says, in HuggingFace's names and layout."""
-    d, mlp = CONFIG["n_embd"], 4 * CONFIG["n_embd"]
+def shapes(config=CONFIG):
+    """Every tensor of the model that `config` says, in HuggingFace's names and layout."""
+    d, mlp = config["n_embd"], 4 * config["n_embd"]
     block = {
         "ln_1.weight": [d],
         "ln_1.bias": [d],
@@ -36,9 +36,13 @@ def shapes():
         "mlp.c_proj.bias": [d],
     }
     return {
-        "wte.weight": [CONFIG["vocab_size"], d],
-        "wpe.weight": [CONFIG["n_positions"], d],
-        **{f"h.0.{name}": shape for name, shape in block.items()},
+        "wte.weight": [config["vocab_size"], d],
+        "wpe.weight": [config["n_positions"], d],
+        **{
+            f"h.{layer}.{name}": shape
+            for layer in range(config["n_layer"])
+            for name, shape in block.items()
+        },
         "ln_f.weight": [d],
         "ln_f.bias": [d],
     }
@@ -78,4 +82,19 @@ def write(folder, *, config=None, file=None):
         config = json.dumps({**CONFIG, **(config or {})}).encode()
     (folder / "config.json").write_bytes(config)
     (folder / "model.safetensors").write_bytes(file or safetensors(*header_and_data(shapes())))
+    return folder
+
+
+def write_zeros(folder, **sizes):
+    """A folder of these sizes, all weights zero: a large file that takes time to load and no disk,
+    since it is a hole."""
+    config, header, end = {**CONFIG, **sizes}, {}, 0
+    for name, shape in shapes(config).items():
+        begin, end = end, end + math.prod(shape) * ELEMENT_BYTES["F32"]
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(safetensors(header, b""))
+        file.truncate(file.tell() + end)
     return folder

@@ -18,14 +18,6 @@ START_SECONDS = 60
 
 
 @pytest.fixture
-def free_port():
-    """A port on 127.0.0.1 where nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
 def spawn(model_dir, free_port):
     """Starts the server on a known port, since its outputs are the test's and may not be read."""
     started = []

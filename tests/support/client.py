@@ -323,6 +323,7 @@ class Client:
             ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
             ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
         ]
+        self.address, self.identity = address, identity
         self.timeout_seconds = timeout_seconds
         self.channel = open_channel(address, options=options, **identity)
         self.stub = service_pb2_grpc.InterventionServiceStub(self.channel)

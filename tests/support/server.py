@@ -28,8 +28,8 @@ class Server:
     """One server process.
 
     `with Server("--max-queue", "1") as server:` runs until the block ends, then drains by SIGTERM.
-    Standard output and error go to `log_path`, together. `runner` is a command that runs it, such as
-    valgrind with its options; `credentials` are for its health to be asked by TLS.
+    Standard output and error go to `log_path`, together. `runner` is a command that runs it, such
+    as valgrind with its options; `credentials` are for its health to be asked by TLS.
     """
 
     def __init__(

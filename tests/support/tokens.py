@@ -22,6 +22,9 @@ class TokenFile:
         self.add_entry({"name": name, "sha256": digest, "role": role, **options})
         return token
 
+    def entry(self, name: str) -> dict:
+        return self._entries[name]
+
     def add_entry(self, entry: dict) -> None:
         self._entries[entry["name"]] = entry
         self._write()
