@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 
 import grpc
 
@@ -28,7 +29,7 @@ def cache_of(server) -> service_pb2.BaselineCache:
 @dataclasses.dataclass
 class Callers:
     """Four callers that run prompts over and over, each over a connection of its own, until the
-    block ends. A call that fails is repeated once."""
+    block ends. A call that fails is repeated once, half a second later, as clients do."""
 
     edge: object
     prompts: list[str]
@@ -63,3 +64,4 @@ class Callers:
                 return
             except grpc.RpcError as error:
                 errors.append(error.code())
+                time.sleep(0.5)

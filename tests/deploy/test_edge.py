@@ -84,8 +84,20 @@ def test_a_call_that_a_killed_server_was_answering_succeeds_when_repeated(fast_e
     assert callers.lost == []
 
 
+def test_a_server_that_stops_unannounced_loses_no_call_that_is_repeated(fast_edge, servers):
+    """Its calls under way end as they would have; new ones are told UNAVAILABLE, for a moment."""
+    with Callers(fast_edge, PROMPTS) as callers:
+        time.sleep(1)
+        assert servers[0].stop() == 0
+        completed = callers.completed
+        time.sleep(1)
+    assert callers.completed > completed > 0
+    assert set(callers.failures) <= {grpc.StatusCode.UNAVAILABLE}
+    assert callers.lost == []
+
+
 def test_draining_a_server_loses_nothing(fast_edge, servers):
-    """As the README says: out of the edge's list, then SIGTERM; then the same for the other."""
+    """As the README says: out of the edge's list, then SIGTERM."""
     addresses = [server.address for server in servers]
     leaving, staying = servers
     with Callers(fast_edge, PROMPTS) as callers:
