@@ -14,8 +14,10 @@ from tests.deploy.callers import run
 from tests.deploy.edge import free_port
 from tests.deploy.prometheus import CONFIGURATION, Prometheus, binary
 from tests.support import environment
+from tests.support.channel import open_channel
 from tests.support.client import service_pb2, service_pb2_grpc
 from tests.support.server import Server
+from tests.support.tokens import TokenFile
 
 OBSERVABILITY = environment.ROOT / "deploy" / "observability"
 DASHBOARD = json.loads((OBSERVABILITY / "dashboards" / "scalpel.json").read_text())
@@ -31,9 +33,9 @@ ALERTS = {
 }
 
 
-def be_called(address: str) -> None:
-    """Calls of each kind: new and known prompts, together and alone, and one that is refused."""
-    with grpc.insecure_channel(address) as channel:
+def be_called(address: str, token: str) -> None:
+    """Calls of each kind: new and known prompts, and one that is refused."""
+    with open_channel(address, token) as channel:
         stub = service_pb2_grpc.InterventionServiceStub(channel)
         for prompt in 2 * ["When Mary and John went to the store", "When Mary went"]:
             run(channel, prompt, affinity=None)
@@ -48,11 +50,14 @@ def scraped(tmp_path_factory):
     """Prometheus that has seen a server at rest, and then called."""
     metrics = f"127.0.0.1:{free_port()}"
     folder = tmp_path_factory.mktemp("prometheus")
-    with Server("--metrics-listen", metrics, "--baseline-cache-bytes", "100000000") as server:
-        be_called(server.address)  # so that every series is there
+    tokens = TokenFile(folder / "tokens.json")
+    token = tokens.add("alice", "runner")
+    flags = ("--metrics-listen", metrics, "--tokens", str(tokens.path), "--threads", "1")
+    with Server(*flags, "--baseline-cache-bytes", "100000000") as server:
+        be_called(server.address, token)  # so that every series is there
         with Prometheus(folder, [metrics]) as prometheus:
             wait_for(prometheus, 'count_over_time(up{job="scalpel"}[1m]) > 1')
-            be_called(server.address)
+            be_called(server.address, token)
             seen = prometheus.query("sum(scalpel_calls_total)")[0]["value"][1]
             wait_for(prometheus, f"sum(scalpel_calls_total) > {seen}")
             yield prometheus
