@@ -1,0 +1,35 @@
+"""The list of licences in SECURITY.md names all that the images are made of."""
+
+import pathlib
+import re
+
+import pytest
+import yaml
+
+from tests.support import environment
+
+DEPLOY = environment.ROOT / "deploy"
+LISTED = set(re.findall(r"`([^`]+)`", (environment.ROOT / "SECURITY.md").read_text()))
+
+
+def test_every_package_of_the_image_has_a_licence():
+    packages = (DEPLOY / "packages-runtime.txt").read_text().split()
+    assert packages and set(packages) <= LISTED
+
+
+def test_every_library_of_headers_has_a_licence():
+    text = (environment.ROOT / "Dockerfile").read_text()
+    (line,) = re.findall(r"dpkg-query -W .*\x27 ([\w -]+) >", text)
+    assert line.split() and set(line.split()) <= LISTED
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.glob("requirements-libtorch*.txt")))
+def test_every_wheel_has_a_licence(path: pathlib.Path):
+    names = re.findall(r"^([\w-]+)==", path.read_text(), re.MULTILINE)
+    assert names and set(names) <= LISTED
+
+
+def test_every_image_has_a_licence():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    images = {each["image"].split(":")[0] for each in services.values() if "build" not in each}
+    assert {image for image in images if not image.startswith("$")} <= LISTED
