@@ -29,6 +29,11 @@ constexpr model::JsonLimits kJsonLimits{/*depth_max=*/2, /*values_max=*/10'000};
 constexpr absl::string_view kOfClients[] = {"SCALPEL_SERVER", "SCALPEL_SERVER_ADDRESS",
                                             "SCALPEL_TOKEN"};
 
+// SCALPEL_MAX_TOKENS of max-tokens.
+std::string VariableName(absl::string_view flag) {
+  return absl::StrCat(kPrefix, absl::AsciiStrToUpper(absl::StrReplaceAll(flag, {{"-", "_"}})));
+}
+
 absl::Status Wrong(absl::string_view name, absl::string_view problem) {
   return absl::InvalidArgumentError(absl::StrCat(name, ": ", problem));
 }

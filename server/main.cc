@@ -116,8 +116,8 @@ absl::StatusOr<std::unique_ptr<rpc::Listener>> Listen(const Config& config, rpc:
   options.address = config.listen;
   options.tls = {config.tls_cert, config.tls_key, config.tls_client_ca};
   options.limits = config.limits;
-  options.admit_reflection = [&service](grpc::CallbackServerContext* context) {
-    return service.AdmitReflection(*context);
+  options.admit_reflection = [&service](grpc::CallbackServerContext* context, rpc::Call* call) {
+    return service.AdmitReflection(*context, call);
   };
   return rpc::Listener::Open(options, &service);
 }

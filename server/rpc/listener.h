@@ -29,7 +29,7 @@ struct ListenOptions {
   std::string address;  // HOST:PORT; port 0: any free one
   TlsFiles tls;
   Limits limits;
-  Admit admit_reflection = [](grpc::CallbackServerContext*) { return absl::OkStatus(); };
+  Admit admit_reflection = [](auto*, auto*) { return absl::OkStatus(); };
 };
 
 // Where --healthcheck finds a server that has bound this port and speaks TLS, whose certificate it

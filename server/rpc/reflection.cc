@@ -13,13 +13,16 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "proto/grpc/health/v1/health.pb.h"
 #include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
 #include "proto/grpc/reflection/v1alpha/reflection.grpc.pb.h"
 #include "server/limits.h"
+#include "server/rpc/access_log.h"
 #include "server/rpc/call.h"
 #include "server/rpc/codec.h"
 #include "server/rpc/errors.h"
+#include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -117,8 +120,10 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
  public:
   ReflectionStream(grpc::CallbackServerContext* context, const std::vector<std::string>& services,
                    const Admit& admit)
-      : context_(context), services_(services), call_(BeginCall(context, "ServerReflectionInfo")) {
-    const absl::Status admitted = Guarded([&] { return admit(context); });
+      : context_(context),
+        services_(services),
+        call_(ReceiveCall(context, "ServerReflectionInfo")) {
+    const absl::Status admitted = Guarded([&] { return admit(context, &call_); });
     if (admitted.ok()) {
       StartRead(&request_);
     } else {
@@ -143,7 +148,8 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   }
 
   void OnDone() override {
-    LogCall(call_, status_);
+    LogCall(call_, absl::StatusCodeToString(WireCode(status_)), spec::ReasonOf(status_),
+            absl::Now() - call_.began);
     delete this;
   }
 
@@ -164,17 +170,17 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   }
 
   void End(const absl::Status& status) {
-    status_ = ToGrpc(status, call_.request_id);
-    Finish(status_);
+    status_ = status;
+    Finish(ToGrpc(status, call_.request_id));
   }
 
   grpc::CallbackServerContext* const context_;
   const std::vector<std::string>& services_;
-  const Call call_;
+  Call call_;
   grpc::ByteBuffer request_;
   grpc::ByteBuffer response_;
   int answered_ = 0;
-  grpc::Status status_;
+  absl::Status status_;
 };
 
 // The messages of both versions are the same on the wire, so both are read as those of the first.

@@ -16,11 +16,12 @@
 
 #include "absl/status/status.h"
 #include "proto/grpc/reflection/v1/reflection.pb.h"
+#include "server/rpc/call.h"
 
 namespace scalpel::rpc {
 
-// Whether a call may go on.
-using Admit = std::function<absl::Status(grpc::CallbackServerContext*)>;
+// Whether a call may go on. May give it the caller's pass.
+using Admit = std::function<absl::Status(grpc::CallbackServerContext*, Call*)>;
 
 // Full names of the two services themselves.
 std::vector<std::string> ReflectionNames();

@@ -46,8 +46,11 @@ void Service::Close() {
   closed_ = true;
 }
 
-absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context) const {
-  return EnterGate(context, "ServerReflectionInfo", absl::Now(), surroundings_.gate).status();
+absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context, Call* call) const {
+  absl::StatusOr<access::Pass> pass =
+      EnterGate(context, call->method, call->began, surroundings_.gate);
+  if (pass.ok()) call->pass = *std::move(pass);
+  return pass.status();
 }
 
 bool Service::WaitIdle(absl::Time deadline) {

@@ -47,8 +47,9 @@ class Service final : public RawInterventionService {
   void Open(std::shared_ptr<const Backend> backend);
   // Refuses new calls. Those that run go on.
   void Close();
-  // Whether the gate lets a call of server reflection pass. It is neither counted nor logged.
-  absl::Status AdmitReflection(const grpc::CallbackServerContext& context) const;
+  // Whether the gate lets a call of server reflection pass. It is logged, and counts
+  // among its caller's calls.
+  absl::Status AdmitReflection(const grpc::CallbackServerContext& context, Call* call) const;
   // Waits until no streaming call is under way; false: `deadline` passed first.
   bool WaitIdle(absl::Time deadline);
 

@@ -328,7 +328,7 @@ TYPED_TEST(ReflectionTest, TellsExtensions) {
 
 TYPED_TEST(ReflectionTest, AsksWhoCalls) {
   std::string peer;
-  this->options_.admit_reflection = [&peer](grpc::CallbackServerContext* context) {
+  this->options_.admit_reflection = [&peer](grpc::CallbackServerContext* context, Call*) {
     peer = context->peer();
     return absl::PermissionDeniedError("not you");
   };
@@ -365,7 +365,7 @@ TEST_F(TlsTest, TheGateSeesTheNameInTheCertificate) {
   WantClientCertificates();
   std::vector<std::string> names;
   std::vector<bool> local;
-  options_.admit_reflection = [&](grpc::CallbackServerContext* context) {
+  options_.admit_reflection = [&](grpc::CallbackServerContext* context, Call*) {
     names.push_back(CertificateName(*context->auth_context()));
     local.push_back(CameByHealthTarget(context->peer()));
     return absl::OkStatus();
