@@ -46,7 +46,8 @@ void Service::Close() {
   closed_ = true;
 }
 
-absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context, Call* call) const {
+absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context,
+                                      Call* call) const {
   absl::StatusOr<access::Pass> pass =
       EnterGate(context, call->method, call->began, surroundings_.gate);
   if (pass.ok()) call->pass = *std::move(pass);
