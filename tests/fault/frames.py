@@ -71,16 +71,50 @@ def send_all(link, data, seconds=30):
         return False
 
 
+class Frames:
+    """The frames that come from a connection."""
+
+    def __init__(self, link):
+        self.link, self.unread, self.ended = link, b"", False
+
+    def arrived(self, seconds):
+        """Those that are complete after the next bytes, as (kind, flags, stream, payload); None if
+        no bytes come within these seconds."""
+        if not select.select([self.link], [], [], seconds)[0]:
+            return None
+        data = self.link.recv(1 << 20)
+        self.ended = not data
+        self.unread += data
+        found = []
+        while len(self.unread) >= 9 and len(self.unread) >= 9 + self._size():
+            end = 9 + self._size()
+            whole, self.unread = self.unread[:end], self.unread[end:]
+            found.append((*struct.unpack(">BBI", whole[3:9]), whole[9:]))
+        return found
+
+    def _size(self):
+        return int.from_bytes(self.unread[:3], "big")
+
+
+def says_goaway(link, seconds=20):
+    """Whether the server tells the client to go, before it closes the connection."""
+    frames = Frames(link)
+    while not frames.ended and (found := frames.arrived(seconds)) is not None:
+        if any(kind == GOAWAY for kind, *_ in found):
+            return True
+    return False
+
+
 class Body:
     """The body of a call, sent as flow control lets it."""
 
     def __init__(self, link, stream):
-        self.link, self.stream = link, stream
+        self.link, self.stream, self.frames = link, stream, Frames(link)
         self.windows, self.initial = {0: 65535, stream: 65535}, 65535
-        self.sent, self.unread, self.ended = 0, b"", False
+        self.sent, self.ended = 0, False
 
     def send(self, data):
-        """Sends a piece, once there is room for it; False: the server lets no more come."""
+        """Sends a piece, once there is room for it; False: the server takes no more of it."""
         while not self.ended and min(self.windows.values()) < len(data):
             if not self._read(seconds=1):
                 return False
@@ -94,20 +128,12 @@ class Body:
         return True
 
     def _read(self, seconds):
-        """Takes what the server says; False: it says nothing."""
-        if not select.select([self.link], [], [], seconds)[0]:
-            return False
-        data = self.link.recv(1 << 20)
-        self.ended |= not data
-        self.unread += data
-        while len(self.unread) >= 9:
-            size = int.from_bytes(self.unread[:3], "big")
-            if len(self.unread) < 9 + size:
-                break
-            kind, flags, stream = struct.unpack(">BBI", self.unread[3:9])
-            self._take(kind, flags, stream, self.unread[9 : 9 + size])
-            self.unread = self.unread[9 + size :]
-        return True
+        """Takes what the server says; False: nothing."""
+        found = self.frames.arrived(seconds)
+        for one in found or ():
+            self._take(*one)
+        self.ended |= self.frames.ended
+        return found is not None
 
     def _take(self, kind, flags, stream, payload):
         if kind == WINDOW_UPDATE and stream in self.windows:

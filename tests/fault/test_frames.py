@@ -260,12 +260,12 @@ def test_readers_that_do_not_read(tmp_path):
     They hold what was reserved for them and nothing more; who comes when nothing is left is
     refused; when they are gone, all is free again.
     """
-    most = 5 * UNREAD_BYTES
+    most = 5 * UNREAD_BYTES + 8 * MEBIBYTE  # five of them, and a small one
     limits = ["--max-buffered-bytes", str(most), "--max-response-bytes", str(most)]
     narrow = Guarded(tmp_path, *limits)
     for _ in range(2):
         narrow.take_as_baseline()
-        with narrow.attacked(6 * UNREAD_BYTES):
+        with narrow.attacked(most + 128 * MEBIBYTE):
             with contextlib.ExitStack() as stack:
                 _ask_and_do_not_read(narrow, stack, 12)
                 deadline = time.monotonic() + 20
@@ -277,6 +277,7 @@ def test_readers_that_do_not_read(tmp_path):
                 assert engine.buffered_bytes <= most
                 assert not engine.queued and not engine.running, "the engine waits for a reader"
                 narrow.client.run(GOLDEN)
+            narrow.assert_idle(connections=2)
             narrow.client.run(UNREAD)
         narrow.assert_idle()
     narrow.healthy.check()
