@@ -96,15 +96,6 @@ class Frames:
         return int.from_bytes(self.unread[:3], "big")
 
 
-def says_goaway(link, seconds=20):
-    """Whether the server tells the client to go, before it closes the connection."""
-    frames = Frames(link)
-    while not frames.ended and (found := frames.arrived(seconds)) is not None:
-        if any(kind == GOAWAY for kind, *_ in found):
-            return True
-    return False
-
-
 class Body:
     """The body of a call, sent as flow control lets it."""
 
