@@ -17,9 +17,9 @@ struct Surroundings {
   std::istream& in;
   Screen screen;
   std::ostream& err;
-  std::string server;     // $SCALPEL_SERVER_ADDRESS, or empty
-  bool progress = false;  // `err` is a terminal
-  std::string token;      // $SCALPEL_TOKEN, or empty
+  std::string server;      // $SCALPEL_SERVER_ADDRESS, or empty
+  bool progress = false;   // `err` is a terminal
+  std::string token = {};  // $SCALPEL_TOKEN, or empty
 };
 
 // Runs the program; `arguments` are those behind its name. Returns the exit code.

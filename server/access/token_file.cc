@@ -69,9 +69,7 @@ absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const fs::path& path,
 }
 
 TokenFile::TokenFile(const fs::path& path, absl::Duration interval)
-    : path_(path),
-      watched_(
-          path, [this] { Read(); }, interval) {}
+    : path_(path), watched_(path, [this] { Read(); }, interval) {}
 
 std::shared_ptr<const TokenList> TokenFile::tokens() const {
   absl::MutexLock lock(&mutex_);

@@ -30,11 +30,11 @@ inline constexpr absl::string_view kReasons[] = {
 // How a call ended.
 struct CallEnd {
   absl::string_view method;
-  absl::string_view code;    // such as `OK`
-  absl::string_view reason;  // of kReasons; empty: it was not refused
-  absl::Duration total;
+  absl::string_view code;         // such as `OK`
+  absl::string_view reason = {};  // of kReasons; empty: it was not refused
+  absl::Duration total = absl::ZeroDuration();
   bool computed = false;  // to its end: `queue`, `compute` and `tokens` are known
-  absl::Duration queue, compute;
+  absl::Duration queue = absl::ZeroDuration(), compute = absl::ZeroDuration();
   int64_t tokens = 0;
   int64_t response_bytes = 0;  // written, as messages
   int64_t tensor_bytes = 0;    // of them the data of tensors

@@ -206,7 +206,8 @@ TEST(Flags, AddressesAreHostAndPort) {
                           "::1:50051", "[::1]", "unix:/x:1", "a b:1"}) {
     const auto config = Parse({"--model", "m", "--listen", bad});
     ASSERT_FALSE(config.ok()) << bad;
-    EXPECT_THAT(config.status().message(), AllOf(StartsWith("--listen: "), HasSubstr("HOST:PORT")));
+    EXPECT_THAT(std::string(config.status().message()),
+                AllOf(StartsWith("--listen: "), HasSubstr("HOST:PORT")));
   }
 }
 

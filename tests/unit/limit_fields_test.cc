@@ -105,7 +105,7 @@ TEST(LimitFields, GoFromTheFlagToGetModel) {
     EXPECT_NE(setting->set(absl::StrCat(limit.least - 1), &config), "") << limit.name;
     EXPECT_EQ(ValueOf(limit, config.limits), set) << limit.name;
   }
-  const spec::ModelFacts facts = TinyFacts();
+  const spec::ModelFacts& facts = test::TinyFacts();
   const rpc::Backend backend{facts, "cpu", "blas", 1, nullptr};
   const v1::Limits told = rpc::DescribeModel(backend, config.limits).limits();
   for (const LimitField& limit : kLimitFields) {

@@ -154,12 +154,14 @@ TEST(TokenList, RefusesABadName) {
 
 TEST(TokenList, RefusesABadHashAndDoesNotQuoteIt) {
   const std::string digits = kAliceHash;
-  for (const std::string hash :
+  for (const std::string& hash :
        {std::string(), digits.substr(1), digits + "0", "g" + digits.substr(1),
         "0x" + digits.substr(2), std::string("scalpel_a_token_where_its_hash_should_be")}) {
     const std::string problem = Problem(File(Entry("alice", hash)));
     EXPECT_THAT(problem, HasSubstr("tokens[0]: \"sha256\" is not 64 hexadecimal digits")) << hash;
-    if (!hash.empty()) EXPECT_THAT(problem, Not(HasSubstr(hash)));
+    if (!hash.empty()) {
+      EXPECT_THAT(problem, Not(HasSubstr(hash)));
+    }
   }
 }
 

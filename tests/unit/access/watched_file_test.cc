@@ -28,8 +28,7 @@ class WatchedFileTest : public model::TempFolderTest {
     path_ = root_ / "file";
   }
   void Watch() {
-    watched_.emplace(
-        path_, [this] { ++reads_; }, kInterval);
+    watched_.emplace(path_, [this] { ++reads_; }, kInterval);
     ASSERT_EQ(reads_, 1);  // from the constructor
   }
   // Waits for one more reading than before.
@@ -132,8 +131,7 @@ TEST_F(WatchedFileTest, StopsAtOnceHoweverRarelyItLooks) {
   Write(path_, "one");
   const absl::Time began = absl::Now();
   {
-    const WatchedFile watched(
-        path_, [] {}, absl::Minutes(10));
+    const WatchedFile watched(path_, [] {}, absl::Minutes(10));
   }
   EXPECT_LT(absl::Now() - began, kPatience);
 }
