@@ -13,9 +13,9 @@ namespace scalpel::client {
 // Goes with a call as metadata.
 inline constexpr char kAffinityKey[] = "x-scalpel-affinity";
 
-// The same for all calls whose first prompt is the same, so that a proxy that hashes it leads them to
-// the server that knows the prompt. A hash of it, because proxies log what goes with a call. Empty
-// where there are no prompts.
+// The same for all calls whose first prompt is the same, so that a proxy that hashes it leads them
+// to the server that knows the prompt. A hash of it, because proxies log what goes with a call.
+// Empty where there are no prompts.
 std::string Affinity(const google::protobuf::RepeatedPtrField<v1::Prompt>& prompts);
 
 }  // namespace scalpel::client
