@@ -46,11 +46,10 @@ namespace {
 
 constexpr int kExitCannotServe = 1;  // or the device failed: a fresh start may help
 constexpr int kExitBadFlag = 2;
-// For clients to learn by UNAVAILABLE that they should try again elsewhere, before connections end:
-// a call that crosses with the end of its connection is answered with less.
-constexpr absl::Duration kRefusals = absl::Milliseconds(200);
 // For statuses and last messages to reach their readers after the calls have ended.
 constexpr absl::Duration kLastBytes = absl::Milliseconds(200);
+// How often it is looked for connections that can go.
+constexpr absl::Duration kRound = absl::Milliseconds(50);
 
 // Says why the server does not start, in one line.
 int Fail(absl::string_view what, const absl::Status& status, int code) {
@@ -74,9 +73,19 @@ void GuardStandardStreams() {
   }
 }
 
+// Waits for the calls under way, and meanwhile ends the connections of those who were refused;
+// false: `deadline` passed first.
+bool WaitForCalls(absl::Time deadline, rpc::Listener& listener, rpc::Service& service) {
+  while (!service.WaitIdle(std::min(deadline, absl::Now() + kRound))) {
+    listener.HangUp(service.TurnedAway());
+    if (absl::Now() >= deadline) return false;
+  }
+  return true;
+}
+
 // Leaves the service in an order that clients can follow: health first, so that balancers send no
-// more; then new calls are refused, and connections are told to go elsewhere; calls under way
-// finish, for as long as the limits allow.
+// more; then new connections and calls are refused; calls under way finish, for as long as the
+// limits allow.
 void Drain(const Config& config, rpc::Listener& listener, rpc::Service& service,
            engine::Scheduler& scheduler) {
   listener.SetServing(false);
@@ -89,15 +98,15 @@ void Drain(const Config& config, rpc::Listener& listener, rpc::Service& service,
   spdlog::info("draining for at most {} s; a second signal ends at once", seconds);
   const absl::Time end = absl::Now() + absl::Seconds(seconds);
   service.Close();
+  listener.StopAccepting();
   scheduler.StopAdmission();
-  absl::SleepFor(kRefusals);
-  listener.BeginDrain();
-  if (!service.WaitIdle(end)) {
+  if (!WaitForCalls(end, listener, service)) {
     spdlog::warn("calls are cut off: {} s are over", seconds);
     scheduler.CancelAll();
     service.WaitIdle(absl::Now() + kLastBytes);
   }
-  listener.Shutdown(absl::Now() + kLastBytes);
+  absl::SleepFor(kLastBytes);
+  listener.Shutdown();
   spdlog::info("stopped");
 }
 

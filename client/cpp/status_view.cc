@@ -149,7 +149,7 @@ void PrintStatus(const Screen& screen, const v1::GetStatusResponse& now,
   }
   if (!rejections.empty()) {
     screen.out << "\n";
-    PrintTable(screen, {{"turned away"}, {"", true}}, rejections);
+    PrintTable(screen, {{"turned away"}, {"times", true}}, rejections);
   }
 }
 

@@ -146,6 +146,12 @@ void Acceptor::Stop() {
   listening_.clear();
 }
 
+void Acceptor::HangUp(const std::set<uint16_t>& ports) {
+  if (ports.empty()) return;
+  absl::MutexLock lock(&mutex_);
+  sockets_.HangUp(ports);
+}
+
 int64_t Acceptor::open() const {
   absl::MutexLock lock(&mutex_);
   return sockets_.Count();

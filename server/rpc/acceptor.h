@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -44,6 +45,9 @@ class Acceptor {
 
   // Takes no more connections; those that wait are refused. Idempotent, but not thread-safe.
   void Stop();
+
+  // Ends the connections that come from these ports of the other side.
+  void HangUp(const std::set<uint16_t>& ports);
 
   // Connections that are open now, and that have been refused since the start.
   int64_t open() const;

@@ -75,10 +75,10 @@ grpc_ssl_certificate_config_reload_status Fetch(void* certificates,
   const std::optional<TlsMaterial> changed = static_cast<Certificates*>(certificates)->Changed();
   if (!changed.has_value()) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
   const grpc_ssl_pem_key_cert_pair pair = {changed->key.c_str(), changed->cert.c_str()};
-  // Version 1.51 ends the process where there are no roots, even if no client is asked for a
-  // certificate; then any do, such as the server's own.
-  const std::string& roots = changed->client_ca.empty() ? changed->cert : changed->client_ca;
-  *config = grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1);
+  // gRPC 1.51 insists on authorities even where no client is asked for a certificate; then they
+  // mean nothing.
+  const std::string& authorities = changed->client_ca.empty() ? changed->cert : changed->client_ca;
+  *config = grpc_ssl_server_certificate_config_create(authorities.c_str(), &pair, 1);
   return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 }
 

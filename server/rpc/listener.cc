@@ -6,13 +6,15 @@
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
+#include <chrono>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "proto/grpc/health/v1/health.grpc.pb.h"
 #include "server/rpc/credentials.h"
 #include "server/rpc/descriptors.h"
@@ -35,8 +37,6 @@ constexpr int kPingIntervalMs = 10'000;
 constexpr int kPingStrikes = 2;
 // Of health checks, at once.
 constexpr int32_t kHealthConnectionsMax = 16;
-// How often what is left is cut off, until nothing is: a connection may have been in its handshake.
-constexpr absl::Duration kCutAgain = absl::Milliseconds(50);
 
 constexpr char kTargetScheme[] = "unix-abstract:";
 
@@ -141,9 +141,7 @@ absl::Status Listener::Serve(const ListenOptions& options, Service* service) {
   return absl::OkStatus();
 }
 
-Listener::~Listener() {
-  if (server_ != nullptr) Shutdown(absl::Now());
-}
+Listener::~Listener() { Shutdown(); }
 
 void Listener::SetServing(bool serving) {
   grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
@@ -151,25 +149,27 @@ void Listener::SetServing(bool serving) {
   health->SetServingStatus(v1::InterventionService::service_full_name(), serving);
 }
 
-void Listener::BeginDrain() {
-  if (drain_.joinable() || drained_.HasBeenNotified()) return;
-  acceptor_->Stop();  // before the server, which would not close what it is handed afterwards
+void Listener::StopAccepting() {
+  if (acceptor_ != nullptr) acceptor_->Stop();
   if (health_acceptor_ != nullptr) health_acceptor_->Stop();
-  drain_ = std::thread([this] {
-    server_->Shutdown();  // waits for the calls
-    drained_.Notify();
-  });
 }
 
-void Listener::Shutdown(absl::Time deadline) {
-  BeginDrain();
-  bool ended = drained_.WaitForNotificationWithDeadline(deadline);
-  while (!ended) {
-    // As Shutdown with a deadline does, but that would have to be known when the drain begins.
-    grpc_server_cancel_all_calls(server_->c_server());
-    ended = drained_.WaitForNotificationWithTimeout(kCutAgain);
+void Listener::HangUp(const std::vector<std::string>& peers) {
+  std::set<uint16_t> ports;
+  for (const std::string& peer : peers) {
+    uint32_t port = 0;
+    if (absl::SimpleAtoi(Port(peer), &port)) ports.insert(static_cast<uint16_t>(port));
   }
-  if (drain_.joinable()) drain_.join();
+  acceptor_->HangUp(ports);
+}
+
+void Listener::Shutdown() {
+  StopAccepting();  // before the server, which would not close what it is handed afterwards
+  if (server_ == nullptr || std::exchange(ended_, true)) return;
+  // First all connections at once, so that no call meets a server that is shutting down: gRPC would
+  // answer it with CANCELLED, and not with UNAVAILABLE.
+  grpc_server_cancel_all_calls(server_->c_server());
+  server_->Shutdown(std::chrono::system_clock::now());
 }
 
 }  // namespace scalpel::rpc

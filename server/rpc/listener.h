@@ -10,13 +10,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/notification.h"
-#include "absl/time/time.h"
 #include "server/limits.h"
 #include "server/rpc/acceptor.h"
 #include "server/rpc/reflection.h"
@@ -58,14 +55,14 @@ class Listener {
   // What the health service says of the server as a whole and of the service.
   void SetServing(bool serving);
 
-  // Takes no new connections and no new calls, and tells clients to go elsewhere (HTTP/2's GOAWAY).
-  // Calls under way go on. Returns at once; idempotent.
-  //
-  // gRPC answers a call that crosses with its GOAWAY with CANCELLED.
-  void BeginDrain();
+  // Takes no new connections; those that are open go on. Idempotent.
+  void StopAccepting();
 
-  // BeginDrain, waits until all connections have ended, and cuts off what is left at `deadline`.
-  void Shutdown(absl::Time deadline);
+  // Ends the connections of these peers, as gRPC calls them. What was sent before still arrives.
+  void HangUp(const std::vector<std::string>& peers);
+
+  // StopAccepting, and cuts off what is left. Idempotent.
+  void Shutdown();
 
  private:
   Listener() = default;
@@ -79,8 +76,7 @@ class Listener {
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<Acceptor> health_acceptor_;  // null without TLS
-  std::thread drain_;
-  absl::Notification drained_;
+  bool ended_ = false;
 };
 
 }  // namespace scalpel::rpc

@@ -211,8 +211,10 @@ std::vector<std::string> ReflectionNames() {
 
 std::vector<std::unique_ptr<grpc::Service>> MakeReflection(const std::vector<std::string>& services,
                                                            const Admit& admit) {
-  // gRPC implements the health service without its descriptor; this links it in.
+  // gRPC implements the health service without its descriptor, and the older reflection is read as
+  // the newer; this links their descriptors in.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
+  google::protobuf::LinkMessageReflection<grpc::reflection::v1alpha::ServerReflectionRequest>();
   std::vector<std::unique_ptr<grpc::Service>> both;
   both.push_back(
       std::make_unique<ReflectionService<grpc::reflection::v1::ServerReflection>>(services, admit));

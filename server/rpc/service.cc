@@ -60,13 +60,19 @@ bool Service::WaitIdle(absl::Time deadline) {
   return mutex_.AwaitWithDeadline(absl::Condition(&idle), deadline);
 }
 
-std::shared_ptr<const Backend> Service::Current(absl::Status* unavailable) const {
+std::shared_ptr<const Backend> Service::Current(const grpc::CallbackServerContext& context,
+                                                absl::Status* unavailable) {
   absl::MutexLock lock(&mutex_);
-  if (backend_ != nullptr && !closed_) return backend_;
-  *unavailable = absl::UnavailableError(
-      closed_ ? "the server is shutting down; try another replica"
-              : "the model is being loaded; try again when the health service says SERVING");
-  return nullptr;
+  if (closed_) {
+    departures_.TurnAway(context.peer(), absl::Now());
+    *unavailable = absl::UnavailableError("the server is shutting down; try another replica");
+    return nullptr;
+  }
+  if (backend_ == nullptr) {
+    *unavailable = absl::UnavailableError(
+        "the model is being loaded; try again when the health service says SERVING");
+  }
+  return backend_;
 }
 
 template <typename Answerer>
@@ -90,7 +96,7 @@ grpc::ServerUnaryReactor* Service::AnswerServed(grpc::CallbackServerContext* con
                                                 Handle handle) {
   return Answer(context, method, out, [&](grpc::ByteBuffer* answer) {
     absl::Status failure;
-    const std::shared_ptr<const Backend> backend = Current(&failure);
+    const std::shared_ptr<const Backend> backend = Current(*context, &failure);
     if (backend == nullptr) return failure;
     Request request;
     if (failure = Parse(in, limits_, &request); !failure.ok()) return failure;
@@ -165,11 +171,13 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServer
     absl::MutexLock lock(&mutex_);
     ++running_;  // before it is asked whether we are closed, so that WaitIdle misses no call
   }
+  departures_.CallBegins(context->peer());
   absl::Status unavailable;
-  std::shared_ptr<const Backend> backend = Current(&unavailable);
+  std::shared_ptr<const Backend> backend = Current(*context, &unavailable);
   return ResponseStream::Start(context, calls_.Begin(context, method), open, request,
                                std::move(backend), unavailable, limits_,
                                [this](Call& call, const absl::Status& status) {
+                                 departures_.CallEnds(call.peer);
                                  calls_.End(call, status);
                                  absl::MutexLock lock(&mutex_);
                                  --running_;

@@ -4,6 +4,8 @@
 #define SCALPEL_SERVER_RPC_SERVICE_H_
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -17,6 +19,7 @@
 #include "server/limits.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/calls.h"
+#include "server/rpc/departures.h"
 #include "server/rpc/response_stream.h"
 
 namespace scalpel::rpc {
@@ -52,6 +55,8 @@ class Service final : public RawInterventionService {
   absl::Status AdmitReflection(const grpc::CallbackServerContext& context, Call* call) const;
   // Waits until no streaming call is under way; false: `deadline` passed first.
   bool WaitIdle(absl::Time deadline);
+  // After Close: peers whose connections can be ended, since nothing more is to be had there.
+  std::vector<std::string> TurnedAway() { return departures_.Due(absl::Now()); }
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request,
@@ -86,14 +91,16 @@ class Service final : public RawInterventionService {
                                                      absl::string_view method, Opener open,
                                                      const grpc::ByteBuffer& request);
 
-  // What is served; null with the reason in `unavailable`.
-  std::shared_ptr<const Backend> Current(absl::Status* unavailable) const;
+  // What is served to this caller; null with the reason in `unavailable`.
+  std::shared_ptr<const Backend> Current(const grpc::CallbackServerContext& context,
+                                         absl::Status* unavailable);
   v1::GetStatusResponse Status() const;
 
   const Limits limits_;
   const Surroundings surroundings_;
   const absl::Time began_ = absl::Now();
   Calls calls_;
+  Departures departures_;
   mutable absl::Mutex mutex_;
   std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);  // null: not open yet
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -38,6 +39,9 @@ class OpenSockets {
   void Add(int fd);
   // Forgets those that are closed; how many are left.
   int64_t Count();
+  // Ends those, of TCP, that come from these ports of the other side; whoever has them sees the
+  // end.
+  void HangUp(const std::set<uint16_t>& ports);
   // At least as many as are open.
   int64_t CountAtMost() const { return static_cast<int64_t>(sockets_.size()); }
 

@@ -31,7 +31,10 @@ def resolve(*files: str, **variables: str) -> dict:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    return yaml.safe_load(done.stdout)["services"]
+    services = yaml.safe_load(done.stdout)["services"]
+    for service in services.values():
+        service["volumes"].sort(key=lambda volume: volume["target"])  # an override reorders them
+    return services
 
 
 def seconds(text: str) -> int:
@@ -82,8 +85,8 @@ def test_a_server_is_told_what_its_container_has(services, name):
     settings = read_settings(service["environment"])
     assert float(settings["threads"]) == service["cpus"]
     assert "command" not in service  # all of it is in the environment, where --healthcheck finds it
-    targets = [volume["target"] for volume in service["volumes"]]
-    assert targets == [settings["model"], str(pathlib.PurePath(settings["tokens"]).parent)]
+    targets = {volume["target"] for volume in service["volumes"]}
+    assert targets == {settings["model"], str(pathlib.PurePath(settings["tokens"]).parent)}
     check_end(settings, seconds(service["stop_grace_period"]))
     # What compose publishes is where the server listens; the metrics it does not publish.
     assert settings["listen"] == "0.0.0.0:50051"
@@ -100,8 +103,8 @@ def test_variables(tmp_path):
         SCALPEL_PORT="50061",
     )["scalpel"]
     settings = read_settings(service["environment"])
-    sources = [volume["source"] for volume in service["volumes"]]
-    assert sources == [str(tmp_path), str(tmp_path / "access")]
+    sources = {volume["target"]: volume["source"] for volume in service["volumes"]}
+    assert sources == {"/model": str(tmp_path), "/etc/scalpel": str(tmp_path / "access")}
     assert settings["model-name"] == "gpt2" and settings["threads"] == "8"
     assert service["cpus"] == 8 and service["mem_limit"] == "12g"
     assert service["ports"] == ["127.0.0.1:50061:50051/tcp"]

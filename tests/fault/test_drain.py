@@ -1,5 +1,6 @@
 """How a server leaves, seen from its connections."""
 
+import contextlib
 import signal
 import socket
 import time
@@ -7,7 +8,6 @@ import time
 import grpc
 import h2.config
 import h2.connection
-import h2.events
 import pytest
 
 from scalpel.v1 import service_pb2
@@ -25,53 +25,50 @@ LARGE = {
 }
 
 
-def test_clients_are_told_to_go_while_a_call_goes_on(start_server):
-    """SIGTERM with unary and stream in flight: in-flight finish OK; new ones UNAVAILABLE"""
+def ask(client):
+    """How GetModel ends, and with which words."""
+    with pytest.raises(grpc.RpcError) as refused:
+        client.stub.GetModel(service_pb2.GetModelRequest(), timeout=5)
+    return refused.value.code(), refused.value.details()
+
+
+def test_who_is_refused_is_sent_elsewhere_while_a_call_goes_on(start_server):
+    """SIGTERM with unary and stream in flight: in-flight finish OK; new ones UNAVAILABLE
+
+    Whoever is refused loses the connection too, unless a call is under way there: a client's second
+    attempt must reach another replica, and not this one again.
+    """
     server = start_server()
     with Client(server.address) as client, Client(server.address) as other:
         other.stub.GetModel(service_pb2.GetModelRequest(), timeout=5)
         call = client.stub.Run(make_request(LARGE), timeout=60)
         assert next(call).HasField("started")
-        with _idle_connection(server) as (link, connection):
-            server.process.send_signal(signal.SIGTERM)
-            assert _goaway(link, connection), "no GOAWAY"
+        server.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while is_serving(server.address):
+            assert time.monotonic() < deadline
+        code, words = ask(other)
+        assert code == UNAVAILABLE and "another replica" in words
+        while "another replica" in words:
+            assert time.monotonic() < deadline, "it is still connected"
+            time.sleep(0.1)
+            code, words = ask(other)
+            assert code == UNAVAILABLE
+        assert ask(client)[0] == UNAVAILABLE
         assert server.process.poll() is None, "it did not wait for the call"
-        for asks in (other, client):
-            with pytest.raises(grpc.RpcError) as refused:
-                asks.stub.GetModel(service_pb2.GetModelRequest(), timeout=5)
-            assert refused.value.code() == UNAVAILABLE
-        assert not is_serving(server.address), "it takes new connections"
         events = list(call)
         assert events[-1].HasField("finished") and call.code() == grpc.StatusCode.OK
     assert server.process.wait(10) == 0
 
 
-class _idle_connection:
-    """A connection in raw frames, on which nothing is asked."""
-
-    def __init__(self, server):
-        self.link = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-        self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-
-    def __enter__(self):
-        self.connection.initiate_connection()
-        self.link.sendall(self.connection.data_to_send())
-        self.connection.receive_data(self.link.recv(65536))
-        self.link.sendall(self.connection.data_to_send())
-        return self.link, self.connection
-
-    def __exit__(self, *_):
-        self.link.close()
-
-
-def _goaway(link, connection):
-    """Reads until the server says GOAWAY, or ends."""
-    while data := link.recv(65536):
-        events = connection.receive_data(data)
-        if any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
-            return True
+@contextlib.contextmanager
+def _idle_connection(server):
+    """A connection on which nothing is asked, and nothing answered."""
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    connection.initiate_connection()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as link:
         link.sendall(connection.data_to_send())
-    return False
+        yield
 
 
 def test_connections_without_calls_do_not_hold_it_up(start_server):

@@ -70,4 +70,4 @@ def test_others_may_reach_it_on_purpose(model_dir):
         other.listen()
         listen = f"0.0.0.0:{other.getsockname()[1]}"
         done = run_server("--model", str(model_dir), "--listen", listen, "--allow-insecure")
-    assert_usage_error(done, "--listen", "the port is taken")
+    assert_usage_error(done, "--listen", "in use")

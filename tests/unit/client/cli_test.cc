@@ -675,7 +675,7 @@ TEST_F(ClientCli, ShowsHowTheServerIs) {
         "engine       50% busy, 20/s passes, 40/s rows\n", "tokens       1000/s, 75% saved\n",
         "compute      1 GFLOP/s, 75% saved\n", "cache        0 B of 0 B, 2 prompts, 75% hits\n",
         "memory       512 MiB of 2 GiB\n", "connections  4\n", "Run             2  37,250  10/s\n",
-        "ali\\x1bce          2\n", "queue_full  7\n"}) {
+        "ali\\x1bce          2\n", "queue_full       7\n"}) {
     EXPECT_THAT(outcome.out, HasSubstr(part));
   }
   EXPECT_THAT(outcome.out, Not(HasSubstr("invalid"))) << "nothing was";

@@ -45,7 +45,8 @@ TEST(ClientOptions, KeepsTheOrderOfInterventions) {
 TEST(ClientOptions, SaysWhatIsWrong) {
   EXPECT_EQ(ErrorOf({}), "a command is missing; see scalpel-cli --help");
   EXPECT_EQ(ErrorOf({"fly"}),
-            "unknown command `fly`; use run, sweep, model, tokenize, detokenize, health");
+            "unknown command `fly`; use run, sweep, model, tokenize, detokenize, health, "
+            "status, top");
   EXPECT_EQ(ErrorOf({"run", "--fly"}), "unknown flag --fly; see scalpel-cli --help");
   EXPECT_EQ(ErrorOf({"run", "--zero"}), "--zero: a value is missing; see scalpel-cli --help");
   EXPECT_EQ(ErrorOf({"run", "--clean=1"}), "--clean takes no value; write only --clean");

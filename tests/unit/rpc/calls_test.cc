@@ -104,7 +104,7 @@ class CallsTest : public testing::Test {
   void TearDown() override {
     if (listener_ == nullptr) return;
     WaitIdle();
-    listener_->Shutdown(absl::Now());
+    listener_->Shutdown();
   }
 
   // A call that goes on until it is cancelled.

@@ -112,26 +112,45 @@ TEST_F(ListenerTest, WatchersLearnOfTheDrainAndAreCutOffInTheEnd) {
   ASSERT_TRUE(watch->Read(&response));
   EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
   listener_->SetServing(false);
-  listener_->BeginDrain();
-  listener_->BeginDrain();
+  listener_->StopAccepting();
+  listener_->StopAccepting();
   ASSERT_TRUE(watch->Read(&response));
   EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
-  // The connection is kept for the call that is under way, and others find none.
+  // The connection goes on, and others find none.
   EXPECT_EQ(Check(Channel()).error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_TRUE(Check(channel).ok());
   EXPECT_EQ(listener_->connections(), 1);
   const absl::Time began = absl::Now();
-  listener_->Shutdown(absl::Now() + absl::Milliseconds(100));
+  listener_->Shutdown();
+  listener_->Shutdown();
   EXPECT_LT(absl::Now() - began, absl::Seconds(5));
   EXPECT_FALSE(watch->Read(&response));
-  EXPECT_FALSE(watch->Finish().ok());
+  EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
-TEST_F(ListenerTest, WithoutCallsTheEndComesAtOnce) {
+TEST_F(ListenerTest, HangsUpOnThoseWhoAreNamed) {
+  std::string peer;
+  options_.admit_reflection = [&peer](grpc::CallbackServerContext* context, Call*) {
+    peer = context->peer();
+    return absl::OkStatus();
+  };
   Open();
-  EXPECT_TRUE(Check(Channel()).ok());
-  const absl::Time began = absl::Now();
-  listener_->Shutdown(absl::Now() + kPatience);
-  EXPECT_LT(absl::Now() - began, absl::Seconds(5));
+  const auto named = Channel(), other = Channel();
+  EXPECT_TRUE(Check(other).ok());
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
+  const auto stream =
+      grpc::reflection::v1::ServerReflection::NewStub(named)->ServerReflectionInfo(&context);
+  grpc::reflection::v1::ServerReflectionResponse response;
+  ASSERT_TRUE(stream->Write({}) && stream->Read(&response));
+  EXPECT_EQ(listener_->connections(), 2);
+  listener_->HangUp({"unix:", "nonsense", "ipv4:127.0.0.1:1"});
+  ASSERT_TRUE(stream->Write({}) && stream->Read(&response));
+  listener_->HangUp({peer});
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_TRUE(Check(other).ok());
+  EXPECT_TRUE(Check(named).ok()) << "it may come again";
 }
 
 TEST_F(ListenerTest, ConnectionsAreLimited) {

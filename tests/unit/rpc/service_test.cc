@@ -77,7 +77,7 @@ class ServiceTest : public testing::Test {
 
   void TearDown() override {
     EXPECT_TRUE(service_.WaitIdle(absl::Now() + kPatience)) << "a call never ended";
-    listener_->Shutdown(absl::Now());
+    listener_->Shutdown();
     for (std::thread& thread : threads_) thread.join();
   }
 
