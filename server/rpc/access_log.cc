@@ -22,7 +22,7 @@ nlohmann::ordered_json Fields(const Call& call, absl::string_view code, absl::st
   };
   add("request", call.request_id);
   add("method", call.method);
-  add("caller", call.caller());
+  add("caller", call.caller);
   add("peer", call.peer);
   add("code", code);
   add("reason", reason);

@@ -37,8 +37,7 @@ struct Call {
   int64_t response_bytes = 0;  // written, as messages
   int64_t tensor_bytes = 0;    // of them the data of tensors
 
-  // Who calls; empty: not admitted.
-  std::string caller() const { return pass ? pass->name() : ""; }
+  std::string caller;  // who calls; empty: not admitted
   // Takes the tokens from the caller's share. RESOURCE_EXHAUSTED with RetryInfo: it has too few.
   absl::Status Charge(int64_t tokens_asked);
 };

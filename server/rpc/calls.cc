@@ -27,6 +27,7 @@ Call Calls::Begin(grpc::CallbackServerContext* context, absl::string_view method
 absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call) {
   absl::StatusOr<access::Pass> pass = EnterGate(context, call->method, call->began, gate_);
   if (!pass.ok()) return pass.status();
+  call->caller = pass->name();
   call->pass = *std::move(pass);
   absl::MutexLock lock(&mutex_);
   // Whoever asks why the server is busy gets an answer all the same.
@@ -38,7 +39,7 @@ absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call
   }
   ++under_way_;
   ++counts_.by_method[std::string(call->method)];
-  ++counts_.by_caller[call->pass->name()];
+  ++counts_.by_caller[call->caller];
   call->counted = true;
   return absl::OkStatus();
 }
@@ -61,18 +62,19 @@ void Calls::End(Call& call, const absl::Status& status) {
                       .response_bytes = call.response_bytes,
                       .tensor_bytes = call.tensor_bytes,
                       .slow = slow});
-  {
-    absl::MutexLock lock(&mutex_);
-    ++counts_.by_method_ended[std::string(call.method)];
-    if (call.counted) {
-      --under_way_;
-      --counts_.by_method[std::string(call.method)];
-      const auto caller = counts_.by_caller.find(call.pass->name());
-      if (--caller->second == 0) counts_.by_caller.erase(caller);
-      call.counted = false;
-    }
-  }
+  GiveBack(call);
+  absl::MutexLock lock(&mutex_);
+  ++counts_.by_method_ended[std::string(call.method)];
+}
+
+void Calls::GiveBack(Call& call) {
   call.pass.reset();
+  if (!std::exchange(call.counted, false)) return;
+  absl::MutexLock lock(&mutex_);
+  --under_way_;
+  --counts_.by_method[std::string(call.method)];
+  const auto caller = counts_.by_caller.find(call.caller);
+  if (--caller->second == 0) counts_.by_caller.erase(caller);
 }
 
 Calls::Counts Calls::counts() const {

@@ -36,6 +36,9 @@ class Calls {
   // in either case. UNAUTHENTICATED, PERMISSION_DENIED and RESOURCE_EXHAUSTED as the gate has them;
   // RESOURCE_EXHAUSTED with RetryInfo where too many calls are under way.
   Call Begin(grpc::CallbackServerContext* context, absl::string_view method);
+  // Gives back what the call held: its caller's share, and its place among those under way. Only
+  // the first of several counts.
+  void GiveBack(Call& call);
   // The call has ended so: writes it down, and gives back what it held.
   void End(Call& call, const absl::Status& status);
 

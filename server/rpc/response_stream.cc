@@ -11,9 +11,9 @@ ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call
                                       const grpc::ByteBuffer& request,
                                       std::shared_ptr<const Backend> backend,
                                       const absl::Status& unavailable, const Limits& limits,
-                                      Done done) {
+                                      Hooks hooks) {
   std::shared_ptr<ResponseStream> stream(
-      new ResponseStream(context, std::move(call), std::move(backend), limits, std::move(done)));
+      new ResponseStream(context, std::move(call), std::move(backend), limits, std::move(hooks)));
   stream->self_ = stream;
   const absl::Status status = Guarded([&] {
     if (!stream->call_.admission.ok()) return stream->call_.admission;
@@ -37,11 +37,11 @@ ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call
 
 ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
                                std::shared_ptr<const Backend> backend, const Limits& limits,
-                               Done done)
+                               Hooks hooks)
     : context_(context),
       backend_(std::move(backend)),
       limits_(limits),
-      done_(std::move(done)),
+      hooks_(std::move(hooks)),
       call_(std::move(call)) {}
 
 void ResponseStream::OnWriteDone(bool ok) {
@@ -64,7 +64,7 @@ void ResponseStream::OnDone() {
   tensor_.reset();
   message_.Clear();
   const std::shared_ptr<ResponseStream> last = std::move(self_);
-  done_(call_, status_);
+  hooks_.done(call_, status_);
 }
 
 void ResponseStream::Advance() {
@@ -137,6 +137,7 @@ void ResponseStream::TakeMessage(const Response& response) {
 }
 
 void ResponseStream::End(const absl::Status& status) {
+  hooks_.ending(call_);
   status_ = status;
   Finish(ToGrpc(status, call_.request_id));
 }

@@ -52,11 +52,17 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
  public:
   // Goes on with the call, if it was admitted, by `open`. `backend` may be null: then the call ends
   // with `unavailable`. `done` is called last, when gRPC has forgotten the call, with how it ended.
-  using Done = std::function<void(Call& call, const absl::Status& status)>;
+  struct Hooks {
+    // Just before the client can learn that the call has ended, so that its next one finds what
+    // this one held given back.
+    std::function<void(Call& call)> ending;
+    // Last, when gRPC has forgotten the call.
+    std::function<void(Call& call, const absl::Status& status)> done;
+  };
   static ResponseStream* Start(grpc::CallbackServerContext* context, Call call, Opener open,
                                const grpc::ByteBuffer& request,
                                std::shared_ptr<const Backend> backend,
-                               const absl::Status& unavailable, const Limits& limits, Done done);
+                               const absl::Status& unavailable, const Limits& limits, Hooks hooks);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -64,7 +70,7 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
  private:
   ResponseStream(grpc::CallbackServerContext* context, Call call,
-                 std::shared_ptr<const Backend> backend, const Limits& limits, Done done);
+                 std::shared_ptr<const Backend> backend, const Limits& limits, Hooks hooks);
 
   // Moves the call on, unless another thread is at it, which then does so in our stead.
   void Advance();
@@ -86,7 +92,7 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<const Backend> backend_;
   const Limits& limits_;
-  const Done done_;
+  const Hooks hooks_;
   const std::shared_ptr<engine::EventStream> stream_ = std::make_shared<engine::EventStream>();
   std::shared_ptr<ResponseStream> self_;  // until OnDone
   std::atomic<bool> gone_ = false;        // nobody reads any more

@@ -50,7 +50,9 @@ absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context
                                       Call* call) const {
   absl::StatusOr<access::Pass> pass =
       EnterGate(context, call->method, call->began, surroundings_.gate);
-  if (pass.ok()) call->pass = *std::move(pass);
+  if (!pass.ok()) return pass.status();
+  call->caller = pass->name();
+  call->pass = *std::move(pass);
   return pass.status();
 }
 
@@ -176,12 +178,14 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServer
   std::shared_ptr<const Backend> backend = Current(*context, &unavailable);
   return ResponseStream::Start(context, calls_.Begin(context, method), open, request,
                                std::move(backend), unavailable, limits_,
-                               [this](Call& call, const absl::Status& status) {
-                                 departures_.CallEnds(call.peer);
-                                 calls_.End(call, status);
-                                 absl::MutexLock lock(&mutex_);
-                                 --running_;
-                               });
+                               {.ending = [this](Call& call) { calls_.GiveBack(call); },
+                                .done =
+                                    [this](Call& call, const absl::Status& status) {
+                                      departures_.CallEnds(call.peer);
+                                      calls_.End(call, status);
+                                      absl::MutexLock lock(&mutex_);
+                                      --running_;
+                                    }});
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Run(grpc::CallbackServerContext* context,
