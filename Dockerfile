@@ -44,8 +44,10 @@ RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive xargs apt-get install -y --no-install-recommends </tmp/packages-runtime.txt \
  && rm -rf /tmp/packages-runtime.txt /var/lib/apt/lists/* /var/cache/* /var/log/*
 # Every address of the container: the server then asks for TLS, or for the word that something in front of it keeps others out
-# (SCALPEL_ALLOW_INSECURE), and for tokens (SCALPEL_TOKENS).
+# (SCALPEL_ALLOW_INSECURE), and for tokens (SCALPEL_TOKENS). GOMP_SPINCOUNT is what the program would set for itself, and start again:
+# each health check would load its libraries twice.
 ENV PATH=/opt/scalpel/bin:/usr/local/bin:/usr/bin:/bin \
+    GOMP_SPINCOUNT=20000 \
     SCALPEL_MODEL=/opt/scalpel/demo-model \
     SCALPEL_LISTEN=0.0.0.0:50051
 LABEL org.opencontainers.image.title="Scalpel" \
@@ -55,7 +57,7 @@ LABEL org.opencontainers.image.title="Scalpel" \
 WORKDIR /
 EXPOSE 50051
 # SERVING, which it is not while it loads or drains.
-HEALTHCHECK --interval=10s --timeout=6s --start-period=120s --retries=3 CMD ["scalpel-server", "--healthcheck"]
+HEALTHCHECK --interval=15s --timeout=6s --start-period=120s --retries=3 CMD ["scalpel-server", "--healthcheck"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["scalpel-server"]
 

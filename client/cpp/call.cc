@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/affinity.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/security.h"
 #include "grpcpp/create_channel.h"
@@ -72,6 +73,7 @@ bool Call::Pause(absl::Duration pause) {
 void Call::Prepare(grpc::ClientContext* context) const {
   context->set_deadline(absl::ToChronoTime(deadline_));
   if (!options_.request_id.empty()) context->AddMetadata("x-request-id", options_.request_id);
+  if (!affinity_.empty()) context->AddMetadata(kAffinityKey, affinity_);
   if (const std::string& token = options_.security.token; !token.empty()) {
     context->AddMetadata("authorization", absl::StrCat("Bearer ", token));
   }

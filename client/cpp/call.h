@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <ostream>
+#include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
@@ -24,6 +26,9 @@ class Call {
   explicit Call(const Options& options);
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+
+  // Goes with the call, for a proxy before several servers; see affinity.h.
+  void set_affinity(std::string affinity) { affinity_ = std::move(affinity); }
 
   // Makes the call by `attempt`, which returns its end, and makes it again where that may help.
   grpc::Status Make(absl::FunctionRef<grpc::Status(grpc::ClientContext*)> attempt);
@@ -47,6 +52,7 @@ class Call {
   const Options& options_;
   absl::Time deadline_;
   const std::shared_ptr<grpc::Channel> channel_;
+  std::string affinity_;  // empty: none
   bool again_ = true;
   absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;

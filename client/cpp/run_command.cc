@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "client/cpp/affinity.h"
 #include "client/cpp/call.h"
 #include "client/cpp/request_file.h"
 #include "client/cpp/run_view.h"
@@ -73,6 +74,7 @@ ExitCode RunModel(const Options& options, std::istream& in, const Screen& screen
   if (const absl::Status status = sink.Open(); !status.ok()) return Fail(status, kUsage, err);
 
   Call call(options);
+  call.set_affinity(Affinity(request->prompts()));
   const auto stub = v1::InterventionService::NewStub(call.channel());
   const auto start = [&](grpc::ClientContext* context) { return stub->Run(context, *request); };
   return ReadStream<v1::RunResponse>(call, start, sink, screen, err);

@@ -1,6 +1,7 @@
 #include "client/cpp/sweep_command.h"
 
 #include "absl/status/statusor.h"
+#include "client/cpp/affinity.h"
 #include "client/cpp/call.h"
 #include "client/cpp/request_file.h"
 #include "client/cpp/stream.h"
@@ -48,6 +49,7 @@ ExitCode RunSweep(const Options& options, std::istream& in, const Screen& screen
   if (!request.ok()) return Fail(request.status(), kUsage, err);
   EventSink sink(options, screen, progress ? &err : nullptr);
   Call call(options);
+  call.set_affinity(Affinity(request->prompts()));
   const auto stub = v1::InterventionService::NewStub(call.channel());
   const auto start = [&](grpc::ClientContext* context) { return stub->Sweep(context, *request); };
   return ReadStream<v1::SweepResponse>(call, start, sink, screen, err);

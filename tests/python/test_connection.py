@@ -6,6 +6,7 @@ import pytest
 
 import scalpel
 from scalpel import TLS, connection
+from scalpel.connection import AFFINITY as KEY
 from tests.python.fake_server import FakeServer, server_credentials
 from tests.python.test_aio import with_model
 
@@ -106,6 +107,22 @@ def test_metadata_goes_with_every_call(server):
             model.run("a")
             model.tokenize("a")
     assert [metadata["x-lab"] for _, metadata in fake.calls] == ["7"] * 3
+
+
+def test_calls_on_one_prompt_belong_together(server):
+    """tests/unit/client has the same value: both clients are led to one server."""
+    with FakeServer(server.address) as fake:
+        with scalpel.connect(fake.address) as model:
+            model.run("When Mary and John")
+            model.run(["When Mary and John", "a"])
+            model.sweep("When Mary and John", scalpel.zero("z"), over=["layers"],
+                        metrics=scalpel.logit_diff(" Mary", " John"))  # fmt: skip
+            model.run("a")
+        with scalpel.connect(fake.address, metadata={KEY: "mine"}) as model:
+            model.run("a")
+    sent = [metadata.get(KEY) for name, metadata in fake.calls if name in ("Run", "Sweep")]
+    assert sent[:3] == ["796b503b5abe338e"] * 3
+    assert len(set(sent)) == 3 and sent[4] == "mine"
 
 
 def test_a_request_id_comes_back(model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scalpel import connection
+from scalpel.affinity import affinity
 from scalpel.calls import StreamCall, UnaryCall
 from scalpel.connection import Settings
 
@@ -21,7 +22,7 @@ class Caller:
         return method(
             self.settings.addressed(call.request),
             timeout=timeout,
-            metadata=self.settings.call_metadata(call.request_id),
+            metadata=self.settings.call_metadata(call.request_id, affinity(call.request)),
         )
 
     def _method(self, kind: Any, call: StreamCall[Any, Any] | UnaryCall[Any]) -> Any:

@@ -32,6 +32,9 @@ RESPONSES: Mapping[str, Any] = {
 # Above a chunk of tensor data by far: statistics per position of many prompts come in one message.
 _MESSAGE_BYTES_MAX = 256 << 20
 
+# The key under which calls say which of them belong together: see affinity.py.
+AFFINITY = "x-scalpel-affinity"
+
 # A bearer token, or what gives one whenever a call begins.
 Token = Union[str, Callable[[], str]]
 
@@ -151,14 +154,18 @@ class Settings:
         copy.model = self.model
         return copy
 
-    def call_metadata(self, request_id: str | None) -> tuple[tuple[str, str], ...]:
-        """What goes with a call beside its message."""
+    def call_metadata(
+        self, request_id: str | None, affinity: str | None = None
+    ) -> tuple[tuple[str, str], ...]:
+        """What goes with a call beside its message. What `connect` was told has the last word."""
         metadata = list(self.metadata)
         if self.token is not None:
             token = self.token() if callable(self.token) else self.token
             metadata.append(("authorization", f"Bearer {_checked(token)}"))
         if request_id is not None:
             metadata.append(("x-request-id", request_id))
+        if affinity is not None and AFFINITY not in dict(metadata):
+            metadata.append((AFFINITY, affinity))
         return tuple(metadata)
 
 
@@ -178,12 +185,13 @@ class Attempts:
 
     def pause(self, error: Any, final: bool = False) -> float:
         """After an RPC's error: seconds to wait before the next attempt. Raises the exception for
-        it where there shall be none, which `final` says too."""
+        it where there shall be none, which `final` says too. Not to be called while the error is
+        handled: the exception would hold it as context, and could not be pickled with it."""
         self._made += 1
         failure = errors.from_rpc(error, self._settings.address, self._arguments)
         pause = self._settings.retry.pause(failure, self._made, self.left())
         if final or pause is None:
-            raise failure from None
+            raise failure
         return pause
 
 
