@@ -96,7 +96,7 @@ std::vector<Flag> CommonFlags() {
 
 // A flag that takes a file, or another text, of the connection's security; all but the token's mean
 // TLS.
-template <std::string Security::* field, bool tls = true>
+template <std::string Security::*field, bool tls = true>
 absl::Status SetSecurity(View value, Options& options) {
   options.security.*field = std::string(value);
   options.security.tls |= tls;
