@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include <cstdint>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -16,28 +15,22 @@ absl::Status Wrong(const Config& config, absl::string_view flag, absl::string_vi
   return absl::InvalidArgumentError(absl::StrCat(GivenName(config, flag), ": ", problem));
 }
 
-absl::Status CheckAtLeast(const Config& config, absl::string_view flag, int64_t value,
-                          absl::string_view other, int64_t least) {
-  if (value >= least) return absl::OkStatus();
-  return Wrong(config, flag,
-               absl::StrCat(value, " is less than ", GivenName(config, other), ", ", least,
-                            "; raise it or lower the other"));
-}
-
 absl::Status CheckLimits(const Config& config) {
   const Limits& limits = config.limits;
-  absl::Status status = CheckAtLeast(config, "max-buffered-bytes", limits.buffered_bytes_max,
-                                     "max-response-bytes", limits.response_bytes_max);
-  status.Update(CheckAtLeast(config, "max-response-bytes", limits.response_bytes_max, "chunk-bytes",
-                             limits.chunk_bytes));
+  if (limits.buffered_bytes_max < limits.response_bytes_max) {
+    return Wrong(config, "max-buffered-bytes",
+                 absl::StrCat(limits.buffered_bytes_max, " is less than ",
+                              GivenName(config, "max-response-bytes"), ", ",
+                              limits.response_bytes_max, "; raise it or lower the other"));
+  }
   // With less, one slow request keeps the others from being received.
   if (limits.transport_bytes_max / 4 < limits.request_bytes_max) {
-    status.Update(Wrong(config, "transport-bytes",
-                        absl::StrCat(limits.transport_bytes_max, " is less than four times ",
-                                     GivenName(config, "max-request-bytes"), ", ",
-                                     limits.request_bytes_max, "; raise it or lower the other")));
+    return Wrong(config, "transport-bytes",
+                 absl::StrCat(limits.transport_bytes_max, " is less than four times ",
+                              GivenName(config, "max-request-bytes"), ", ",
+                              limits.request_bytes_max, "; raise it or lower the other"));
   }
-  return status;
+  return absl::OkStatus();
 }
 
 absl::Status CheckTls(const Config& config) {

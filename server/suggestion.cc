@@ -31,7 +31,7 @@ absl::string_view Suggestion(absl::string_view typed, const std::vector<absl::st
   constexpr size_t kLettersMax = 64;  // longer ones resemble nothing, and would take time
   if (typed.size() > kLettersMax) return "";
   absl::string_view nearest;
-  size_t least = typed.size() / 3 + 1;
+  size_t least = typed.size() / 3 + 2;  // two letters of a short one may have changed places
   for (const absl::string_view name : known) {
     const size_t distance = EditDistance(typed, name);
     if (distance < least) {

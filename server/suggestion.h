@@ -10,7 +10,7 @@
 namespace scalpel {
 
 // The name at the smallest edit distance (Levenshtein), the first of several; empty where each
-// differs in more than a third of what was typed.
+// differs in more than a third of what was typed, and one letter.
 absl::string_view Suggestion(absl::string_view typed, const std::vector<absl::string_view>& known);
 
 }  // namespace scalpel

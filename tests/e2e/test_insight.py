@@ -62,11 +62,15 @@ def json_lines(server):
 
 
 def call_line(server, request_id, message="call"):
+    """The line of a call by grpcurl, which also sends the id when it asks for reflection."""
+
     def find():
         return [
             line
             for line in json_lines(server)
-            if line.get("request") == request_id and line["message"] == message
+            if line.get("request") == request_id
+            and line["message"] == message
+            and line["method"] in METHODS
         ]
 
     (line,) = wait_for(find)
@@ -251,8 +255,9 @@ def test_refusals_of_the_gate_are_reasons(start_server, tmp_path):
 
 
 def test_what_can_never_succeed_is_a_reason(start_server):
-    server = start_server("--max-response-bytes", "65536", *METRICS)
-    request = {**PROMPT, "captures": [{"place": {"site": "SITE_MLP_POST"}}]}
+    server = start_server("--max-response-bytes", "1048576", *METRICS)
+    captures = [{"place": {"site": "SITE_MLP_POST"}}]
+    request = {"prompts": [{"text": "word " * 100}], "captures": captures}
     assert grpcurl.call(server.address, "Run", request).code == 8
     assert grpcurl.call(server.address, "Run", {}).code == 3
     assert rejections(server) == {"response_too_large": 1, "invalid": 1}

@@ -1,6 +1,6 @@
 """Settings that keep the server from starting: files of anything, and addresses that others reach.
 
-The rules are in the unit tests; here is that one line says what is wrong, and that the program ends.
+The rules are in the unit tests; here is that one line says what is wrong, and the program ends.
 """
 
 import socket

@@ -231,6 +231,7 @@ def test_each_status_is_an_exception(fake, hasty, code, kind, builtin):
     error = raised.value
     assert type(error) is kind and error.code == code
     assert "it says why" in str(error) and error.request_id == "abc"
+    assert error.__context__ is None, "which could not be pickled with it, as clusters do"
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind and again.request_id == "abc" and str(again) == str(error)
 

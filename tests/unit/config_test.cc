@@ -175,10 +175,6 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"--model", "m", "--max-buffered-bytes", "65536"},
               "--max-buffered-bytes: 65536 is less than --max-response-bytes, 1073741824; raise it "
               "or lower the other"},
-        Wrong{
-            {"--model=m", "--max-response-bytes=70000", "--chunk-bytes=80000"},
-            "--max-response-bytes: 70000 is less than --chunk-bytes, 80000; raise it or lower the "
-            "other"},
         Wrong{{"--model=m", "--max-request-bytes=67108865"},
               "--transport-bytes: 268435456 is less than four times --max-request-bytes, 67108865; "
               "raise it or lower the other"},

@@ -615,7 +615,7 @@ TEST_F(ClientCli, ShowsTheModel) {
   EXPECT_THAT(outcome.out, HasSubstr("vocab_size                       50,257\n"));
   EXPECT_THAT(outcome.out,
               HasSubstr("  k     LE  [position, head, unit 64]  attn.hook_k hook_k\n"));
-  EXPECT_THAT(outcome.out, HasSubstr("max_request_bytes   16 MiB\n"));
+  EXPECT_THAT(outcome.out, testing::ContainsRegex("max_request_bytes +16 MiB\n"));
   EXPECT_THAT(outcome.out, HasSubstr("statistics  abs_max\n"));
   for (const absl::string_view line : absl::StrSplit(outcome.out, '\n')) {
     EXPECT_LE(Columns(line), 80) << line;

@@ -117,10 +117,12 @@ class AsyncStream(Generic[Event]):
         try:
             response = await self._rpc.read()
         except grpc.RpcError as error:
-            await asyncio.sleep(self._reading.pause(error))
-            self._rpc = None
+            failure = error
         else:
             self._reading.take(None if response is grpc.aio.EOF else response)
+            return
+        await asyncio.sleep(self._reading.pause(failure))
+        self._rpc = None
 
     def close(self) -> None:
         """Cancels the call, if it is still running."""
@@ -264,6 +266,7 @@ class AsyncModel(Caller):
                     metadata=self.settings.call_metadata(None),
                 )
             except grpc.RpcError as error:
-                await asyncio.sleep(attempts.pause(error))
+                failure = error
             else:
                 return call.convert(response)
+            await asyncio.sleep(attempts.pause(failure))

@@ -185,12 +185,13 @@ class Attempts:
 
     def pause(self, error: Any, final: bool = False) -> float:
         """After an RPC's error: seconds to wait before the next attempt. Raises the exception for
-        it where there shall be none, which `final` says too."""
+        it where there shall be none, which `final` says too. Not to be called while the error is
+        handled: the exception would hold it as context, and could not be pickled with it."""
         self._made += 1
         failure = errors.from_rpc(error, self._settings.address, self._arguments)
         pause = self._settings.retry.pause(failure, self._made, self.left())
         if final or pause is None:
-            raise failure from None
+            raise failure
         return pause
 
 

@@ -100,10 +100,12 @@ class Stream(Generic[Event]):
         try:
             response = next(self._rpc, None)
         except grpc.RpcError as error:
-            self._closed.wait(self._reading.pause(error))
-            self._rpc = None
+            failure = error
         else:
             self._reading.take(response)
+            return
+        self._closed.wait(self._reading.pause(failure))
+        self._rpc = None
 
     def close(self) -> None:
         """Cancels the call if it is still running: its reader gets `Cancelled`. Thread-safe."""
@@ -255,6 +257,7 @@ class Model(Caller):
                     metadata=self.settings.call_metadata(None),
                 )
             except grpc.RpcError as error:
-                time.sleep(attempts.pause(error))
+                failure = error
             else:
                 return call.convert(response)
+            time.sleep(attempts.pause(failure))
