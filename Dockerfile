@@ -42,7 +42,8 @@ FROM $BASE AS libraries
 COPY deploy/packages-runtime.txt /tmp/
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive xargs apt-get install -y --no-install-recommends </tmp/packages-runtime.txt \
- && rm -rf /tmp/packages-runtime.txt /var/lib/apt/lists/* /var/cache/* /var/log/*
+ && rm -rf /tmp/packages-runtime.txt /var/lib/apt/lists/* /var/cache/* /var/log/* \
+ && find / -xdev -perm /6000 -type f -exec chmod a-s {} +
 # Every address of the container: the server then asks for TLS, or for the word that something in front of it keeps others out
 # (SCALPEL_ALLOW_INSECURE), and for tokens (SCALPEL_TOKENS). GOMP_SPINCOUNT is what the program would set for itself, and start again:
 # each health check would load its libraries twice.
@@ -83,7 +84,8 @@ USER 65532:65532
 FROM $BASE AS edge
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light \
- && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
+ && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* \
+ && find / -xdev -perm /6000 -type f -exec chmod a-s {} +
 COPY deploy/edge/nginx.conf /etc/scalpel-edge/
 COPY deploy/edge/replicas /etc/scalpel-edge/replicas
 LABEL org.opencontainers.image.title="Scalpel's edge" \

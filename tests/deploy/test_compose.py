@@ -88,6 +88,7 @@ def test_a_server_is_told_what_its_container_has(services, name):
     targets = {volume["target"] for volume in service["volumes"]}
     assert targets == {settings["model"], str(pathlib.PurePath(settings["tokens"]).parent)}
     check_end(settings, seconds(service["stop_grace_period"]))
+    assert service["ulimits"]["nofile"] > 1000  # --max-connections
     # What compose publishes is where the server listens; the metrics it does not publish.
     assert settings["listen"] == "0.0.0.0:50051"
     assert settings["metrics-listen"] == "0.0.0.0:9464"
