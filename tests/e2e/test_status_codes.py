@@ -249,6 +249,7 @@ def test_unavailable_while_draining(start_server):
     with Client(server.address) as client:
         running = client.stub.Run(make_request(heavy.seconds()))
         assert next(running).HasField("started")
+        assert b'"SERVING"' in _read_until(watch.stdout, b'"SERVING"')
         ended = threading.Thread(target=server.stop)
         ended.start()
         try:
