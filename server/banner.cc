@@ -31,16 +31,26 @@ std::string ExampleRequest(const spec::ModelFacts& facts) {
       R"("probes":[{"place":{"path":"resid_post"},"statistics":["STATISTIC_STD"]}]})");
 }
 
+// What a caller shows, as flags of grpcurl.
+std::string Identification(const Config& config) {
+  std::string flags = config.tls_cert.empty() ? "-plaintext" : "-cacert CA.pem";
+  if (!config.tls_client_ca.empty()) absl::StrAppend(&flags, " -cert CLIENT.pem -key CLIENT.key");
+  if (!config.tokens.empty()) {
+    absl::StrAppend(&flags, R"( -H "authorization: Bearer $SCALPEL_TOKEN")");
+  }
+  return flags;
+}
+
 }  // namespace
 
-std::string Banner(const rpc::Backend& backend, const Limits& limits, const std::string& address,
+std::string Banner(const rpc::Backend& backend, const Config& config, const std::string& address,
                    absl::Duration startup) {
-  const model::Gpt2Config& config = backend.facts.config;
+  const model::Gpt2Config& model = backend.facts.config;
   std::string text;
   absl::StrAppendFormat(&text,
                         "  model     %s: %d layers, %d heads, width %d, %s parameters, float32\n",
-                        backend.facts.name, config.n_layer, config.n_head, config.d_model,
-                        Millions(config.ParameterCount()));
+                        backend.facts.name, model.n_layer, model.n_head, model.d_model,
+                        Millions(model.ParameterCount()));
   absl::StrAppendFormat(&text, "  weights   sha256 %s\n",
                         backend.facts.weights_sha256.substr(0, kHashDigits));
   absl::StrAppendFormat(&text, "  device    %s, %s, %d threads\n", backend.device, backend.kernels,
@@ -50,11 +60,11 @@ std::string Banner(const rpc::Backend& backend, const Limits& limits, const std:
                                       [](const auto& site) { return site.facts.editable(); });
   absl::StrAppendFormat(&text, "  sites     %d to observe, %d of them to edit\n", sites.size(),
                         editable);
-  absl::StrAppendFormat(&text, "  limits    %d tokens a prompt, %d a request\n", config.n_ctx,
-                        limits.tokens_max);
+  absl::StrAppendFormat(&text, "  limits    %d tokens a prompt, %d a request\n", model.n_ctx,
+                        config.limits.tokens_max);
   absl::StrAppendFormat(&text, "  start-up  %.1f s\n\n", absl::ToDoubleSeconds(startup));
-  absl::StrAppend(&text, "listening on ", address, "\n\ntry:\n  grpcurl -plaintext -d '",
-                  ExampleRequest(backend.facts), "' ", Reachable(address),
+  absl::StrAppend(&text, "listening on ", address, "\n\ntry:\n  grpcurl ", Identification(config),
+                  " -d '", ExampleRequest(backend.facts), "' ", Reachable(address),
                   " scalpel.v1.InterventionService/Run\n\n");
   return text;
 }

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "server/access/gate.h"
 #include "server/access/token_file.h"
-#include "server/config.h"
+#include "server/config/config.h"
 
 namespace scalpel {
 

@@ -35,7 +35,8 @@ absl::StatusOr<std::optional<model::Tokenizer>> LoadTokenizer(const fs::path& fo
 }
 
 // oneDNN's packed weights, unless MKL is far faster on this CPU: only with the former are the bits
-// of an answer the same in every company, so that a timing that was disturbed must not take them away.
+// of an answer the same in every company, so that a timing that was disturbed must not take them
+// away.
 model::LinearKernel ChooseKernel(const std::string& asked, at::Device device) {
   constexpr double kFar = 2;
   const model::LinearKernel best = model::ChooseLinearKernel(device);

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/config.h"
+#include "server/config/config.h"
 #include "server/engine/scheduler.h"
 #include "server/model/gpt2.h"
 #include "server/spec/plan.h"

@@ -1,20 +1,13 @@
 // The server's program: reads its settings, binds the port, loads the model, serves until it is
 // told to stop, and drains.
 
-#include <fcntl.h>
-#include <malloc.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -23,11 +16,12 @@
 #include "absl/time/clock.h"
 #include "server/access/new_token.h"
 #include "server/banner.h"
-#include "server/config.h"
+#include "server/config/config.h"
+#include "server/config/help_text.h"
+#include "server/drain.h"
 #include "server/engine/scheduler.h"
 #include "server/gatekeeper.h"
 #include "server/healthcheck.h"
-#include "server/help_text.h"
 #include "server/insight/exposition.h"
 #include "server/insight/metrics.h"
 #include "server/insight/process.h"
@@ -38,6 +32,7 @@
 #include "server/rpc/backend.h"
 #include "server/rpc/listener.h"
 #include "server/rpc/service.h"
+#include "server/runtime.h"
 #include "server/stop_signal.h"
 #include "server/version.h"
 
@@ -46,10 +41,6 @@ namespace {
 
 constexpr int kExitCannotServe = 1;  // or the device failed: a fresh start may help
 constexpr int kExitBadFlag = 2;
-// For statuses and last messages to reach their readers after the calls have ended.
-constexpr absl::Duration kLastBytes = absl::Milliseconds(200);
-// How often it is looked for connections that can go.
-constexpr absl::Duration kRound = absl::Milliseconds(50);
 
 // Says why the server does not start, in one line.
 int Fail(absl::string_view what, const absl::Status& status, int code) {
@@ -60,54 +51,6 @@ int Fail(absl::string_view what, const absl::Status& status, int code) {
     std::fprintf(stderr, "scalpel-server: %s\n", line.c_str());
   }
   return code;
-}
-
-// What is written to a closed pipe or standard stream must not end the server, nor land in a file
-// that was opened in its place.
-void GuardStandardStreams() {
-  signal(SIGPIPE, SIG_IGN);
-  for (int fd = open("/dev/null", O_RDWR); fd >= 0; fd = open("/dev/null", O_RDWR)) {
-    if (fd <= STDERR_FILENO) continue;
-    close(fd);
-    break;
-  }
-}
-
-// Waits for the calls under way, and meanwhile ends the connections of those who were refused;
-// false: `deadline` passed first.
-bool WaitForCalls(absl::Time deadline, rpc::Listener& listener, rpc::Service& service) {
-  while (!service.WaitIdle(std::min(deadline, absl::Now() + kRound))) {
-    listener.HangUp(service.TurnedAway());
-    if (absl::Now() >= deadline) return false;
-  }
-  return true;
-}
-
-// Leaves the service in an order that clients can follow: health first, so that balancers send no
-// more; then new connections and calls are refused; calls under way finish, for as long as the
-// limits allow.
-void Drain(const Config& config, rpc::Listener& listener, rpc::Service& service,
-           engine::Scheduler& scheduler) {
-  listener.SetServing(false);
-  if (config.lame_duck_seconds > 0) {
-    spdlog::info("health says NOT_SERVING; calls are served for {} s more",
-                 config.lame_duck_seconds);
-    absl::SleepFor(absl::Seconds(config.lame_duck_seconds));
-  }
-  const int seconds = config.limits.drain_seconds_max;
-  spdlog::info("draining for at most {} s; a second signal ends at once", seconds);
-  const absl::Time end = absl::Now() + absl::Seconds(seconds);
-  service.Close();
-  listener.StopAccepting();
-  scheduler.StopAdmission();
-  if (!WaitForCalls(end, listener, service)) {
-    spdlog::warn("calls are cut off: {} s are over", seconds);
-    scheduler.CancelAll();
-    service.WaitIdle(absl::Now() + kLastBytes);
-  }
-  absl::SleepFor(kLastBytes);
-  listener.Shutdown();
-  spdlog::info("stopped");
 }
 
 // Without taking anything apart: gRPC would wait for a poller of its own, for up to ten seconds.
@@ -152,13 +95,13 @@ rpc::Backend MakeBackend(const LoadedModel& loaded, engine::Scheduler& scheduler
 }
 
 // Says that the server serves, and how to ask it.
-void Announce(const rpc::Backend& backend, const Limits& limits, const std::string& address,
+void Announce(const rpc::Backend& backend, const Config& config, const std::string& address,
               absl::Duration startup) {
   if (LogsJson()) {
     spdlog::info("{} on {}: listening on {}", backend.facts.name, backend.device, address);
     return;
   }
-  std::fputs(Banner(backend, limits, address, startup).c_str(), stdout);
+  std::fputs(Banner(backend, config, address, startup).c_str(), stdout);
   std::fflush(stdout);
 }
 
@@ -201,10 +144,10 @@ int Serve(const Config& config, absl::Time began) {
   service.Open(backend);
   stop.Arm();
   (*listener)->SetServing(true);
-  Announce(*backend, config.limits, (*listener)->address(), absl::Now() - began);
+  Announce(*backend, config, (*listener)->address(), absl::Now() - began);
 
   stop.Wait();
-  Drain(config, **listener, service, scheduler);
+  Drain(config, device_failed, **listener, service, scheduler);
   EndProcess(device_failed ? kExitCannotServe : 0);
 }
 
@@ -215,37 +158,17 @@ int PrintNewToken(const std::string& name) {
   return std::printf("%s", text->c_str()) < 0;
 }
 
-// Settings of the C library and of OpenMP that must stand before either is used.
-//
-// Temporaries of a layer stay mapped between operations instead of being faulted in again each
-// time. A thread that waits for the next parallel region spins only shortly: on two cores it would
-// take time from the calls. libgomp reads its setting when it is loaded, so the program starts
-// again once.
-void TuneRuntime(char** argv) {
-  mallopt(M_ARENA_MAX, 1);
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes
-  mallopt(M_TRIM_THRESHOLD, 128 << 20);
-  mallopt(M_TOP_PAD, 64 << 20);
-  if (getenv("GOMP_SPINCOUNT") != nullptr || getenv("OMP_WAIT_POLICY") != nullptr) return;
-  setenv("GOMP_SPINCOUNT", "20000", 0);  // some ten microseconds
-  std::error_code error;                 // by its own path, so that it goes by its own name
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (!error) execv(self.c_str(), argv);  // where that fails, the threads only spin longer
-}
-
 int Main(int argc, char** argv) {
   const absl::Time began = absl::Now();
-  TuneRuntime(argv);
   GuardStandardStreams();
   const absl::StatusOr<Config> config = ReadConfig(argc, argv, environ);
   if (!config.ok()) return Fail("", config.status(), kExitBadFlag);
   if (config->help) return std::printf("%s", HelpText().c_str()) < 0;
   if (config->version) return std::printf("scalpel-server %s\n", kVersion) < 0;
   if (!config->new_token.empty()) return PrintNewToken(config->new_token);
+  if (!config->healthcheck) TuneRuntime(argv);  // may begin anew
   StartLog(config->log_level, config->log_format == "json" ? LogFormat::kJson : LogFormat::kText);
-  if (config->healthcheck) {
-    return RunHealthcheck(config->listen, !config->tls_cert.empty());
-  }
+  if (config->healthcheck) return RunHealthcheck(config->listen, !config->tls_cert.empty());
   return Serve(*config, began);
 }
 

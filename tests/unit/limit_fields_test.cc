@@ -14,9 +14,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "server/config.h"
+#include "server/config/config.h"
+#include "server/config/settings.h"
 #include "server/rpc/describe.h"
-#include "server/settings.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel {

@@ -1,4 +1,4 @@
-#include "server/config_sources.h"
+#include "server/config/sources.h"
 
 #include <cerrno>
 #include <cstring>
@@ -13,8 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "server/config/suggestion.h"
 #include "server/model/json.h"
-#include "server/suggestion.h"
 
 namespace scalpel {
 namespace {

@@ -1,9 +1,9 @@
-#include "server/help_text.h"
+#include "server/config/help_text.h"
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
-#include "server/settings.h"
+#include "server/config/settings.h"
 
 namespace scalpel {
 namespace {

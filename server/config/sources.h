@@ -10,8 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "server/config.h"
-#include "server/settings.h"
+#include "server/config/config.h"
+#include "server/config/settings.h"
 
 namespace scalpel {
 

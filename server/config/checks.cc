@@ -1,4 +1,4 @@
-#include "server/config_checks.h"
+#include "server/config/checks.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

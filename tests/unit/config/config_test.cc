@@ -1,4 +1,4 @@
-#include "server/config.h"
+#include "server/config/config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/help_text.h"
-#include "server/settings.h"
+#include "server/config/help_text.h"
+#include "server/config/settings.h"
 #include "tests/unit/model/temp_folder.h"
 
 namespace scalpel {

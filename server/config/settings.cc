@@ -1,4 +1,4 @@
-#include "server/settings.h"
+#include "server/config/settings.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -7,8 +7,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/config/setters.h"
 #include "server/limit_fields.h"
-#include "server/setters.h"
 
 namespace scalpel {
 namespace {

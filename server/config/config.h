@@ -1,7 +1,7 @@
 // What the server was told: by flags, by its environment and by a file of settings.
 
-#ifndef SCALPEL_SERVER_CONFIG_H_
-#define SCALPEL_SERVER_CONFIG_H_
+#ifndef SCALPEL_SERVER_CONFIG_CONFIG_H_
+#define SCALPEL_SERVER_CONFIG_CONFIG_H_
 
 #include <filesystem>
 #include <functional>
@@ -76,4 +76,4 @@ std::string DefaultModelName(const std::filesystem::path& folder);
 
 }  // namespace scalpel
 
-#endif  // SCALPEL_SERVER_CONFIG_H_
+#endif  // SCALPEL_SERVER_CONFIG_CONFIG_H_

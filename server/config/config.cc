@@ -1,4 +1,4 @@
-#include "server/config.h"
+#include "server/config/config.h"
 
 #include <utility>
 #include <vector>
@@ -6,9 +6,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "server/config_checks.h"
-#include "server/config_sources.h"
-#include "server/settings.h"
+#include "server/config/checks.h"
+#include "server/config/settings.h"
+#include "server/config/sources.h"
 
 namespace scalpel {
 namespace {

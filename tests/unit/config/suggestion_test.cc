@@ -1,4 +1,4 @@
-#include "server/suggestion.h"
+#include "server/config/suggestion.h"
 
 #include <gtest/gtest.h>
 

@@ -1,14 +1,14 @@
 // The table of all settings: flags, environment, file and --help are read and written by it.
 
-#ifndef SCALPEL_SERVER_SETTINGS_H_
-#define SCALPEL_SERVER_SETTINGS_H_
+#ifndef SCALPEL_SERVER_CONFIG_SETTINGS_H_
+#define SCALPEL_SERVER_CONFIG_SETTINGS_H_
 
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "server/config.h"
+#include "server/config/config.h"
 
 namespace scalpel {
 
@@ -36,4 +36,4 @@ const Setting* FindSetting(absl::string_view name);
 
 }  // namespace scalpel
 
-#endif  // SCALPEL_SERVER_SETTINGS_H_
+#endif  // SCALPEL_SERVER_CONFIG_SETTINGS_H_

@@ -1,4 +1,4 @@
-#include "server/setters.h"
+#include "server/config/setters.h"
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/numbers.h"

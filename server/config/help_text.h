@@ -1,7 +1,7 @@
 // What --help prints.
 
-#ifndef SCALPEL_SERVER_HELP_TEXT_H_
-#define SCALPEL_SERVER_HELP_TEXT_H_
+#ifndef SCALPEL_SERVER_CONFIG_HELP_TEXT_H_
+#define SCALPEL_SERVER_CONFIG_HELP_TEXT_H_
 
 #include <string>
 
@@ -12,4 +12,4 @@ std::string HelpText();
 
 }  // namespace scalpel
 
-#endif  // SCALPEL_SERVER_HELP_TEXT_H_
+#endif  // SCALPEL_SERVER_CONFIG_HELP_TEXT_H_

@@ -1,8 +1,8 @@
 // The kinds of values that settings have. Each function sets *out, or returns what is wrong with
 // the text and what would be right; the message fits after the quoted text.
 
-#ifndef SCALPEL_SERVER_SETTERS_H_
-#define SCALPEL_SERVER_SETTERS_H_
+#ifndef SCALPEL_SERVER_CONFIG_SETTERS_H_
+#define SCALPEL_SERVER_CONFIG_SETTERS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -34,4 +34,4 @@ std::string SetAddress(absl::string_view text, std::string* out);
 
 }  // namespace scalpel
 
-#endif  // SCALPEL_SERVER_SETTERS_H_
+#endif  // SCALPEL_SERVER_CONFIG_SETTERS_H_

@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "server/config.h"
+#include "server/config/config.h"
 
 namespace scalpel {
 
