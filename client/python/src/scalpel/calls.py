@@ -58,6 +58,8 @@ class StreamCall(Generic[Event, Result]):
     progress: bool = False
     request_id: str | None = None
     divisible: bool = False
+    affinity: str | None = None
+    """Which calls belong together; None: those of the same first prompt."""
 
     def partial(self, events: list[Event]) -> Result | None:
         """The result of the events before an error, where they are worth something."""
