@@ -240,7 +240,8 @@ def tokenize(text: str, *, timeout: float | None = None) -> UnaryCall[Tokens]:
 
 
 def detokenize(ids: Sequence[int], *, timeout: float | None = None) -> UnaryCall[str]:
-    """Token ids to text; bytes that form no character are shown as U+FFFD. Raises InvalidArgument for an id outside the vocabulary. Thread-safe."""
+    """Token ids to text; bytes that form no character are shown as U+FFFD. Raises InvalidArgument
+    for an id outside the vocabulary. Thread-safe."""
     request = service_pb2.DetokenizeRequest(ids=[operator.index(i) for i in ids])
     return UnaryCall("Detokenize", request, lambda response: str(response.text), timeout)
 
