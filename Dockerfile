@@ -83,7 +83,7 @@ USER 65532:65532
 
 FROM $BASE AS edge
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* \
  && find / -xdev -perm /6000 -type f -exec chmod a-s {} +
 COPY deploy/edge/nginx.conf /etc/scalpel-edge/

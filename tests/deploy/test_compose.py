@@ -144,6 +144,21 @@ def test_the_edge_asks_the_servers_that_compose_starts(services):
     assert set(services["edge"]["depends_on"]) == set(SERVERS)
 
 
+def test_the_edge_has_room_for_what_nginx_is_told(services):
+    text = (DEPLOY / "edge" / "nginx.conf").read_text()
+    (workers,) = re.findall(r"^worker_processes (\S+);$", text, re.MULTILINE)
+    (connections,) = re.findall(r"^  worker_connections (\d+);$", text, re.MULTILINE)
+    assert float(workers) == services["edge"]["cpus"]
+    assert services["edge"]["ulimits"]["nofile"] > int(connections)
+
+
+def test_nobody_can_log_in_to_grafana(services):
+    environment_of = services["grafana"]["environment"]
+    assert environment_of["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert environment_of["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert "GF_AUTH_ANONYMOUS_ORG_ROLE" not in environment_of  # Viewer is Grafana's default
+
+
 def test_prometheus_finds_the_servers_that_compose_starts(services):
     text = (DEPLOY / "observability" / "prometheus" / "prometheus.yml").read_text()
     (job,) = yaml.safe_load(text)["scrape_configs"]

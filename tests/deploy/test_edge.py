@@ -1,11 +1,14 @@
 """The edge in front of two servers: who calls which, what it refuses, and what it survives."""
 
+import socket
 import subprocess
+import threading
 import time
 
 import grpc
 import pytest
 
+from google.rpc import error_details_pb2, status_pb2
 from tests.deploy.callers import Callers, cache_of, run
 from tests.deploy.edge import Edge
 from tests.support import environment
@@ -147,10 +150,49 @@ def test_too_many_calls_are_refused_and_later_ones_are_not(edge):
         assert {error.details() for error in refusals} == {
             "too many calls from this address; try again later"
         }
+        for error in refusals:
+            assert delay_asked(error) == 1
         # The burst of 100, less what limit_conn refused of it.
         assert 64 <= len(calls) - len(refusals) < 300
         time.sleep(1)
         assert stub.GetModel(request, timeout=20).model == "demo-model"
+
+
+def delay_asked(error: grpc.RpcError) -> int:
+    """The seconds of google.rpc.RetryInfo, by which clients know that a later try can succeed."""
+    details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+    status = status_pb2.Status.FromString(details)
+    assert status.code == error.code().value[0]
+    info = error_details_pb2.RetryInfo()
+    assert [detail.Unpack(info) for detail in status.details] == [True]
+    return info.retry_delay.seconds
+
+
+def test_what_was_sent_is_not_sent_again(servers, tmp_path):
+    """A request that ends a server must not end the next one too; its caller decides."""
+    taken = []
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        threading.Thread(target=take_and_close, args=[closing, taken], daemon=True).start()
+        address = f"127.0.0.1:{closing.getsockname()[1]}"
+        with Edge(tmp_path, [address, servers[0].address]) as edge, edge.channel() as channel:
+            failures = []
+            for prompt in PROMPTS:
+                try:
+                    run(channel, prompt, affinity=prompt)
+                except grpc.RpcError as error:
+                    failures.append(error.code())
+    # Then the edge leaves it out for 10 seconds.
+    assert failures == [grpc.StatusCode.UNAVAILABLE] and len(taken) == 1
+
+
+def take_and_close(listener: socket.socket, taken: list[bytes]) -> None:
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            received = b""
+            while b"Mary" not in received and (part := connection.recv(65536)):
+                received += part
+            taken.append(received)
 
 
 def test_a_large_request_is_refused_with_a_limit(edge):

@@ -70,14 +70,16 @@ def test_a_token_can_change_with_each_call(server):
 ])  # fmt: skip
 def test_a_token_never_leaves_this_machine_in_the_open(address, local):
     assert connection.is_local(address) == local
-    settings = {**NOTHING, "token": "secret"}
-    if local:
-        connection.settings(address, **settings)
-    else:
-        with pytest.raises(ValueError, match="token: it would travel to"):
+    for secret in ({"token": "secret"}, {"metadata": {"authorization": "Bearer secret"}}):
+        settings = {**NOTHING, **secret}
+        if local:
             connection.settings(address, **settings)
-    connection.settings(address, **{**settings, "tls": True})
-    connection.settings(address, **{**settings, "allow_plaintext_token": True})
+        else:
+            with pytest.raises(ValueError, match="token: it would travel to"):
+                connection.settings(address, **settings)
+        connection.settings(address, **{**settings, "tls": True})
+        connection.settings(address, **{**settings, "allow_plaintext_token": True})
+    connection.settings(address, **{**NOTHING, "metadata": {"x-team": "probing"}})
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "naïve", "", " secret"])

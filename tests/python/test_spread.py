@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -18,6 +19,7 @@ import scalpel
 from scalpel import (
     Retry,
     add,
+    connection,
     directions,
     kl_from_clean,
     noise,
@@ -185,6 +187,50 @@ def test_a_chunk_that_breaks_off_is_done_elsewhere(fakes, model):
         mine = replicas.sweep(PROMPT, zero("z"), **options)
     same(mine, model.sweep(PROMPT, zero("z"), **options))
     assert 2 <= broken.count("Sweep") <= 1 + HASTY.attempts and whole.count("Sweep") == 12
+
+
+def test_an_answer_that_breaks_off_is_no_reason_to_leave(fakes, model):
+    """A proxy says INTERNAL when a server behind it dies; the next call reaches another."""
+    failure = Failure(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+    first = next(iter(fakes[0]._stub.Sweep(example("19-sweep-heads"))))
+    one, other = fakes
+    with spread.connect([one.address, other.address], retry=HASTY) as replicas:
+        one.script["Sweep"] = [None, [first, failure], [first, failure]]  # It validates.
+        other.script["Sweep"] = [[first, failure], [first, failure]]
+        same(replicas.sweep(PROMPT, zero("z"), over="layers", metrics=KL),
+             model.sweep(PROMPT, zero("z"), over="layers", metrics=KL))  # fmt: skip
+        one.script["Sweep"] = [None, *[[first, failure]] * 99]
+        other.script["Sweep"] = [[first, failure]] * 99
+        with pytest.raises(scalpel.ServerError):
+            replicas.sweep(PROMPT, zero("z"), over=["layers", "heads"], metrics=KL)
+
+
+def test_a_proxy_does_not_lead_all_chunks_to_one_server(server):
+    with FakeServer(server.address) as fake, spread.connect([fake.address] * 2) as replicas:
+        replicas.sweep(PROMPT, zero("z"), over="layers", metrics=KL)
+    sent = [metadata["x-scalpel-affinity"] for method, metadata in fake.calls if method == "Sweep"]
+    # The whole is validated like its first chunk.
+    assert len(sent) == 13 and len(set(sent)) == 12
+
+
+def test_closing_does_not_wait_for_a_server_that_says_nothing(server):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        replica = spread._Replica(settings_of(address), None)
+        connecting = threading.Thread(target=spread._info_or_failure, args=[replica], daemon=True)
+        connecting.start()
+        connecting.join(0.3)
+        assert connecting.is_alive()
+        begin = time.monotonic()
+        replica.close()
+        assert time.monotonic() - begin < 1
+
+
+def settings_of(address):
+    return connection.settings(
+        address, model=None, tls=False, token=None, allow_plaintext_token=False, timeout=5.0,
+        retry=None, keepalive=None, metadata=None, options=None,
+    )  # fmt: skip
 
 
 def test_a_server_that_comes_back_is_used_again(fakes, model):

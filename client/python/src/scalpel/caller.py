@@ -19,10 +19,11 @@ class Caller:
     def start(self, call: StreamCall[Any, Any], timeout: float | None) -> Any:
         """Begins an attempt at a call: gRPC's own object, of responses that can be cancelled."""
         method = self._method(self._channel.unary_stream, call)
+        together = call.affinity or affinity(call.request)
         return method(
             self.settings.addressed(call.request),
             timeout=timeout,
-            metadata=self.settings.call_metadata(call.request_id, affinity(call.request)),
+            metadata=self.settings.call_metadata(call.request_id, together),
         )
 
     def _method(self, kind: Any, call: StreamCall[Any, Any] | UnaryCall[Any]) -> Any:

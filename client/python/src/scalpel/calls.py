@@ -58,6 +58,8 @@ class StreamCall(Generic[Event, Result]):
     progress: bool = False
     request_id: str | None = None
     divisible: bool = False
+    affinity: str | None = None
+    """Which calls belong together; None: those of the same first prompt."""
 
     def partial(self, events: list[Event]) -> Result | None:
         """The result of the events before an error, where they are worth something."""
@@ -238,7 +240,8 @@ def tokenize(text: str, *, timeout: float | None = None) -> UnaryCall[Tokens]:
 
 
 def detokenize(ids: Sequence[int], *, timeout: float | None = None) -> UnaryCall[str]:
-    """Token ids to text; bytes that form no character are shown as U+FFFD. Raises InvalidArgument for an id outside the vocabulary. Thread-safe."""
+    """Token ids to text; bytes that form no character are shown as U+FFFD. Raises InvalidArgument
+    for an id outside the vocabulary. Thread-safe."""
     request = service_pb2.DetokenizeRequest(ids=[operator.index(i) for i in ids])
     return UnaryCall("Detokenize", request, lambda response: str(response.text), timeout)
 

@@ -210,7 +210,8 @@ def settings(
 ) -> Settings:
     """What `connect` takes, in order. Refuses to send a token where it could be read on the way."""
     encryption = (TLS() if tls else None) if isinstance(tls, bool) else tls
-    if token is not None and not (encryption or allow_plaintext_token or is_local(address)):
+    secret = token is not None or "authorization" in (metadata or {})
+    if secret and not (encryption or allow_plaintext_token or is_local(address)):
         raise ValueError(
             f"token: it would travel to {address} unencrypted; use TLS, or allow_plaintext_token "
             "where the network itself is trusted"

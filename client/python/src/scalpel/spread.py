@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from scalpel import calls, chunks, connection, errors, methods, patching
+from scalpel.affinity import affinity
 from scalpel.arguments import Arguments
 from scalpel.calls import StreamCall
 from scalpel.chunks import Chunk
@@ -191,17 +192,17 @@ class Replicas:
         checked = sweep_pb2.SweepRequest()
         checked.CopyFrom(request)
         checked.validate_only = True
-        unavailable: ScalpelError | None = None
+        failure: ScalpelError | None = None
         for replica in self._replicas:
             try:
                 (started,) = asker.ask(replica, Chunk(0, 0, checked))
-            except errors.Unavailable as error:
-                unavailable = error
+            except _ELSEWHERE as error:
+                failure = error
             else:
                 assert isinstance(started, SweepStarted)
                 return started
-        assert unavailable is not None
-        raise unavailable
+        assert failure is not None
+        raise failure
 
     def _same_model(self) -> ModelInfo:
         with ThreadPoolExecutor(len(self._replicas)) as pool:
@@ -226,6 +227,7 @@ class _Replica:
         self.settings, self.executor = settings, executor
         self._lock = threading.Lock()
         self._model: Model | None = None
+        self._closed = False
 
     @property
     def address(self) -> str:
@@ -250,15 +252,18 @@ class _Replica:
             return list(stream)
 
     def close(self) -> None:
-        with self._lock:
-            if self._model is not None:
-                self._model.close()
+        """Without the lock, which a thread holds as long as it tries to connect."""
+        self._closed = True
+        if self._model is not None:
+            self._model.close()
 
     def _connected(self) -> Model:
         """Connects at the first call that succeeds: the server may come later than its client."""
         with self._lock:
             if self._model is None:
                 self._model = Model(self.settings)
+            if self._closed:
+                self._model.close()
             return self._model
 
 
@@ -270,6 +275,7 @@ class _Question:
     arguments: Arguments
     timeout: float | None
     request_id: str | None
+    affinity: str
     weights: str
 
     def stream(self, model: Model) -> Stream[SweepEvent]:
@@ -277,7 +283,9 @@ class _Question:
         info = model.get_info(timeout=self.timeout)
         _check_weights(self.weights, info, model.settings.address)
         call = calls.sweep_request(self.request, timeout=self.timeout, request_id=self.request_id)
-        return Stream(model, dataclasses.replace(call, arguments=self.arguments))
+        return Stream(
+            model, dataclasses.replace(call, arguments=self.arguments, affinity=self.affinity)
+        )
 
 
 class _Asker:
@@ -297,7 +305,11 @@ class _Asker:
         """A server's answer. Fields of a chunk are those of the whole, but for numbers of variants
         and values, which have been checked."""
         name = self._call.request_id and f"{self._call.request_id}.{chunk.first}"
-        question = _Question(chunk.request, self._call.arguments, self.left(), name, self._weights)
+        # Each chunk its own: a proxy would lead all calls on one prompt to the same server.
+        together = f"{affinity(chunk.request)}.{chunk.first}"
+        question = _Question(
+            chunk.request, self._call.arguments, self.left(), name, together, self._weights
+        )
         return replica.ask(question, began)
 
 
@@ -319,7 +331,7 @@ class _Lane:
             except _ELSEWHERE as error:
                 failures += 1
                 self._work.give_back(chunk)
-                again = self._replica.settings.retry.pause(error, failures, self._asker.left())
+                again = self._pause(error, failures)
                 if again is None:
                     self._work.leave(error)
                     return
@@ -330,6 +342,13 @@ class _Lane:
             else:
                 failures, pause = 0, 0.0
                 self._work.done(chunk, events)
+
+    def _pause(self, error: ScalpelError, failures: int) -> float | None:
+        """As `Retry` says. An answer that broke off is no reason to leave: a proxy has another
+        server, and the chunk another taker."""
+        if isinstance(error, (errors.ServerError, errors.ProtocolError)):
+            error = errors.Unavailable()
+        return self._replica.settings.retry.pause(error, failures, self._asker.left())
 
     def stop(self) -> None:
         """Cancels what is under way. Thread-safe."""
