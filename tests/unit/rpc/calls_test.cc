@@ -257,6 +257,15 @@ TEST_F(CallsTest, TokensAreChargedButNotForValidation) {
   EXPECT_EQ(Rejections("caller_rate"), 1);
 }
 
+TEST_F(CallsTest, TokensOfACallThatTheEngineRefusesAreGivenBack) {
+  submit_ = [](engine::Job) { return spec::Busy("the queue is full", absl::Seconds(1)); };
+  Start(WithTokens());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(Run(Tokens(16), kRunner).error_message(), HasSubstr("the queue is full"));
+  }
+  EXPECT_EQ(Rejections("caller_rate"), 0);
+}
+
 // ---- what is counted ----------------------------------------------------------------------------
 
 TEST_F(CallsTest, ReasonsComeFromWhereTheyArise) {
