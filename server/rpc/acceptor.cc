@@ -146,10 +146,10 @@ void Acceptor::Stop() {
   listening_.clear();
 }
 
-void Acceptor::HangUp(const std::set<uint16_t>& ports) {
-  if (ports.empty()) return;
+void Acceptor::HangUp(const std::set<std::string>& addresses) {
+  if (addresses.empty()) return;
   absl::MutexLock lock(&mutex_);
-  sockets_.HangUp(ports);
+  sockets_.HangUp(addresses);
 }
 
 int64_t Acceptor::open() const {
@@ -176,10 +176,8 @@ bool Acceptor::Take(int listening) {
     if (!fd.valid()) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
       if (IsOfThatConnection(errno)) continue;
-      const absl::Time now = absl::Now();
-      if (now - warned_ < kWarnAgain) return false;
-      warned_ = now;
-      spdlog::error("cannot take connections for now: {}", strerror(errno));
+      const int error = errno;
+      if (WarnsNow()) spdlog::error("cannot take connections for now: {}", strerror(error));
       return false;
     }
     if (!Admit()) continue;

@@ -46,8 +46,8 @@ class Acceptor {
   // Takes no more connections; those that wait are refused. Idempotent, but not thread-safe.
   void Stop();
 
-  // Ends the connections that come from these ports of the other side.
-  void HangUp(const std::set<uint16_t>& ports);
+  // Ends the connections that come from these addresses, as OpenSockets::HangUp takes them.
+  void HangUp(const std::set<std::string>& addresses);
 
   // Connections that are open now, and that have been refused since the start.
   int64_t open() const;

@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "proto/grpc/health/v1/health.grpc.pb.h"
@@ -79,6 +79,12 @@ Acceptor::Hand ToServer(std::shared_ptr<grpc::ServerCredentials> credentials,
 }
 
 std::string Port(absl::string_view address) {
+// HOST:PORT of a peer as gRPC writes it: `ipv6:%5B::1%5D:50123` is [::1]:50123.
+std::string AddressOf(absl::string_view peer) {
+  if (!absl::ConsumePrefix(&peer, "ipv4:")) absl::ConsumePrefix(&peer, "ipv6:");
+  return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
+}
+
   return std::string(address.substr(address.rfind(':') + 1));
 }
 
@@ -155,12 +161,9 @@ void Listener::StopAccepting() {
 }
 
 void Listener::HangUp(const std::vector<std::string>& peers) {
-  std::set<uint16_t> ports;
-  for (const std::string& peer : peers) {
-    uint32_t port = 0;
-    if (absl::SimpleAtoi(Port(peer), &port)) ports.insert(static_cast<uint16_t>(port));
-  }
-  acceptor_->HangUp(ports);
+  std::set<std::string> addresses;
+  for (const std::string& peer : peers) addresses.insert(AddressOf(peer));
+  acceptor_->HangUp(addresses);
 }
 
 void Listener::Shutdown() {
