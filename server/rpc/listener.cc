@@ -5,7 +5,6 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 
-#include <algorithm>
 #include <chrono>
 #include <set>
 #include <utility>
@@ -58,8 +57,7 @@ void SetLimits(const Limits& limits, grpc::ServerBuilder* builder) {
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
   grpc::ResourceQuota quota("transport");
-  quota.Resize(static_cast<size_t>(
-      std::max<int64_t>(limits.transport_bytes_max, 4 * limits.request_bytes_max)));
+  quota.Resize(static_cast<size_t>(limits.transport_bytes_max));
   builder->SetResourceQuota(quota);
 }
 
