@@ -16,9 +16,10 @@ WatchedFile::WatchedFile(std::filesystem::path path, std::function<void()> read,
 
 WatchedFile::~WatchedFile() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  woken_.notify_all();
   thread_.join();
 }
 
@@ -43,8 +44,8 @@ void WatchedFile::Watch(Stamp seen) {
 }
 
 bool WatchedFile::Pause() {
-  absl::MutexLock lock(&mutex_);
-  return !mutex_.AwaitWithTimeout(absl::Condition(&stopping_), interval_);
+  std::unique_lock lock(mutex_);
+  return !woken_.wait_for(lock, absl::ToChronoNanoseconds(interval_), [this] { return stopping_; });
 }
 
 }  // namespace scalpel::access

@@ -8,9 +8,8 @@
 #include <filesystem>
 #include <functional>
 #include <thread>
+#include <mutex>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 namespace scalpel::access {
@@ -40,8 +39,11 @@ class WatchedFile {
   const std::filesystem::path path_;
   const std::function<void()> read_;
   const absl::Duration interval_;
-  absl::Mutex mutex_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // Of the standard library, whose waits go by a clock that nobody sets: a step back of the
+  // system's must not put off a reading.
+  std::mutex mutex_;
+  std::condition_variable woken_;
+  bool stopping_ = false;  // guarded by mutex_
   std::thread thread_;
 };
 

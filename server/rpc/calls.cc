@@ -47,7 +47,8 @@ absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call
 void Calls::End(Call& call, const absl::Status& status) {
   const std::string code = absl::StatusCodeToString(WireCode(status));
   const std::string reason = RejectionReason(status);
-  const absl::Duration total = absl::Now() - call.began;
+  // A clock that is set back meanwhile must not take anything from a sum that only grows.
+  const absl::Duration total = std::max(absl::Now() - call.began, absl::ZeroDuration());
   const bool slow = slow_ > absl::ZeroDuration() && total > slow_;
   LogCall(call, code, reason, total);
   if (slow) LogSlowCall(call, code, reason, total);
