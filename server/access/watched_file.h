@@ -4,11 +4,12 @@
 #define SCALPEL_SERVER_ACCESS_WATCHED_FILE_H_
 
 #include <array>
+#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <thread>
 #include <mutex>
+#include <thread>
 
 #include "absl/time/time.h"
 

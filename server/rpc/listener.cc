@@ -11,11 +11,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "proto/grpc/health/v1/health.grpc.pb.h"
-#include "server/rpc/credentials.h"
 #include "server/rpc/descriptors.h"
 
 namespace scalpel::rpc {
@@ -77,13 +76,13 @@ Acceptor::Hand ToServer(std::shared_ptr<grpc::ServerCredentials> credentials,
 }
 
 std::string Port(absl::string_view address) {
+  return std::string(address.substr(address.rfind(':') + 1));
+}
+
 // HOST:PORT of a peer as gRPC writes it: `ipv6:%5B::1%5D:50123` is [::1]:50123.
 std::string AddressOf(absl::string_view peer) {
   if (!absl::ConsumePrefix(&peer, "ipv4:")) absl::ConsumePrefix(&peer, "ipv6:");
   return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
-}
-
-  return std::string(address.substr(address.rfind(':') + 1));
 }
 
 }  // namespace
@@ -104,7 +103,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const ListenOptions& op
 }
 
 absl::Status Listener::Bind(const ListenOptions& options) {
-  auto credentials = MakeCredentials(options.tls);
+  auto credentials = MakeCredentials(options.tls, &tls_reloads_);
   if (!credentials.ok()) return credentials.status();
   credentials_ = *std::move(credentials);
   auto acceptor = Acceptor::Listen(options.address);
