@@ -34,7 +34,8 @@ absl::Status CheckModel(const std::string& asked, const std::string& served) {
 Service::Service(const Limits& limits, const Surroundings& surroundings)
     : limits_(limits),
       surroundings_(surroundings),
-      calls_(limits.calls_max, surroundings.slow_call, surroundings.gate, surroundings.metrics) {}
+      calls_(limits.calls_max, surroundings.slow_call, surroundings.gate, surroundings.metrics),
+      stalls_(surroundings.reader_patience) {}
 
 void Service::Open(std::shared_ptr<const Backend> backend) {
   absl::MutexLock lock(&mutex_);
@@ -176,16 +177,19 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServer
   departures_.CallBegins(context->peer());
   absl::Status unavailable;
   std::shared_ptr<const Backend> backend = Current(*context, &unavailable);
-  return ResponseStream::Start(context, calls_.Begin(context, method), open, request,
-                               std::move(backend), unavailable, limits_,
-                               {.ending = [this](Call& call) { calls_.GiveBack(call); },
-                                .done =
-                                    [this](Call& call, const absl::Status& status) {
-                                      departures_.CallEnds(call.peer);
-                                      calls_.End(call, status);
-                                      absl::MutexLock lock(&mutex_);
-                                      --running_;
-                                    }});
+  ResponseStream* stream = ResponseStream::Start(
+      context, calls_.Begin(context, method), open, request, std::move(backend), unavailable,
+      limits_,
+      {.ending = [this](Call& call) { calls_.GiveBack(call); },
+       .done =
+           [this](Call& call, const absl::Status& status) {
+             departures_.CallEnds(call.peer);
+             calls_.End(call, status);
+             absl::MutexLock lock(&mutex_);
+             --running_;
+           }});
+  stalls_.Add(stream->weak_from_this());  // it lives at least until gRPC has it
+  return stream;
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Run(grpc::CallbackServerContext* context,
