@@ -28,6 +28,7 @@
 #include "absl/time/clock.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "proto/google/rpc/status.pb.h"
+#include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
 #include "server/access/token_list.h"
 #include "server/rpc/access_log.h"
 #include "server/rpc/entrance.h"
@@ -92,13 +93,16 @@ class CallsTest : public testing::Test {
     ListenOptions options;
     options.address = "127.0.0.1:0";
     options.limits = limits;
+    options.admit_reflection = [this](grpc::CallbackServerContext* context, Call* call) {
+      return service_->AdmitReflection(*context, call);
+    };
     auto listener = Listener::Open(options, service_.get());
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     service_->Open(std::make_shared<const Backend>(
         Backend{facts_, "cpu", "blas", 3, [this](engine::Job job) { return submit_(job); }}));
-    stub_ = v1::InterventionService::NewStub(
-        grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials()));
+    channel_ = grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials());
+    stub_ = v1::InterventionService::NewStub(channel_);
   }
 
   void TearDown() override {
@@ -172,6 +176,7 @@ class CallsTest : public testing::Test {
   std::unique_ptr<access::Gate> gate_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<Listener> listener_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::InterventionService::Stub> stub_;
 };
 
@@ -220,6 +225,19 @@ TEST_F(CallsTest, ACallersCallsAreBounded) {
   held.reset();
   EXPECT_EQ(Rejections("caller_calls"), 1);
   EXPECT_TRUE(GetModel(kRunner).ok()) << "its share was given back";
+}
+
+TEST_F(CallsTest, AReflectionThatHasEndedLeavesRoomForTheNextCall) {
+  Start(WithTokens());
+  const auto reflection = grpc::reflection::v1::ServerReflection::NewStub(channel_);
+  for (int i = 0; i < 200; ++i) {
+    grpc::ClientContext context;
+    Show(kRunner, &context);
+    const auto stream = reflection->ServerReflectionInfo(&context);
+    stream->WritesDone();
+    ASSERT_TRUE(stream->Finish().ok());
+    ASSERT_TRUE(GetModel(kRunner).ok()) << i;
+  }
 }
 
 TEST_F(CallsTest, AllCallsTogetherAreBoundedButTheStatusIsTold) {
