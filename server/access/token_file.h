@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -22,7 +23,7 @@ class TokenFile {
  public:
   struct Counts {
     int64_t reloads = 0;   // changes that were taken over
-    int64_t failures = 0;  // changes that were not, and left the tokens before in force
+    int64_t failures = 0;  // how often something else was wrong, and the tokens before stayed
   };
 
   // Reads the file and watches it. Errors name it, and what to do. A file that others may write is
@@ -36,14 +37,16 @@ class TokenFile {
 
  private:
   TokenFile(const std::filesystem::path& path, absl::Duration interval);
-  void Read();
+  // False: the tokens before are still in force.
+  bool Read();
 
   const std::filesystem::path path_;
   mutable absl::Mutex mutex_;
   absl::Status first_ ABSL_GUARDED_BY(mutex_);  // how the first reading went
   std::shared_ptr<const TokenList> tokens_ ABSL_GUARDED_BY(mutex_);
   Counts counts_ ABSL_GUARDED_BY(mutex_);
-  WatchedFile watched_;  // the last member: its thread uses the others
+  std::string told_ ABSL_GUARDED_BY(mutex_);  // what is wrong with the file; empty: nothing
+  WatchedFile watched_;                       // the last member: its thread uses the others
 };
 
 }  // namespace scalpel::access

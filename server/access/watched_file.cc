@@ -6,12 +6,12 @@
 
 namespace scalpel::access {
 
-WatchedFile::WatchedFile(std::filesystem::path path, std::function<void()> read,
+WatchedFile::WatchedFile(std::filesystem::path path, std::function<bool()> read,
                          absl::Duration interval)
     : path_(std::move(path)), read_(std::move(read)), interval_(interval) {
   const Stamp seen = StampOf(path_);  // before it is read: what changes in between is read again
-  read_();
-  thread_ = std::thread([this, seen] { Watch(seen); });
+  const bool done = read_();
+  thread_ = std::thread([this, seen, done] { Watch(seen, done); });
 }
 
 WatchedFile::~WatchedFile() {
@@ -34,12 +34,12 @@ WatchedFile::Stamp WatchedFile::StampOf(const std::filesystem::path& path) {
           static_cast<int64_t>(info.st_ctim.tv_nsec)};
 }
 
-void WatchedFile::Watch(Stamp seen) {
+void WatchedFile::Watch(Stamp seen, bool done) {
   while (Pause()) {
     const Stamp now = StampOf(path_);
-    if (now == seen) continue;
+    if (done && now == seen) continue;
     seen = now;
-    read_();
+    done = read_();
   }
 }
 

@@ -21,8 +21,9 @@ class WatchedFile {
  public:
   // Calls `read` once from here, and then from a thread of its own after each change: of what the
   // path leads to, the file's time, size or mode, and when it vanishes or comes back. No change
-  // between the two is missed. `read` does not throw.
-  WatchedFile(std::filesystem::path path, std::function<void()> read,
+  // between the two is missed. `read` does not throw; while it returns false it is called again
+  // after each interval, since what was in its way need not be the file.
+  WatchedFile(std::filesystem::path path, std::function<bool()> read,
               absl::Duration interval = absl::Seconds(1));
   // Stops at once, but waits for a `read` under way.
   ~WatchedFile();
@@ -33,12 +34,12 @@ class WatchedFile {
   using Stamp = std::array<int64_t, 7>;  // differs when the file does; all zeros: no such file
 
   static Stamp StampOf(const std::filesystem::path& path);
-  void Watch(Stamp seen);
+  void Watch(Stamp seen, bool done);
   // False: stop.
   bool Pause();
 
   const std::filesystem::path path_;
-  const std::function<void()> read_;
+  const std::function<bool()> read_;
   const absl::Duration interval_;
   // Of the standard library, whose waits go by a clock that nobody sets: a step back of the
   // system's must not put off a reading.
