@@ -34,9 +34,7 @@ absl::Status Quota::Lease::Charge(int64_t tokens, absl::Time now) {
   return quota_->Charge(account_, tokens, now);
 }
 
-void Quota::Lease::Refund(int64_t tokens, absl::Time now) {
-  quota_->Refund(account_, tokens, now);
-}
+void Quota::Lease::Refund(int64_t tokens, absl::Time now) { quota_->Refund(account_, tokens, now); }
 
 absl::StatusOr<Quota::Lease> Quota::Enter(absl::string_view caller, const QuotaLimits& limits,
                                           absl::Time now) {

@@ -26,10 +26,7 @@ Call Calls::Begin(grpc::CallbackServerContext* context, absl::string_view method
 }
 
 absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call) {
-  absl::StatusOr<access::Pass> pass = EnterGate(context, call->method, call->began, gate_);
-  if (!pass.ok()) return pass.status();
-  call->caller = pass->name();
-  call->pass = *std::move(pass);
+  if (absl::Status status = EnterGate(context, gate_, call); !status.ok()) return status;
   absl::MutexLock lock(&mutex_);
   // Whoever asks why the server is busy gets an answer all the same.
   if (under_way_ >= calls_max_ && call->method != "GetStatus") {

@@ -73,7 +73,9 @@ class Certificates {
   std::string told_ ABSL_GUARDED_BY(mutex_);                  // the last warning
 };
 
-// gRPC asks at each handshake.
+// gRPC asks when it is handed a connection, on the thread that hands it over, which is the
+// acceptor's alone. It needs that: version 1.51 takes the certificate before away without a look at
+// handshakes that begin with it on other threads.
 grpc_ssl_certificate_config_reload_status Fetch(void* certificates,
                                                 grpc_ssl_server_certificate_config** config) {
   const std::optional<TlsMaterial> changed = static_cast<Certificates*>(certificates)->Changed();

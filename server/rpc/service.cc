@@ -49,12 +49,7 @@ void Service::Close() {
 
 absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context,
                                       Call* call) const {
-  absl::StatusOr<access::Pass> pass =
-      EnterGate(context, call->method, call->began, surroundings_.gate);
-  if (!pass.ok()) return pass.status();
-  call->caller = pass->name();
-  call->pass = *std::move(pass);
-  return pass.status();
+  return EnterGate(context, surroundings_.gate, call);
 }
 
 bool Service::WaitIdle(absl::Time deadline) {
@@ -177,17 +172,17 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServer
   departures_.CallBegins(context->peer());
   absl::Status unavailable;
   std::shared_ptr<const Backend> backend = Current(*context, &unavailable);
-  ResponseStream* stream = ResponseStream::Start(
-      context, calls_.Begin(context, method), open, request, std::move(backend), unavailable,
-      limits_,
-      {.ending = [this](Call& call) { calls_.GiveBack(call); },
-       .done =
-           [this](Call& call, const absl::Status& status) {
-             departures_.CallEnds(call.peer);
-             calls_.End(call, status);
-             absl::MutexLock lock(&mutex_);
-             --running_;
-           }});
+  ResponseStream::Hooks hooks;
+  hooks.ending = [this](Call& call) { calls_.GiveBack(call); };
+  hooks.done = [this](Call& call, const absl::Status& status) {
+    departures_.CallEnds(call.peer);
+    calls_.End(call, status);
+    absl::MutexLock lock(&mutex_);
+    --running_;
+  };
+  ResponseStream* stream =
+      ResponseStream::Start(context, calls_.Begin(context, method), open, request,
+                            std::move(backend), unavailable, limits_, std::move(hooks));
   stalls_.Add(stream->weak_from_this());  // it lives at least until gRPC has it
   return stream;
 }

@@ -39,7 +39,7 @@ using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_Ge
 struct Surroundings {
   access::Gate& gate;  // these two outlive the service
   insight::Metrics& metrics;
-  absl::Duration slow_call = absl::ZeroDuration();  // what takes longer is worth a warning
+  absl::Duration slow_call = absl::ZeroDuration();     // what takes longer is worth a warning
   absl::Duration reader_patience = absl::Minutes(10);  // as StallWatch takes it
 };
 
