@@ -71,7 +71,7 @@ absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const fs::path& path,
 TokenFile::TokenFile(const fs::path& path, absl::Duration interval)
     : path_(path),
       watched_(
-          path, [this] { return Read(); }, interval) {}
+          path, [this](bool retry) { return Read(retry); }, interval) {}
 
 std::shared_ptr<const TokenList> TokenFile::tokens() const {
   absl::MutexLock lock(&mutex_);
@@ -83,18 +83,17 @@ TokenFile::Counts TokenFile::counts() const {
   return counts_;
 }
 
-bool TokenFile::Read() {
+bool TokenFile::Read(bool retry) {
   absl::StatusOr<TokenList> read = ReadTokens(path_);
   absl::MutexLock lock(&mutex_);
   const bool is_first = tokens_ == nullptr;
   if (is_first) first_ = read.status();
   if (read.ok()) {
-    told_.clear();
     tokens_ = std::make_shared<const TokenList>(*std::move(read));
     if (is_first) return true;
     ++counts_.reloads;
     spdlog::info("tokens: {} of them, read again", tokens_->entries().size());
-  } else if (!is_first && read.status().message() != told_) {
+  } else if (!is_first && (!retry || read.status().message() != told_)) {
     told_ = std::string(read.status().message());
     ++counts_.failures;
     spdlog::error("tokens: the new file is bad, and the tokens before stay in force: {}",

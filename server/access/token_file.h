@@ -23,7 +23,7 @@ class TokenFile {
  public:
   struct Counts {
     int64_t reloads = 0;   // changes that were taken over
-    int64_t failures = 0;  // how often something else was wrong, and the tokens before stayed
+    int64_t failures = 0;  // changes that were not, and left the tokens before in force
   };
 
   // Reads the file and watches it. Errors name it, and what to do. A file that others may write is
@@ -38,14 +38,14 @@ class TokenFile {
  private:
   TokenFile(const std::filesystem::path& path, absl::Duration interval);
   // False: the tokens before are still in force.
-  bool Read();
+  bool Read(bool retry);
 
   const std::filesystem::path path_;
   mutable absl::Mutex mutex_;
   absl::Status first_ ABSL_GUARDED_BY(mutex_);  // how the first reading went
   std::shared_ptr<const TokenList> tokens_ ABSL_GUARDED_BY(mutex_);
   Counts counts_ ABSL_GUARDED_BY(mutex_);
-  std::string told_ ABSL_GUARDED_BY(mutex_);  // what is wrong with the file; empty: nothing
+  std::string told_ ABSL_GUARDED_BY(mutex_);  // the last failure
   WatchedFile watched_;                       // the last member: its thread uses the others
 };
 

@@ -6,11 +6,10 @@
 
 namespace scalpel::access {
 
-WatchedFile::WatchedFile(std::filesystem::path path, std::function<bool()> read,
-                         absl::Duration interval)
+WatchedFile::WatchedFile(std::filesystem::path path, Read read, absl::Duration interval)
     : path_(std::move(path)), read_(std::move(read)), interval_(interval) {
   const Stamp seen = StampOf(path_);  // before it is read: what changes in between is read again
-  const bool done = read_();
+  const bool done = read_(/*retry=*/false);
   thread_ = std::thread([this, seen, done] { Watch(seen, done); });
 }
 
@@ -38,8 +37,8 @@ void WatchedFile::Watch(Stamp seen, bool done) {
   while (Pause()) {
     const Stamp now = StampOf(path_);
     if (done && now == seen) continue;
+    done = read_(/*retry=*/now == seen);
     seen = now;
-    done = read_();
   }
 }
 

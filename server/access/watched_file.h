@@ -21,10 +21,10 @@ class WatchedFile {
  public:
   // Calls `read` once from here, and then from a thread of its own after each change: of what the
   // path leads to, the file's time, size or mode, and when it vanishes or comes back. No change
-  // between the two is missed. `read` does not throw; while it returns false it is called again
-  // after each interval, since what was in its way need not be the file.
-  WatchedFile(std::filesystem::path path, std::function<bool()> read,
-              absl::Duration interval = absl::Seconds(1));
+  // between the two is missed. While `read` returns false it is called again after each interval,
+  // as a `retry`, since what was in its way need not be the file. It does not throw.
+  using Read = std::function<bool(bool retry)>;
+  WatchedFile(std::filesystem::path path, Read read, absl::Duration interval = absl::Seconds(1));
   // Stops at once, but waits for a `read` under way.
   ~WatchedFile();
   WatchedFile(const WatchedFile&) = delete;
@@ -39,7 +39,7 @@ class WatchedFile {
   bool Pause();
 
   const std::filesystem::path path_;
-  const std::function<bool()> read_;
+  const Read read_;
   const absl::Duration interval_;
   // Of the standard library, whose waits go by a clock that nobody sets: a step back of the
   // system's must not put off a reading.

@@ -139,8 +139,10 @@ TEST_F(TokenFileTest, KeepsTheOldTokensWhenTheNewFileIsBad) {
   Replace("{");
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 1; }));
   EXPECT_NE((*file)->tokens()->Find(alice_.token), nullptr);
-  fs::remove(path_);
+  Replace("[");  // the same is wrong with it, and it is another file
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 2; }));
+  fs::remove(path_);
+  ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 3; }));
   EXPECT_NE((*file)->tokens()->Find(alice_.token), nullptr);
   Replace(FileOf({bob_}));
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().reloads >= 1; }));

@@ -30,7 +30,7 @@ class WatchedFileTest : public model::TempFolderTest {
   void Watch() {
     watched_.emplace(
         path_,
-        [this] {
+        [this](bool) {
           ++reads_;
           return true;
         },
@@ -124,7 +124,7 @@ TEST_F(WatchedFileTest, MissesNoChangeDuringTheFirstReading) {
   absl::Notification again;
   WatchedFile watched(
       path_,
-      [&] {
+      [&](bool) {
         const int read = ++reads;
         if (read == 1) Write(path_, "longer than it was");
         if (read == 2) again.Notify();
@@ -139,7 +139,8 @@ TEST_F(WatchedFileTest, ReadsAgainUntilItSucceeds) {
   absl::Notification third;
   const WatchedFile watched(
       path_,
-      [&] {
+      [&](bool retry) {
+        EXPECT_EQ(retry, reads_ > 0);
         if (++reads_ == 3) third.Notify();
         return reads_ == 3;
       },
@@ -154,7 +155,7 @@ TEST_F(WatchedFileTest, StopsAtOnceHoweverRarelyItLooks) {
   const absl::Time began = absl::Now();
   {
     const WatchedFile watched(
-        path_, [] { return true; }, absl::Minutes(10));
+        path_, [](bool) { return true; }, absl::Minutes(10));
   }
   EXPECT_LT(absl::Now() - began, kPatience);
 }
@@ -166,7 +167,7 @@ TEST_F(WatchedFileTest, WaitsForAReadingUnderWay) {
   {
     const WatchedFile watched(
         path_,
-        [&] {
+        [&](bool) {
           if (++begun == 2) {
             entered.Notify();
             absl::SleepFor(absl::Milliseconds(50));
