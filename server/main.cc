@@ -138,6 +138,7 @@ int Serve(const Config& config, absl::Time began) {
 
   const auto backend =
       std::make_shared<const rpc::Backend>(MakeBackend(*loaded, scheduler, **listener));
+  AddListener(**listener, *sources);
   AddBackend(*backend, config.limits, *sources);
   // Here, so that it is closed before what it reads is gone.
   const std::unique_ptr<insight::Exposition> metrics_port = *std::move(opened);

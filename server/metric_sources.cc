@@ -61,17 +61,35 @@ void AddCache(const std::function<engine::BaselineCache::Counts()>& counts, int6
   sources.AddCounter(name, help, read(&Counts::misses), {{"result", "miss"}});
 }
 
+// A counter of both results of reading a file anew.
+void AddReloads(const char* name, const char* help, auto ok, auto failed,
+                insight::Sources& sources) {
+  const auto add = [&](const char* result, auto read) {
+    sources.AddCounter(name, help, [read] { return static_cast<double>(read()); },
+                       {{"result", result}});
+  };
+  add("ok", ok);
+  add("failed", failed);
+}
+
 }  // namespace
 
 void AddGatekeeper(const Gatekeeper& gatekeeper, insight::Sources& sources) {
   const access::TokenFile* tokens = gatekeeper.tokens();
   if (tokens == nullptr) return;
-  const char name[] = "scalpel_token_file_reloads_total";
-  const char help[] = "Changes of the file of tokens, taken over or not.";
-  sources.AddCounter(name, help, [tokens] { return double(tokens->counts().reloads); },
-                     {{"result", "ok"}});
-  sources.AddCounter(name, help, [tokens] { return double(tokens->counts().failures); },
-                     {{"result", "failed"}});
+  AddReloads(
+      "scalpel_token_file_reloads_total", "Changes of the file of tokens, taken over or not.",
+      [tokens] { return tokens->counts().reloads; }, [tokens] { return tokens->counts().failures; },
+      sources);
+}
+
+void AddListener(const rpc::Listener& listener, insight::Sources& sources) {
+  const rpc::TlsReloads* reloads = listener.tls_reloads();
+  if (reloads == nullptr) return;
+  AddReloads(
+      "scalpel_certificate_reloads_total", "Changes of the files of TLS, taken over or not.",
+      [reloads] { return reloads->ok.load(); }, [reloads] { return reloads->failed.load(); },
+      sources);
 }
 
 void AddBackend(const rpc::Backend& backend, const Limits& limits, insight::Sources& sources) {

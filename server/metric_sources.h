@@ -7,11 +7,15 @@
 #include "server/insight/sources.h"
 #include "server/limits.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/listener.h"
 
 namespace scalpel {
 
 // How often the file of tokens was read anew; nothing without one.
 void AddGatekeeper(const Gatekeeper& gatekeeper, insight::Sources& sources);
+
+// The same of TLS's files.
+void AddListener(const rpc::Listener& listener, insight::Sources& sources);
 
 // The engine, its cache, and what is served. The backend's functions are called until `sources` is
 // read no more.

@@ -38,6 +38,8 @@ class Pass {
   // Spends tokens of the caller, all of them or none. RESOURCE_EXHAUSTED with RetryInfo: it has
   // used more than its rate.
   absl::Status Charge(int64_t tokens, absl::Time now) { return lease_.Charge(tokens, now); }
+  // Gives back what was charged and will not be used.
+  void Refund(int64_t tokens, absl::Time now) { lease_.Refund(tokens, now); }
 
  private:
   friend class Gate;

@@ -34,6 +34,8 @@ absl::Status Quota::Lease::Charge(int64_t tokens, absl::Time now) {
   return quota_->Charge(account_, tokens, now);
 }
 
+void Quota::Lease::Refund(int64_t tokens, absl::Time now) { quota_->Refund(account_, tokens, now); }
+
 absl::StatusOr<Quota::Lease> Quota::Enter(absl::string_view caller, const QuotaLimits& limits,
                                           absl::Time now) {
   absl::MutexLock lock(&mutex_);
@@ -105,6 +107,12 @@ absl::Status Quota::Charge(Accounts::iterator account, int64_t tokens, absl::Tim
       absl::StrCat("this caller has used more than its ", static_cast<int64_t>(account->rate),
                    " tokens a second; try again in ", absl::FormatDuration(delay)),
       delay);
+}
+
+void Quota::Refund(Accounts::iterator account, int64_t tokens, absl::Time now) {
+  absl::MutexLock lock(&mutex_);
+  Settle(*account, now);
+  account->spent = std::max(0.0, account->spent - static_cast<double>(tokens));
 }
 
 void Quota::Leave(Accounts::iterator account) {

@@ -43,6 +43,8 @@ class Quota : public std::enable_shared_from_this<Quota> {
 
     // Spends tokens, all of them or none. RESOURCE_EXHAUSTED with RetryInfo: not before then.
     absl::Status Charge(int64_t tokens, absl::Time now);
+    // Gives back what was charged and will not be used.
+    void Refund(int64_t tokens, absl::Time now);
 
    private:
     friend class Quota;
@@ -79,6 +81,7 @@ class Quota : public std::enable_shared_from_this<Quota> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetFirstIdle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Charge(Accounts::iterator account, int64_t tokens, absl::Time now);
+  void Refund(Accounts::iterator account, int64_t tokens, absl::Time now);
   void Leave(Accounts::iterator account);
 
   const size_t callers_max_;

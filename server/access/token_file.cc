@@ -69,7 +69,9 @@ absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const fs::path& path,
 }
 
 TokenFile::TokenFile(const fs::path& path, absl::Duration interval)
-    : path_(path), watched_(path, [this] { Read(); }, interval) {}
+    : path_(path),
+      watched_(
+          path, [this](bool retry) { return Read(retry); }, interval) {}
 
 std::shared_ptr<const TokenList> TokenFile::tokens() const {
   absl::MutexLock lock(&mutex_);
@@ -81,21 +83,23 @@ TokenFile::Counts TokenFile::counts() const {
   return counts_;
 }
 
-void TokenFile::Read() {
+bool TokenFile::Read(bool retry) {
   absl::StatusOr<TokenList> read = ReadTokens(path_);
   absl::MutexLock lock(&mutex_);
   const bool is_first = tokens_ == nullptr;
   if (is_first) first_ = read.status();
   if (read.ok()) {
     tokens_ = std::make_shared<const TokenList>(*std::move(read));
-    if (is_first) return;
+    if (is_first) return true;
     ++counts_.reloads;
     spdlog::info("tokens: {} of them, read again", tokens_->entries().size());
-  } else if (!is_first) {
+  } else if (!is_first && (!retry || read.status().message() != told_)) {
+    told_ = std::string(read.status().message());
     ++counts_.failures;
     spdlog::error("tokens: the new file is bad, and the tokens before stay in force: {}",
-                  absl::Utf8SafeCEscape(read.status().message()));
+                  absl::Utf8SafeCEscape(told_));
   }
+  return read.ok();
 }
 
 }  // namespace scalpel::access

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -36,14 +37,16 @@ class TokenFile {
 
  private:
   TokenFile(const std::filesystem::path& path, absl::Duration interval);
-  void Read();
+  // False: the tokens before are still in force.
+  bool Read(bool retry);
 
   const std::filesystem::path path_;
   mutable absl::Mutex mutex_;
   absl::Status first_ ABSL_GUARDED_BY(mutex_);  // how the first reading went
   std::shared_ptr<const TokenList> tokens_ ABSL_GUARDED_BY(mutex_);
   Counts counts_ ABSL_GUARDED_BY(mutex_);
-  WatchedFile watched_;  // the last member: its thread uses the others
+  std::string told_ ABSL_GUARDED_BY(mutex_);  // the last failure
+  WatchedFile watched_;                       // the last member: its thread uses the others
 };
 
 }  // namespace scalpel::access

@@ -6,19 +6,19 @@
 
 namespace scalpel::access {
 
-WatchedFile::WatchedFile(std::filesystem::path path, std::function<void()> read,
-                         absl::Duration interval)
+WatchedFile::WatchedFile(std::filesystem::path path, Read read, absl::Duration interval)
     : path_(std::move(path)), read_(std::move(read)), interval_(interval) {
   const Stamp seen = StampOf(path_);  // before it is read: what changes in between is read again
-  read_();
-  thread_ = std::thread([this, seen] { Watch(seen); });
+  const bool done = read_(/*retry=*/false);
+  thread_ = std::thread([this, seen, done] { Watch(seen, done); });
 }
 
 WatchedFile::~WatchedFile() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  woken_.notify_all();
   thread_.join();
 }
 
@@ -33,18 +33,18 @@ WatchedFile::Stamp WatchedFile::StampOf(const std::filesystem::path& path) {
           static_cast<int64_t>(info.st_ctim.tv_nsec)};
 }
 
-void WatchedFile::Watch(Stamp seen) {
+void WatchedFile::Watch(Stamp seen, bool done) {
   while (Pause()) {
     const Stamp now = StampOf(path_);
-    if (now == seen) continue;
+    if (done && now == seen) continue;
+    done = read_(/*retry=*/now == seen);
     seen = now;
-    read_();
   }
 }
 
 bool WatchedFile::Pause() {
-  absl::MutexLock lock(&mutex_);
-  return !mutex_.AwaitWithTimeout(absl::Condition(&stopping_), interval_);
+  std::unique_lock lock(mutex_);
+  return !woken_.wait_for(lock, absl::ToChronoNanoseconds(interval_), [this] { return stopping_; });
 }
 
 }  // namespace scalpel::access

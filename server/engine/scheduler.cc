@@ -27,6 +27,11 @@ constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 constexpr char kDraining[] = "the server is shutting down; try another replica";
 constexpr char kDeviceFailed[] = "the server's device has failed; try another replica";
 
+// Without a lock, since readers are woken: they may come back with more work.
+void CloseUnwanted(const std::vector<std::shared_ptr<Work>>& works) {
+  for (const std::shared_ptr<Work>& work : works) work->Close(work->StillWanted());
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const model::Gpt2& gpt2, const Limits& limits,
@@ -60,9 +65,11 @@ absl::Status Scheduler::Submit(Job job) {
 
 absl::Status Scheduler::Submit(std::shared_ptr<Work> work, EventStream& stream,
                                int64_t response_bytes) {
+  std::vector<std::shared_ptr<Work>> unwanted;
+  const auto close = absl::MakeCleanup([&unwanted] { CloseUnwanted(unwanted); });
   absl::MutexLock lock(&mutex_);
   if (!admission_.ok()) return admission_;
-  if (Waiting() >= limits_.queue_max) DropUnwanted();
+  if (Waiting() >= limits_.queue_max) unwanted = TakeUnwanted();
   if (Waiting() >= limits_.queue_max) {
     return spec::Because(
         "queue_full",
@@ -146,28 +153,34 @@ int64_t Scheduler::Waiting() const {
                        [](const Live& live) { return !live.started; });
 }
 
-void Scheduler::DropUnwanted() {
+std::vector<std::shared_ptr<Work>> Scheduler::TakeUnwanted() {
   const auto unwanted = std::stable_partition(
       works_.begin(), works_.end(), [](const Live& live) { return live.work->StillWanted().ok(); });
-  for (auto live = unwanted; live != works_.end(); ++live)
-    live->work->Close(live->work->StillWanted());
+  std::vector<std::shared_ptr<Work>> taken;
+  for (auto live = unwanted; live != works_.end(); ++live) taken.push_back(std::move(live->work));
   works_.erase(unwanted, works_.end());
+  return taken;
 }
 
 std::vector<Member> Scheduler::NextWave(BaselineCache& cache) {
-  absl::MutexLock lock(&mutex_);
-  running_ = false;
-  cache_counts_ = cache.counts();
-  const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !works_.empty() || stopping_;
-  };
   while (true) {
-    mutex_.Await(absl::Condition(&ready));
-    if (stopping_) return {};
-    DropUnwanted();
-    std::vector<Member> members = FillWave(cache);
-    running_ = !members.empty();
-    if (running_) return members;
+    std::vector<Member> members;
+    std::vector<std::shared_ptr<Work>> unwanted;
+    {
+      absl::MutexLock lock(&mutex_);
+      running_ = false;
+      cache_counts_ = cache.counts();
+      const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        return !works_.empty() || stopping_;
+      };
+      mutex_.Await(absl::Condition(&ready));
+      if (stopping_) return {};
+      unwanted = TakeUnwanted();
+      members = FillWave(cache);
+      running_ = !members.empty() || !unwanted.empty();
+    }
+    CloseUnwanted(unwanted);
+    if (!members.empty()) return members;
   }
 }
 

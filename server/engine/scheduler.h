@@ -77,8 +77,8 @@ class Scheduler {
   void AbortAll(const absl::Status& status);
   // Nothing can be computed any more: refuses new work, aborts all that waits, and says so.
   void FailDevice();
-  // Takes what nobody waits for off the list, and closes it.
-  void DropUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes what nobody waits for off the list. It is to be closed without the lock.
+  std::vector<std::shared_ptr<Work>> TakeUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Work that has not started.
   int64_t Waiting() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -18,7 +18,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -26,8 +25,8 @@ namespace {
 // After an accept that failed for want of something that others may give back.
 constexpr int kPauseMs = 100;
 // While there is no room, how often it is looked for: to look costs a system call a connection.
-constexpr absl::Duration kCountAgain = absl::Milliseconds(10);
-constexpr absl::Duration kWarnAgain = absl::Seconds(60);
+constexpr std::chrono::milliseconds kCountAgain(10);
+constexpr std::chrono::seconds kWarnAgain(60);
 // Connections taken before anything else is looked at.
 constexpr int kTakenAtOnce = 64;
 // How long what was sent may stay unacknowledged before the connection is given up; as gRPC's own
@@ -146,10 +145,10 @@ void Acceptor::Stop() {
   listening_.clear();
 }
 
-void Acceptor::HangUp(const std::set<uint16_t>& ports) {
-  if (ports.empty()) return;
+void Acceptor::HangUp(const std::set<std::string>& addresses) {
+  if (addresses.empty()) return;
   absl::MutexLock lock(&mutex_);
-  sockets_.HangUp(ports);
+  sockets_.HangUp(addresses);
 }
 
 int64_t Acceptor::open() const {
@@ -176,10 +175,8 @@ bool Acceptor::Take(int listening) {
     if (!fd.valid()) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
       if (IsOfThatConnection(errno)) continue;
-      const absl::Time now = absl::Now();
-      if (now - warned_ < kWarnAgain) return false;
-      warned_ = now;
-      spdlog::error("cannot take connections for now: {}", strerror(errno));
+      const int error = errno;
+      if (WarnsNow()) spdlog::error("cannot take connections for now: {}", strerror(error));
       return false;
     }
     if (!Admit()) continue;
@@ -195,22 +192,28 @@ bool Acceptor::Take(int listening) {
 }
 
 bool Acceptor::Admit() {
-  const absl::Time now = absl::Now();
-  if (now - counted_ >= kCountAgain) {
+  const Instant now = std::chrono::steady_clock::now();
+  if (!counted_ || now - *counted_ >= kCountAgain) {
     absl::MutexLock lock(&mutex_);
     if (sockets_.CountAtMost() < connections_max_) return true;
     if (sockets_.Count() < connections_max_) return true;
     counted_ = now;
   }
   ++refused_;
-  if (now - warned_ >= kWarnAgain) {
-    warned_ = now;
+  if (WarnsNow()) {
     spdlog::warn(
         "{} connections are open, and no more are taken (--max-connections); {} have been "
         "refused",
         connections_max_, refused_.load());
   }
   return false;
+}
+
+bool Acceptor::WarnsNow() {
+  const Instant now = std::chrono::steady_clock::now();
+  if (warned_ && now - *warned_ < kWarnAgain) return false;
+  warned_ = now;
+  return true;
 }
 
 }  // namespace scalpel::rpc

@@ -7,9 +7,11 @@
 #define SCALPEL_SERVER_RPC_ACCEPTOR_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -19,7 +21,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
 #include "server/rpc/sockets.h"
 
 namespace scalpel::rpc {
@@ -46,8 +47,8 @@ class Acceptor {
   // Takes no more connections; those that wait are refused. Idempotent, but not thread-safe.
   void Stop();
 
-  // Ends the connections that come from these ports of the other side.
-  void HangUp(const std::set<uint16_t>& ports);
+  // Ends the connections that come from these addresses, as OpenSockets::HangUp takes them.
+  void HangUp(const std::set<std::string>& addresses);
 
   // Connections that are open now, and that have been refused since the start.
   int64_t open() const;
@@ -67,6 +68,8 @@ class Acceptor {
   bool Take(int listening);
   // Whether there is room for one more.
   bool Admit();
+  // Whether a warning is due, no more than one in a while.
+  bool WarnsNow();
 
   const std::string address_;
   const Descriptor stop_;  // an eventfd
@@ -78,9 +81,10 @@ class Acceptor {
   mutable absl::Mutex mutex_;
   mutable OpenSockets sockets_ ABSL_GUARDED_BY(mutex_);
   std::atomic<int64_t> refused_ = 0;
-  // Of the thread.
-  absl::Time counted_ = absl::InfinitePast();  // when there was last no room
-  absl::Time warned_ = absl::InfinitePast();
+  // Of the thread. By a clock that nobody sets: a step back must not close the door for as long.
+  using Instant = std::chrono::steady_clock::time_point;
+  std::optional<Instant> counted_;  // when there was last no room
+  std::optional<Instant> warned_;
 };
 
 }  // namespace scalpel::rpc

@@ -29,6 +29,10 @@ absl::Status Call::Charge(int64_t tokens_asked) {
   return spec::Because("caller_rate", pass->Charge(tokens_asked, absl::Now()));
 }
 
+void Call::Refund(int64_t tokens_asked) {
+  if (pass) pass->Refund(tokens_asked, absl::Now());
+}
+
 bool IsRequestId(absl::string_view id) {
   return !id.empty() && id.size() <= kRequestIdBytesMax &&
          std::all_of(id.begin(), id.end(), [](unsigned char c) {

@@ -40,6 +40,8 @@ struct Call {
   std::string caller;  // who calls; empty: not admitted
   // Takes the tokens from the caller's share. RESOURCE_EXHAUSTED with RetryInfo: it has too few.
   absl::Status Charge(int64_t tokens_asked);
+  // Gives them back, because the call came to nothing.
+  void Refund(int64_t tokens_asked);
 };
 
 // The caller's request id if it is 1 to 64 characters of [A-Za-z0-9._-].

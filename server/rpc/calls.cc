@@ -1,5 +1,6 @@
 #include "server/rpc/calls.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,10 +26,7 @@ Call Calls::Begin(grpc::CallbackServerContext* context, absl::string_view method
 }
 
 absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call) {
-  absl::StatusOr<access::Pass> pass = EnterGate(context, call->method, call->began, gate_);
-  if (!pass.ok()) return pass.status();
-  call->caller = pass->name();
-  call->pass = *std::move(pass);
+  if (absl::Status status = EnterGate(context, gate_, call); !status.ok()) return status;
   absl::MutexLock lock(&mutex_);
   // Whoever asks why the server is busy gets an answer all the same.
   if (under_way_ >= calls_max_ && call->method != "GetStatus") {
@@ -47,7 +45,8 @@ absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call
 void Calls::End(Call& call, const absl::Status& status) {
   const std::string code = absl::StatusCodeToString(WireCode(status));
   const std::string reason = RejectionReason(status);
-  const absl::Duration total = absl::Now() - call.began;
+  // A clock that is set back meanwhile must not take anything from a sum that only grows.
+  const absl::Duration total = std::max(absl::Now() - call.began, absl::ZeroDuration());
   const bool slow = slow_ > absl::ZeroDuration() && total > slow_;
   LogCall(call, code, reason, total);
   if (slow) LogSlowCall(call, code, reason, total);

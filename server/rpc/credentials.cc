@@ -6,33 +6,33 @@
 #include <grpcpp/support/string_ref.h>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 
 namespace scalpel::rpc {
 namespace {
 
 // How old what is known of the files may be when a client comes.
-constexpr absl::Duration kLookAgain = absl::Seconds(1);
+constexpr std::chrono::seconds kLookAgain(1);
 
 // The certificate of the moment. Thread-safe.
 class Certificates {
  public:
   // `first` is what the files held, and has been checked.
-  Certificates(TlsFiles files, TlsMaterial first) : files_(std::move(files)), seen_(first) {
+  Certificates(TlsFiles files, TlsMaterial first, TlsReloads* reloads)
+      : files_(std::move(files)), reloads_(*reloads), seen_(first) {
     fresh_ = std::move(first);
   }
 
   // What gRPC is to use from now on, if that is something else than before.
   std::optional<TlsMaterial> Changed() {
     absl::MutexLock lock(&mutex_);
-    const absl::Time now = absl::Now();
+    const auto now = std::chrono::steady_clock::now();
     if (now - looked_ >= kLookAgain) {
       looked_ = now;
       Look();
@@ -43,17 +43,19 @@ class Certificates {
  private:
   void Look() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const absl::StatusOr<TlsMaterial> found = ReadTlsFiles(files_);
-    if (found.ok() && *found == seen_) return;
+    if (found.ok() && *found == seen_) return told_.clear();
     absl::Status status = found.status();
     if (status.ok()) status = CheckTlsMaterial(*found);
     if (!status.ok()) {
-      // Told once for each content, or each reason why there is none.
+      // Told once for each reason, until the files are good again.
       if (status.message() != told_) {
         told_ = std::string(status.message());
+        ++reloads_.failed;
         spdlog::warn("the certificate stays as it was: {}", told_);
       }
       return;
     }
+    ++reloads_.ok;
     spdlog::info("the certificate is another one now");
     for (const std::string& warning : TlsWarnings(*found)) spdlog::warn("{}", warning);
     told_.clear();
@@ -62,14 +64,18 @@ class Certificates {
   }
 
   const TlsFiles files_;
+  TlsReloads& reloads_;
   absl::Mutex mutex_;
-  absl::Time looked_ ABSL_GUARDED_BY(mutex_) = absl::Now();
+  std::chrono::steady_clock::time_point looked_ ABSL_GUARDED_BY(mutex_) =
+      std::chrono::steady_clock::now();
   TlsMaterial seen_ ABSL_GUARDED_BY(mutex_);                  // in use
   std::optional<TlsMaterial> fresh_ ABSL_GUARDED_BY(mutex_);  // not yet given to gRPC
   std::string told_ ABSL_GUARDED_BY(mutex_);                  // the last warning
 };
 
-// gRPC asks at each handshake.
+// gRPC asks when it is handed a connection, on the thread that hands it over, which is the
+// acceptor's alone. It needs that: version 1.51 takes the certificate before away without a look at
+// handshakes that begin with it on other threads.
 grpc_ssl_certificate_config_reload_status Fetch(void* certificates,
                                                 grpc_ssl_server_certificate_config** config) {
   const std::optional<TlsMaterial> changed = static_cast<Certificates*>(certificates)->Changed();
@@ -90,8 +96,8 @@ grpc_ssl_certificate_config_reload_status Fetch(void* certificates,
 // of a copy, and answers no handshake while key and certificate do not fit.
 class TlsCredentials final : public grpc::ServerCredentials {
  public:
-  TlsCredentials(const TlsFiles& files, TlsMaterial first)
-      : certificates_(files, std::move(first)),
+  TlsCredentials(const TlsFiles& files, TlsMaterial first, TlsReloads* reloads)
+      : certificates_(files, std::move(first), reloads),
         credentials_(grpc_ssl_server_credentials_create_with_options(
             grpc_ssl_server_credentials_create_options_using_config_fetcher(
                 files.client_ca.empty()
@@ -113,13 +119,14 @@ class TlsCredentials final : public grpc::ServerCredentials {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& files) {
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& files,
+                                                                         TlsReloads* reloads) {
   if (!files.any()) return grpc::InsecureServerCredentials();
   absl::StatusOr<TlsMaterial> material = ReadTlsFiles(files);
   if (!material.ok()) return material.status();
   if (absl::Status status = CheckTlsMaterial(*material); !status.ok()) return status;
   for (const std::string& warning : TlsWarnings(*material)) spdlog::warn("{}", warning);
-  return std::make_shared<TlsCredentials>(files, *std::move(material));
+  return std::make_shared<TlsCredentials>(files, *std::move(material), reloads);
 }
 
 std::string CertificateName(const grpc::AuthContext& context) {

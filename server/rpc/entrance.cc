@@ -5,8 +5,10 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/strip.h"
 #include "server/rpc/credentials.h"
 #include "server/rpc/listener.h"
@@ -23,9 +25,7 @@ absl::string_view ReasonFor(const absl::Status& status) {
 
 }  // namespace
 
-absl::StatusOr<access::Pass> EnterGate(const grpc::CallbackServerContext& context,
-                                       absl::string_view method, absl::Time now,
-                                       access::Gate& gate) {
+absl::Status EnterGate(const grpc::CallbackServerContext& context, access::Gate& gate, Call* call) {
   const std::string peer = context.peer();
   const std::shared_ptr<const grpc::AuthContext> shown = context.auth_context();
   const std::string certificate = shown == nullptr ? "" : CertificateName(*shown);
@@ -34,9 +34,11 @@ absl::StatusOr<access::Pass> EnterGate(const grpc::CallbackServerContext& contex
                   .certificate = certificate,
                   .peer = HostOf(peer),
                   .health_socket = CameByHealthTarget(peer)},
-                 method, now);
-  if (pass.ok()) return pass;
-  return spec::Because(ReasonFor(pass.status()), pass.status());
+                 call->method, call->began);
+  if (!pass.ok()) return spec::Because(ReasonFor(pass.status()), pass.status());
+  call->caller = pass->name();
+  call->pass = *std::move(pass);
+  return absl::OkStatus();
 }
 
 std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,

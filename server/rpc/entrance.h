@@ -7,18 +7,16 @@
 
 #include <optional>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "server/access/gate.h"
+#include "server/rpc/call.h"
 
 namespace scalpel::rpc {
 
-// Asks the gate, with the call's token, client certificate and peer. Errors as Gate::Enter's, with
-// the reason noted (spec::Because).
-absl::StatusOr<access::Pass> EnterGate(const grpc::CallbackServerContext& context,
-                                       absl::string_view method, absl::Time now,
-                                       access::Gate& gate);
+// Asks the gate, with the call's token, client certificate and peer, and notes in `call` who calls,
+// with its pass. Errors as Gate::Enter's, with the reason noted (spec::Because).
+absl::Status EnterGate(const grpc::CallbackServerContext& context, access::Gate& gate, Call* call);
 
 // The value of a metadata key; nullopt: none, or several.
 std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,

@@ -5,18 +5,16 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 
-#include <algorithm>
 #include <chrono>
 #include <set>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "proto/grpc/health/v1/health.grpc.pb.h"
-#include "server/rpc/credentials.h"
 #include "server/rpc/descriptors.h"
 
 namespace scalpel::rpc {
@@ -58,8 +56,7 @@ void SetLimits(const Limits& limits, grpc::ServerBuilder* builder) {
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
   grpc::ResourceQuota quota("transport");
-  quota.Resize(static_cast<size_t>(
-      std::max<int64_t>(limits.transport_bytes_max, 4 * limits.request_bytes_max)));
+  quota.Resize(static_cast<size_t>(limits.transport_bytes_max));
   builder->SetResourceQuota(quota);
 }
 
@@ -82,6 +79,12 @@ std::string Port(absl::string_view address) {
   return std::string(address.substr(address.rfind(':') + 1));
 }
 
+// HOST:PORT of a peer as gRPC writes it: `ipv6:%5B::1%5D:50123` is [::1]:50123.
+std::string AddressOf(absl::string_view peer) {
+  if (!absl::ConsumePrefix(&peer, "ipv4:")) absl::ConsumePrefix(&peer, "ipv6:");
+  return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
+}
+
 }  // namespace
 
 std::string HealthTarget(absl::string_view port) {
@@ -100,7 +103,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const ListenOptions& op
 }
 
 absl::Status Listener::Bind(const ListenOptions& options) {
-  auto credentials = MakeCredentials(options.tls);
+  auto credentials = MakeCredentials(options.tls, &tls_reloads_);
   if (!credentials.ok()) return credentials.status();
   credentials_ = *std::move(credentials);
   auto acceptor = Acceptor::Listen(options.address);
@@ -155,12 +158,9 @@ void Listener::StopAccepting() {
 }
 
 void Listener::HangUp(const std::vector<std::string>& peers) {
-  std::set<uint16_t> ports;
-  for (const std::string& peer : peers) {
-    uint32_t port = 0;
-    if (absl::SimpleAtoi(Port(peer), &port)) ports.insert(static_cast<uint16_t>(port));
-  }
-  acceptor_->HangUp(ports);
+  std::set<std::string> addresses;
+  for (const std::string& peer : peers) addresses.insert(AddressOf(peer));
+  acceptor_->HangUp(addresses);
 }
 
 void Listener::Shutdown() {

@@ -16,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "server/limits.h"
 #include "server/rpc/acceptor.h"
+#include "server/rpc/credentials.h"
 #include "server/rpc/reflection.h"
 #include "server/rpc/service.h"
 #include "server/rpc/tls_files.h"
@@ -52,6 +53,9 @@ class Listener {
   int64_t connections() const { return acceptor_->open(); }
   int64_t connections_refused() const { return acceptor_->refused(); }
 
+  // How often TLS's files were read anew; null without TLS.
+  const TlsReloads* tls_reloads() const { return health_acceptor_ ? &tls_reloads_ : nullptr; }
+
   // What the health service says of the server as a whole and of the service.
   void SetServing(bool serving);
 
@@ -71,6 +75,7 @@ class Listener {
   absl::Status Serve(const ListenOptions& options, Service* service);
 
   // Destroyed from the last to the first: the server uses those before it.
+  TlsReloads tls_reloads_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::vector<std::unique_ptr<grpc::Service>> reflection_;
   std::unique_ptr<grpc::Server> server_;

@@ -1,13 +1,27 @@
 #include "server/rpc/openings.h"
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 
+#include "server/engine/job.h"
 #include "server/rpc/codec.h"
 #include "server/spec/plan.h"
 #include "server/spec/sweep.h"
 
 namespace scalpel::rpc {
+namespace {
+
+// Takes the tokens from the caller's share, unless the engine refuses the job.
+absl::Status Submit(const Opening& opening, int64_t tokens, engine::Job job) {
+  absl::Status status = opening.call.Charge(tokens);
+  if (!status.ok()) return status;
+  status = opening.backend.submit(std::move(job));
+  if (!status.ok()) opening.call.Refund(tokens);
+  return status;
+}
+
+}  // namespace
 
 absl::Status OpenRun(const Opening& opening) {
   v1::RunRequest request;
@@ -24,12 +38,12 @@ absl::Status OpenRun(const Opening& opening) {
     opening.stream->Close(absl::OkStatus());
     return absl::OkStatus();
   }
-  status = opening.call.Charge((*plan)->started.cost().tokens());
-  if (!status.ok()) return status;
-  return opening.backend.submit({.request_id = opening.call.request_id,
-                                 .plan = *std::move(plan),
-                                 .stream = opening.stream,
-                                 .deadline = opening.deadline});
+  const int64_t tokens = (*plan)->started.cost().tokens();
+  return Submit(opening, tokens,
+                {.request_id = opening.call.request_id,
+                 .plan = *std::move(plan),
+                 .stream = opening.stream,
+                 .deadline = opening.deadline});
 }
 
 absl::Status OpenSweep(const Opening& opening) {
@@ -47,12 +61,12 @@ absl::Status OpenSweep(const Opening& opening) {
     opening.stream->Close(absl::OkStatus());
     return absl::OkStatus();
   }
-  status = opening.call.Charge((*sweep)->started().cost().tokens());
-  if (!status.ok()) return status;
-  return opening.backend.submit({.request_id = opening.call.request_id,
-                                 .sweep = *std::move(sweep),
-                                 .stream = opening.stream,
-                                 .deadline = opening.deadline});
+  const int64_t tokens = (*sweep)->started().cost().tokens();
+  return Submit(opening, tokens,
+                {.request_id = opening.call.request_id,
+                 .sweep = *std::move(sweep),
+                 .stream = opening.stream,
+                 .deadline = opening.deadline});
 }
 
 }  // namespace scalpel::rpc

@@ -171,6 +171,7 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   void End(const absl::Status& status) {
     status_ = status;
+    call_.pass.reset();  // before the client can learn of the end and call again
     Finish(ToGrpc(status, call_.request_id));
   }
 

@@ -8,8 +8,10 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -46,7 +48,8 @@ using Opener = absl::Status (*)(const Opening& opening);
 //
 // Life: owns itself from Start until gRPC's OnDone; the engine refers to it weakly. Threads: gRPC's
 // reactions and the engine's `ready` arrive on any thread and meet in Advance, which lets one of
-// them at a time move the call on. No lock is held while gRPC or the engine is called.
+// them at a time move the call on. No lock is held while gRPC or the engine is called, but one that
+// keeps OnDone from returning while the call is cut off.
 class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                              public std::enable_shared_from_this<ResponseStream> {
  public:
@@ -63,6 +66,9 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                                const grpc::ByteBuffer& request,
                                std::shared_ptr<const Backend> backend,
                                const absl::Status& unavailable, const Limits& limits, Hooks hooks);
+
+  // Ends the call if its reader has let a message wait for so long. On any thread.
+  void CutOffIfStalled(std::chrono::nanoseconds patience);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -96,6 +102,12 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const std::shared_ptr<engine::EventStream> stream_ = std::make_shared<engine::EventStream>();
   std::shared_ptr<ResponseStream> self_;  // until OnDone
   std::atomic<bool> gone_ = false;        // nobody reads any more
+  // When the message that is being written was handed to gRPC; the clock's epoch: there is none.
+  std::atomic<std::chrono::steady_clock::time_point> writing_since_;
+
+  // Held while gRPC is told to cancel, and may call back on the same thread, as far as OnDone.
+  std::recursive_mutex context_mutex_;
+  bool forgotten_ = false;  // guarded by context_mutex_: the context may be gone
 
   absl::Mutex mutex_;
   bool taken_ ABSL_GUARDED_BY(mutex_) = false;  // the turn; for ever once the call is finished

@@ -34,7 +34,8 @@ absl::Status CheckModel(const std::string& asked, const std::string& served) {
 Service::Service(const Limits& limits, const Surroundings& surroundings)
     : limits_(limits),
       surroundings_(surroundings),
-      calls_(limits.calls_max, surroundings.slow_call, surroundings.gate, surroundings.metrics) {}
+      calls_(limits.calls_max, surroundings.slow_call, surroundings.gate, surroundings.metrics),
+      stalls_(surroundings.reader_patience) {}
 
 void Service::Open(std::shared_ptr<const Backend> backend) {
   absl::MutexLock lock(&mutex_);
@@ -48,12 +49,7 @@ void Service::Close() {
 
 absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context,
                                       Call* call) const {
-  absl::StatusOr<access::Pass> pass =
-      EnterGate(context, call->method, call->began, surroundings_.gate);
-  if (!pass.ok()) return pass.status();
-  call->caller = pass->name();
-  call->pass = *std::move(pass);
-  return pass.status();
+  return EnterGate(context, surroundings_.gate, call);
 }
 
 bool Service::WaitIdle(absl::Time deadline) {
@@ -176,16 +172,19 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServer
   departures_.CallBegins(context->peer());
   absl::Status unavailable;
   std::shared_ptr<const Backend> backend = Current(*context, &unavailable);
-  return ResponseStream::Start(context, calls_.Begin(context, method), open, request,
-                               std::move(backend), unavailable, limits_,
-                               {.ending = [this](Call& call) { calls_.GiveBack(call); },
-                                .done =
-                                    [this](Call& call, const absl::Status& status) {
-                                      departures_.CallEnds(call.peer);
-                                      calls_.End(call, status);
-                                      absl::MutexLock lock(&mutex_);
-                                      --running_;
-                                    }});
+  ResponseStream::Hooks hooks;
+  hooks.ending = [this](Call& call) { calls_.GiveBack(call); };
+  hooks.done = [this](Call& call, const absl::Status& status) {
+    departures_.CallEnds(call.peer);
+    calls_.End(call, status);
+    absl::MutexLock lock(&mutex_);
+    --running_;
+  };
+  ResponseStream* stream =
+      ResponseStream::Start(context, calls_.Begin(context, method), open, request,
+                            std::move(backend), unavailable, limits_, std::move(hooks));
+  stalls_.Add(stream->weak_from_this());  // it lives at least until gRPC has it
+  return stream;
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Run(grpc::CallbackServerContext* context,

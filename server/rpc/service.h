@@ -21,6 +21,7 @@
 #include "server/rpc/calls.h"
 #include "server/rpc/departures.h"
 #include "server/rpc/response_stream.h"
+#include "server/rpc/stall_watch.h"
 
 namespace scalpel::rpc {
 
@@ -38,7 +39,8 @@ using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_Ge
 struct Surroundings {
   access::Gate& gate;  // these two outlive the service
   insight::Metrics& metrics;
-  absl::Duration slow_call = absl::ZeroDuration();  // what takes longer is worth a warning
+  absl::Duration slow_call = absl::ZeroDuration();     // what takes longer is worth a warning
+  absl::Duration reader_patience = absl::Minutes(10);  // as StallWatch takes it
 };
 
 // Every method but GetStatus answers UNAVAILABLE before Open and after Close. Thread-safe.
@@ -105,6 +107,7 @@ class Service final : public RawInterventionService {
   std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);  // null: not open yet
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;  // streaming calls
+  StallWatch stalls_;
 };
 
 }  // namespace scalpel::rpc

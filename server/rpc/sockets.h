@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <set>
+#include <string>
 #include <unordered_map>
 #include <utility>
 
@@ -39,9 +40,9 @@ class OpenSockets {
   void Add(int fd);
   // Forgets those that are closed; how many are left.
   int64_t Count();
-  // Ends those, of TCP, that come from these ports of the other side; whoever has them sees the
-  // end.
-  void HangUp(const std::set<uint16_t>& ports);
+  // Ends those, of TCP, with one of these addresses at the other side: HOST:PORT, with a host of
+  // IPv6 in brackets. Whoever has them sees the end.
+  void HangUp(const std::set<std::string>& addresses);
   // At least as many as are open.
   int64_t CountAtMost() const { return static_cast<int64_t>(sockets_.size()); }
 

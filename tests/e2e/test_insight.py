@@ -6,13 +6,14 @@ import signal
 import subprocess
 import time
 import urllib.request
+from pathlib import Path
 
 import grpc
 import pytest
 
 from scalpel.v1 import service_pb2
 from tests.e2e import grpcurl, heavy
-from tests.support import environment
+from tests.support import certificates, environment
 from tests.support.channel import open_channel
 from tests.support.client import Client, make_request
 from tests.support.server import Server, run_server
@@ -135,9 +136,19 @@ def test_metrics_tell_the_build_and_the_process(watched):
     assert not [name for name in found if "caller" in name and "{reason=" not in name]
 
 
-def test_the_metrics_are_those_that_are_described(start_server, tmp_path):
+def secured(folder):
+    """The flags of a server with TLS, and what its clients trust."""
+    authority = certificates.Authority(folder, "ours")
+    identity = authority.sign("server")
+    flags = ("--tls-cert", str(identity.certificate), "--tls-key", str(identity.key))
+    return flags, certificates.channel_credentials(authority)
+
+
+def test_the_metrics_are_those_that_are_described(tmp_path):
     tokens = TokenFile(tmp_path / "tokens.json")
-    found = scrape(start_server("--tokens", str(tokens.path), *METRICS))
+    flags, known = secured(tmp_path)
+    with Server("--tokens", str(tokens.path), *flags, *METRICS, credentials=known) as server:
+        found = scrape(server)
     text = (environment.ROOT / "server" / "insight" / "README.md").read_text()
     table = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
     described = set(re.findall(r"`(\w+)`", table))
@@ -252,6 +263,21 @@ def test_refusals_of_the_gate_are_reasons(start_server, tmp_path):
     tokens.add("ron", "runner")
     wait_for(lambda: scrape(server)['scalpel_token_file_reloads_total{result="ok"}'] == 1)
     assert reader not in server.log()
+
+
+def test_changes_of_certificates_are_counted(tmp_path):
+    flags, known = secured(tmp_path)
+    failed = 'scalpel_certificate_reloads_total{result="failed"}'
+    with Server(*flags, *METRICS, credentials=known) as server:
+        assert scrape(server)[failed] == 0
+        Path(flags[1]).write_text("nonsense")
+
+        def noticed():
+            with Client(server.address, credentials=known) as client:
+                assert client.model()
+            return scrape(server)[failed] == 1
+
+        wait_for(noticed)
 
 
 def test_what_can_never_succeed_is_a_reason(start_server):

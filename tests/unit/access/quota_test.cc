@@ -108,6 +108,17 @@ TEST_F(QuotaTest, ARefusalCostsNothing) {
   EXPECT_TRUE(lease.Charge(1, kStart + absl::Milliseconds(1010)).ok());
 }
 
+TEST_F(QuotaTest, WhatIsGivenBackWasNeverSpentAndNoMore) {
+  Quota::Lease lease = Enter("alice", kHundredASecond);
+  EXPECT_TRUE(lease.Charge(5000, kStart).ok());
+  lease.Refund(5000, kStart);
+  EXPECT_TRUE(lease.Charge(1000, kStart).ok());
+  EXPECT_FALSE(lease.Charge(1, kStart).ok());
+  lease.Refund(5000, kStart + kSecond);
+  EXPECT_TRUE(lease.Charge(1000, kStart + kSecond).ok());
+  EXPECT_FALSE(lease.Charge(1, kStart + kSecond).ok());
+}
+
 TEST_F(QuotaTest, GathersNoMoreThanTenSeconds) {
   Quota::Lease lease = Enter("alice", kHundredASecond);
   const absl::Time later = kStart + absl::Hours(1);

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -112,6 +113,25 @@ TEST_F(TokenFileTest, TakesOverAChange) {
   EXPECT_NE(before->Find(alice_.token), nullptr);  // whoever holds the old list may go on using it
 }
 
+TEST_F(TokenFileTest, TakesOverAChangeThatItCouldNotReadAtFirst) {
+  Replace(FileOf({alice_}));
+  const auto file = TokenFile::Open(path_, kInterval);
+  ASSERT_TRUE(file.ok()) << file.status();
+  Write(root_ / "new", FileOf({bob_}));
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  rlimit none = limit;
+  none.rlim_cur = 3;  // standard input, output and error, which are open
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  fs::rename(root_ / "new", path_);
+  EXPECT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 1; }));
+  absl::SleepFor(20 * kInterval);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_TRUE(WaitUntil([&] { return (*file)->counts().reloads >= 1; }));
+  EXPECT_EQ((*file)->counts().failures, 1) << "the same failure is told once";
+  EXPECT_EQ((*file)->tokens()->Find(alice_.token), nullptr);
+}
+
 TEST_F(TokenFileTest, KeepsTheOldTokensWhenTheNewFileIsBad) {
   Replace(FileOf({alice_}));
   const auto file = TokenFile::Open(path_, kInterval);
@@ -119,8 +139,10 @@ TEST_F(TokenFileTest, KeepsTheOldTokensWhenTheNewFileIsBad) {
   Replace("{");
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 1; }));
   EXPECT_NE((*file)->tokens()->Find(alice_.token), nullptr);
-  fs::remove(path_);
+  Replace("[");  // the same is wrong with it, and it is another file
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 2; }));
+  fs::remove(path_);
+  ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 3; }));
   EXPECT_NE((*file)->tokens()->Find(alice_.token), nullptr);
   Replace(FileOf({bob_}));
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().reloads >= 1; }));

@@ -28,7 +28,13 @@ class WatchedFileTest : public model::TempFolderTest {
     path_ = root_ / "file";
   }
   void Watch() {
-    watched_.emplace(path_, [this] { ++reads_; }, kInterval);
+    watched_.emplace(
+        path_,
+        [this](bool) {
+          ++reads_;
+          return true;
+        },
+        kInterval);
     ASSERT_EQ(reads_, 1);  // from the constructor
   }
   // Waits for one more reading than before.
@@ -118,20 +124,38 @@ TEST_F(WatchedFileTest, MissesNoChangeDuringTheFirstReading) {
   absl::Notification again;
   WatchedFile watched(
       path_,
-      [&] {
+      [&](bool) {
         const int read = ++reads;
         if (read == 1) Write(path_, "longer than it was");
         if (read == 2) again.Notify();
+        return true;
       },
       kInterval);
   EXPECT_TRUE(again.WaitForNotificationWithTimeout(kPatience));
+}
+
+TEST_F(WatchedFileTest, ReadsAgainUntilItSucceeds) {
+  Write(path_, "one");
+  absl::Notification third;
+  const WatchedFile watched(
+      path_,
+      [&](bool retry) {
+        EXPECT_EQ(retry, reads_ > 0);
+        if (++reads_ == 3) third.Notify();
+        return reads_ == 3;
+      },
+      kInterval);
+  ASSERT_TRUE(third.WaitForNotificationWithTimeout(kPatience));
+  absl::SleepFor(20 * kInterval);
+  EXPECT_EQ(reads_, 3);
 }
 
 TEST_F(WatchedFileTest, StopsAtOnceHoweverRarelyItLooks) {
   Write(path_, "one");
   const absl::Time began = absl::Now();
   {
-    const WatchedFile watched(path_, [] {}, absl::Minutes(10));
+    const WatchedFile watched(
+        path_, [](bool) { return true; }, absl::Minutes(10));
   }
   EXPECT_LT(absl::Now() - began, kPatience);
 }
@@ -143,12 +167,13 @@ TEST_F(WatchedFileTest, WaitsForAReadingUnderWay) {
   {
     const WatchedFile watched(
         path_,
-        [&] {
+        [&](bool) {
           if (++begun == 2) {
             entered.Notify();
             absl::SleepFor(absl::Milliseconds(50));
           }
           ++ended;
+          return true;
         },
         kInterval);
     Write(path_, "three");

@@ -277,6 +277,27 @@ TEST_F(BusyScheduler, CancelledInTheQueueNothingIsComputed) {
   EXPECT_TRUE(WaitForEnd(*running_.stream).ok());
 }
 
+// gRPC may begin the next call on the thread that tells it of an end.
+TEST_F(BusyScheduler, WhoeverHearsOfAnEndMayComeBackAtOnce) {
+  Start({.queue_max = 1});
+  const Job dropped_by_submit = MakeJob(), dropped_by_the_engine = MakeJob();
+  std::atomic<int> came_back = 0;
+  for (const Job* job : {&dropped_by_submit, &dropped_by_the_engine}) {
+    ASSERT_TRUE(scheduler_->Submit(*job).ok());
+    job->stream->SetReady([this, &came_back, stream = job->stream.get()] {
+      if (!stream->End()) return;
+      scheduler_->counts();
+      ++came_back;
+    });
+    job->stream->Cancel();
+  }
+  EXPECT_EQ(came_back, 1);
+  gate_->Release();
+  EXPECT_EQ(WaitForEnd(*dropped_by_the_engine.stream).code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(scheduler_->WaitIdle(kPatience));
+  EXPECT_EQ(came_back, 2);
+}
+
 TEST_F(BusyScheduler, CancelledWhileItRunsItEndsAsCancelled) {
   Start();  // held in the statistics of layer 0
   running_.stream->Cancel();

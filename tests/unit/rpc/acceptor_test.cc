@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -29,9 +30,13 @@ using testing::HasSubstr;
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
 
-// A client's connection to 127.0.0.1 at the port that ends `address`, or to none.
-Descriptor Connect(const std::string& address) {
+// A client's connection to 127.0.0.1 at the port that ends `address`, or to none. It comes from a
+// port of `from`, if that is given.
+Descriptor Connect(const std::string& address, const sockaddr_in* from = nullptr) {
   Descriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (from != nullptr) {
+    EXPECT_EQ(bind(fd.get(), reinterpret_cast<const sockaddr*>(from), sizeof *from), 0);
+  }
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -142,6 +147,24 @@ TEST_F(AcceptorTest, StoppedItRefusesAndKeepsWhatItHandedOn) {
   EXPECT_FALSE(Connect(acceptor_->address()).valid());
   acceptor_->Stop();
   EXPECT_EQ(acceptor_->open(), 1);
+}
+
+TEST_F(AcceptorTest, HangsUpOnAnAddressAndNotOnTheSamePortElsewhere) {
+  Listen("127.0.0.1:0", 10);
+  const Descriptor named = Connect(acceptor_->address());
+  sockaddr_in from{};
+  socklen_t size = sizeof from;
+  ASSERT_EQ(getsockname(named.get(), reinterpret_cast<sockaddr*>(&from), &size), 0);
+  const std::string address = absl::StrCat("127.0.0.1:", ntohs(from.sin_port));
+  from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+  const Descriptor other = Connect(acceptor_->address(), &from);
+  EXPECT_FALSE(IsClosed(named));
+  EXPECT_FALSE(IsClosed(other));
+  WaitForTaken(2);
+  acceptor_->HangUp({address});
+  EXPECT_TRUE(IsClosed(named));
+  EXPECT_EQ(send(taken_[1].get(), "x", 1, MSG_NOSIGNAL), 1);
+  EXPECT_FALSE(IsClosed(other));
 }
 
 TEST_F(AcceptorTest, StopsWithoutHavingStarted) {

@@ -28,6 +28,7 @@
 #include "absl/time/clock.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "proto/google/rpc/status.pb.h"
+#include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
 #include "server/access/token_list.h"
 #include "server/rpc/access_log.h"
 #include "server/rpc/entrance.h"
@@ -92,13 +93,16 @@ class CallsTest : public testing::Test {
     ListenOptions options;
     options.address = "127.0.0.1:0";
     options.limits = limits;
+    options.admit_reflection = [this](grpc::CallbackServerContext* context, Call* call) {
+      return service_->AdmitReflection(*context, call);
+    };
     auto listener = Listener::Open(options, service_.get());
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     service_->Open(std::make_shared<const Backend>(
         Backend{facts_, "cpu", "blas", 3, [this](engine::Job job) { return submit_(job); }}));
-    stub_ = v1::InterventionService::NewStub(
-        grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials()));
+    channel_ = grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials());
+    stub_ = v1::InterventionService::NewStub(channel_);
   }
 
   void TearDown() override {
@@ -172,6 +176,7 @@ class CallsTest : public testing::Test {
   std::unique_ptr<access::Gate> gate_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<Listener> listener_;
+  std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::InterventionService::Stub> stub_;
 };
 
@@ -222,6 +227,19 @@ TEST_F(CallsTest, ACallersCallsAreBounded) {
   EXPECT_TRUE(GetModel(kRunner).ok()) << "its share was given back";
 }
 
+TEST_F(CallsTest, AReflectionThatHasEndedLeavesRoomForTheNextCall) {
+  Start(WithTokens());
+  const auto reflection = grpc::reflection::v1::ServerReflection::NewStub(channel_);
+  for (int i = 0; i < 200; ++i) {
+    grpc::ClientContext context;
+    Show(kRunner, &context);
+    const auto stream = reflection->ServerReflectionInfo(&context);
+    stream->WritesDone();
+    ASSERT_TRUE(stream->Finish().ok());
+    ASSERT_TRUE(GetModel(kRunner).ok()) << i;
+  }
+}
+
 TEST_F(CallsTest, AllCallsTogetherAreBoundedButTheStatusIsTold) {
   Limits limits;
   limits.calls_max = 1;
@@ -255,6 +273,15 @@ TEST_F(CallsTest, TokensAreChargedButNotForValidation) {
   EXPECT_EQ(broke.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_TRUE(SaysWhenToComeBack(broke));
   EXPECT_EQ(Rejections("caller_rate"), 1);
+}
+
+TEST_F(CallsTest, TokensOfACallThatTheEngineRefusesAreGivenBack) {
+  submit_ = [](engine::Job) { return spec::Busy("the queue is full", absl::Seconds(1)); };
+  Start(WithTokens());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(Run(Tokens(16), kRunner).error_message(), HasSubstr("the queue is full"));
+  }
+  EXPECT_EQ(Rejections("caller_rate"), 0);
 }
 
 // ---- what is counted ----------------------------------------------------------------------------

@@ -128,14 +128,28 @@ TEST_F(ListenerTest, WatchersLearnOfTheDrainAndAreCutOffInTheEnd) {
   EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
-TEST_F(ListenerTest, HangsUpOnThoseWhoAreNamed) {
+// At each kind of address that gRPC names in a way of its own.
+class HangUpTest : public ListenerTest, public testing::WithParamInterface<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(Addresses, HangUpTest,
+                         testing::Values("127.0.0.1:0", "[::1]:0", "[::]:0"));
+
+TEST_P(HangUpTest, EndsTheConnectionsOfThoseWhoAreNamed) {
+  if (!Acceptor::Listen(GetParam()).ok()) GTEST_SKIP() << "this machine has no IPv6";
+  options_.address = GetParam();
   std::string peer;
   options_.admit_reflection = [&peer](grpc::CallbackServerContext* context, Call*) {
     peer = context->peer();
     return absl::OkStatus();
   };
   Open();
-  const auto named = Channel(), other = Channel();
+  const bool both = options_.address == "[::]:0";  // then the clients use IPv4
+  const auto connect = [&] {
+    return both ? ChannelTo("127.0.0.1:" + Port(listener_->address()),
+                            grpc::InsecureChannelCredentials())
+                : Channel();
+  };
+  const auto named = connect(), other = connect();
   EXPECT_TRUE(Check(other).ok());
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + kPatience));
@@ -228,6 +242,8 @@ TEST_F(TlsTest, ANewCertificateIsShownWithoutARestart) {
   EXPECT_TRUE(Check(SecureChannel(stranger_)).ok());
   EXPECT_EQ(Check(SecureChannel(authority_)).error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_TRUE(Check(before).ok());
+  EXPECT_EQ(listener_->tls_reloads()->ok, 1);
+  EXPECT_EQ(listener_->tls_reloads()->failed, 2);
 }
 
 TEST_F(TlsTest, HealthcheckNeedsNoCertificate) {

@@ -64,6 +64,12 @@ engine::Event Report(int index) {
 
 class ServiceTest : public testing::Test {
  protected:
+  explicit ServiceTest(absl::Duration reader_patience = absl::Minutes(10))
+      : service_(limits_, {.gate = gate_,
+                           .metrics = metrics_,
+                           .slow_call = absl::ZeroDuration(),
+                           .reader_patience = reader_patience}) {}
+
   void SetUp() override {
     ListenOptions options;
     options.address = "127.0.0.1:0";
@@ -117,7 +123,7 @@ class ServiceTest : public testing::Test {
   std::vector<std::thread> threads_;
   access::Gate gate_{access::Policy()};
   insight::Metrics metrics_{kMethods};
-  Service service_{limits_, {.gate = gate_, .metrics = metrics_}};
+  Service service_;
   std::unique_ptr<Listener> listener_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::InterventionService::Stub> stub_;
@@ -229,6 +235,44 @@ TEST_F(ServiceTest, EventsArriveInOrderAndTensorsInChunks) {
   EXPECT_EQ(responses[2].tensor_chunk().data().size(), limits_.chunk_bytes);
   EXPECT_EQ(responses[4].tensor_chunk().data().size(), 12u);
   EXPECT_EQ(responses[5].intervention_report().index(), 2);
+}
+
+// A service with little patience for those who read nothing.
+class StallTest : public ServiceTest {
+ protected:
+  StallTest() : ServiceTest(/*reader_patience=*/absl::Milliseconds(400)) {}
+};
+
+TEST_F(StallTest, AReaderThatTakesNothingIsCutOff) {
+  Open();
+  const auto data = std::make_shared<std::string>(32 << 20, 'd');  // more than gRPC takes ahead
+  EngineDoes([&](const engine::Job& job) {
+    engine::Event event;
+    event.tensor = engine::TensorEvent{.header = {}, .bytes = *data, .owner = data};
+    job.stream->Push(std::move(event));
+    job.stream->Close(absl::OkStatus());
+  });
+  grpc::ClientContext context;
+  const auto reader = stub_->Run(&context, SmallRequest());
+  v1::RunResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_TRUE(service_.WaitIdle(absl::Now() + kPatience)) << "it was waited for";
+  while (reader->Read(&response)) continue;
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(StallTest, AnEngineThatTakesItsTimeIsWaitedFor) {
+  Open();
+  EngineDoes([&](const engine::Job& job) {
+    for (int i = 0; i < 4; ++i) {
+      absl::SleepFor(absl::Milliseconds(300));
+      job.stream->Push(Report(i));
+    }
+    job.stream->Close(absl::OkStatus());
+  });
+  std::vector<v1::RunResponse> responses;
+  EXPECT_TRUE(Run(SmallRequest(), &responses).ok());
+  EXPECT_THAT(responses, SizeIs(5));
 }
 
 TEST_F(ServiceTest, ValidateOnlyIsOneEventAndNoJob) {
