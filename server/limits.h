@@ -42,7 +42,7 @@ struct Limits {
   int64_t record_bytes_max = int64_t{256} << 20;        // clean runs of one request, to be kept
   int64_t buffered_bytes_max = int64_t{2} << 30;        // responses reserved, over all requests
   int32_t chunk_bytes = 1 << 20;                        // tensor data in one message
-  // Beyond one of these a connection or a call is refused, before its message is read.
+  // Beyond one of these a connection or a call is refused, before its message is parsed.
   int32_t connections_max = 1000;
   int32_t calls_max = 512;               // under way, over all connections
   int32_t concurrent_streams_max = 100;  // calls on one connection

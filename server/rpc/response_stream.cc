@@ -1,26 +1,18 @@
 #include "server/rpc/response_stream.h"
 
-#include <spdlog/spdlog.h>
-
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "server/rpc/errors.h"
 
 namespace scalpel::rpc {
-namespace {
-
-constexpr std::chrono::steady_clock::time_point kNever;
-
-}  // namespace
-
 ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call call, Opener open,
                                       const grpc::ByteBuffer& request,
                                       std::shared_ptr<const Backend> backend,
                                       const absl::Status& unavailable, const Limits& limits,
-                                      Hooks hooks) {
-  std::shared_ptr<ResponseStream> stream(
-      new ResponseStream(context, std::move(call), std::move(backend), limits, std::move(hooks)));
+                                      StallWatch& stalls, Hooks hooks) {
+  std::shared_ptr<ResponseStream> stream(new ResponseStream(
+      context, std::move(call), std::move(backend), limits, stalls, std::move(hooks)));
   stream->self_ = stream;
   const absl::Status status = Guarded([&] {
     if (!stream->call_.admission.ok()) return stream->call_.admission;
@@ -44,25 +36,16 @@ ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call
 
 ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
                                std::shared_ptr<const Backend> backend, const Limits& limits,
-                               Hooks hooks)
+                               StallWatch& stalls, Hooks hooks)
     : context_(context),
       backend_(std::move(backend)),
       limits_(limits),
+      watched_(stalls.Watch(context, call.request_id)),
       hooks_(std::move(hooks)),
       call_(std::move(call)) {}
 
-void ResponseStream::CutOffIfStalled(std::chrono::nanoseconds patience) {
-  const std::chrono::steady_clock::time_point since = writing_since_;
-  if (since == kNever || std::chrono::steady_clock::now() - since < patience) return;
-  const std::lock_guard lock(context_mutex_);
-  if (forgotten_ || writing_since_.load() != since) return;
-  spdlog::warn("request={} is cut off: its reader has taken nothing for {:.0f} s", call_.request_id,
-               std::chrono::duration<double>(patience).count());
-  context_->TryCancel();
-}
-
 void ResponseStream::OnWriteDone(bool ok) {
-  writing_since_ = kNever;
+  watched_->Wrote();
   if (!ok) Leave();
   Proceed();
 }
@@ -78,10 +61,7 @@ void ResponseStream::Leave() {
 }
 
 void ResponseStream::OnDone() {
-  {
-    const std::lock_guard lock(context_mutex_);
-    forgotten_ = true;
-  }
+  watched_->Forget();
   // The engine may keep this object for a moment longer, but no bytes of its own.
   tensor_.reset();
   message_.Clear();
@@ -120,7 +100,7 @@ void ResponseStream::Proceed() {
     }
     if (found) {
       call_.response_bytes += static_cast<int64_t>(message_.Length());
-      writing_since_ = std::chrono::steady_clock::now();
+      watched_->Writes();
       return StartWrite(&message_);
     }
     if (const std::optional<absl::Status> end = stream_->End()) return End(*end);

@@ -8,10 +8,8 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <atomic>
-#include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -25,6 +23,7 @@
 #include "server/rpc/backend.h"
 #include "server/rpc/call.h"
 #include "server/rpc/codec.h"
+#include "server/rpc/stall_watch.h"
 
 namespace scalpel::rpc {
 
@@ -48,8 +47,7 @@ using Opener = absl::Status (*)(const Opening& opening);
 //
 // Life: owns itself from Start until gRPC's OnDone; the engine refers to it weakly. Threads: gRPC's
 // reactions and the engine's `ready` arrive on any thread and meet in Advance, which lets one of
-// them at a time move the call on. No lock is held while gRPC or the engine is called, but one that
-// keeps OnDone from returning while the call is cut off.
+// them at a time move the call on. No lock is held while gRPC or the engine is called.
 class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                              public std::enable_shared_from_this<ResponseStream> {
  public:
@@ -65,10 +63,8 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   static ResponseStream* Start(grpc::CallbackServerContext* context, Call call, Opener open,
                                const grpc::ByteBuffer& request,
                                std::shared_ptr<const Backend> backend,
-                               const absl::Status& unavailable, const Limits& limits, Hooks hooks);
-
-  // Ends the call if its reader has let a message wait for so long. On any thread.
-  void CutOffIfStalled(std::chrono::nanoseconds patience);
+                               const absl::Status& unavailable, const Limits& limits,
+                               StallWatch& stalls, Hooks hooks);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -76,7 +72,8 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
  private:
   ResponseStream(grpc::CallbackServerContext* context, Call call,
-                 std::shared_ptr<const Backend> backend, const Limits& limits, Hooks hooks);
+                 std::shared_ptr<const Backend> backend, const Limits& limits, StallWatch& stalls,
+                 Hooks hooks);
 
   // Moves the call on, unless another thread is at it, which then does so in our stead.
   void Advance();
@@ -98,17 +95,11 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<const Backend> backend_;
   const Limits& limits_;
+  const std::shared_ptr<WatchedCall> watched_;
   const Hooks hooks_;
   const std::shared_ptr<engine::EventStream> stream_ = std::make_shared<engine::EventStream>();
   std::shared_ptr<ResponseStream> self_;  // until OnDone
   std::atomic<bool> gone_ = false;        // nobody reads any more
-  // When the message that is being written was handed to gRPC; the clock's epoch: there is none.
-  std::atomic<std::chrono::steady_clock::time_point> writing_since_;
-
-  // Held while gRPC is told to cancel, and may call back on the same thread, as far as OnDone.
-  std::recursive_mutex context_mutex_;
-  bool forgotten_ = false;  // guarded by context_mutex_: the context may be gone
-
   absl::Mutex mutex_;
   bool taken_ ABSL_GUARDED_BY(mutex_) = false;  // the turn; for ever once the call is finished
   bool again_ ABSL_GUARDED_BY(mutex_) = false;  // something happened while the turn was taken

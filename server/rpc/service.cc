@@ -14,6 +14,7 @@
 #include "server/rpc/describe.h"
 #include "server/rpc/entrance.h"
 #include "server/rpc/errors.h"
+#include "server/rpc/large_answer.h"
 #include "server/rpc/openings.h"
 #include "server/rpc/status.h"
 #include "server/rpc/text.h"
@@ -81,6 +82,12 @@ grpc::ServerUnaryReactor* Service::Answer(grpc::CallbackServerContext* context,
   const absl::Status status =
       call.admission.ok() ? Guarded([&] { return answer(out); }) : call.admission;
   call.response_bytes = static_cast<int64_t>(out->Length());
+  if (out->Length() > kSmallAnswerBytes) {
+    CallBegins(context->peer());
+    auto watched = stalls_.Watch(context, call.request_id);
+    return new LargeAnswer(std::move(call), std::move(watched),
+                           [this](Call& ended, const absl::Status& how) { CallEnds(ended, how); });
+  }
   calls_.End(call, status);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(status, call.request_id));
@@ -165,26 +172,27 @@ v1::GetStatusResponse Service::Status() const {
 grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServerContext* context,
                                                             absl::string_view method, Opener open,
                                                             const grpc::ByteBuffer& request) {
-  {
-    absl::MutexLock lock(&mutex_);
-    ++running_;  // before it is asked whether we are closed, so that WaitIdle misses no call
-  }
-  departures_.CallBegins(context->peer());
+  CallBegins(context->peer());  // before it is asked whether we are closed
   absl::Status unavailable;
   std::shared_ptr<const Backend> backend = Current(*context, &unavailable);
   ResponseStream::Hooks hooks;
   hooks.ending = [this](Call& call) { calls_.GiveBack(call); };
-  hooks.done = [this](Call& call, const absl::Status& status) {
-    departures_.CallEnds(call.peer);
-    calls_.End(call, status);
-    absl::MutexLock lock(&mutex_);
-    --running_;
-  };
-  ResponseStream* stream =
-      ResponseStream::Start(context, calls_.Begin(context, method), open, request,
-                            std::move(backend), unavailable, limits_, std::move(hooks));
-  stalls_.Add(stream->weak_from_this());  // it lives at least until gRPC has it
-  return stream;
+  hooks.done = [this](Call& call, const absl::Status& status) { CallEnds(call, status); };
+  return ResponseStream::Start(context, calls_.Begin(context, method), open, request,
+                               std::move(backend), unavailable, limits_, stalls_, std::move(hooks));
+}
+
+void Service::CallBegins(const std::string& peer) {
+  departures_.CallBegins(peer);
+  absl::MutexLock lock(&mutex_);
+  ++running_;
+}
+
+void Service::CallEnds(Call& call, const absl::Status& status) {
+  departures_.CallEnds(call.peer);
+  calls_.End(call, status);
+  absl::MutexLock lock(&mutex_);
+  --running_;
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Run(grpc::CallbackServerContext* context,

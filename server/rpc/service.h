@@ -55,7 +55,7 @@ class Service final : public RawInterventionService {
   // Whether the gate lets a call of server reflection pass. It is logged, and counts
   // among its caller's calls.
   absl::Status AdmitReflection(const grpc::CallbackServerContext& context, Call* call) const;
-  // Waits until no streaming call is under way; false: `deadline` passed first.
+  // Waits until no call is under way whose answer takes its time; false: `deadline` passed first.
   bool WaitIdle(absl::Time deadline);
   // After Close: peers whose connections can be ended, since nothing more is to be had there.
   std::vector<std::string> TurnedAway() { return departures_.Due(absl::Now()); }
@@ -93,6 +93,11 @@ class Service final : public RawInterventionService {
                                                      absl::string_view method, Opener open,
                                                      const grpc::ByteBuffer& request);
 
+  // A call whose answer takes its time, so that WaitIdle waits for it. To begin before it is asked
+  // whether the service is closed.
+  void CallBegins(const std::string& peer);
+  void CallEnds(Call& call, const absl::Status& status);
+
   // What is served to this caller; null with the reason in `unavailable`.
   std::shared_ptr<const Backend> Current(const grpc::CallbackServerContext& context,
                                          absl::Status* unavailable);
@@ -106,7 +111,7 @@ class Service final : public RawInterventionService {
   mutable absl::Mutex mutex_;
   std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);  // null: not open yet
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  int running_ ABSL_GUARDED_BY(mutex_) = 0;  // streaming calls
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;  // streaming calls, and large answers
   StallWatch stalls_;
 };
 

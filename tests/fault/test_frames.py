@@ -21,6 +21,7 @@ from tests.support.server import Server
 from tests.support.tokens import TokenFile
 
 GET_MODEL = "/scalpel.v1.InterventionService/GetModel"
+TOKENIZE = "/scalpel.v1.InterventionService/Tokenize"
 MEBIBYTE = 1 << 20
 # What the transport may hold (--transport-bytes, 256 MiB), and something beside it.
 GROWTH_MAX = 400 * MEBIBYTE
@@ -276,10 +277,10 @@ def test_readers_that_do_not_read(tmp_path):
                 while narrow.status().engine.buffered_bytes < 3 * UNREAD_BYTES:
                     assert time.monotonic() < deadline, narrow.status().engine
                     time.sleep(0.05)
-                time.sleep(0.5)
-                engine = narrow.status().engine
+                while (engine := narrow.status().engine).queued or engine.running:
+                    assert time.monotonic() < deadline, "the engine waits for a reader"
+                    time.sleep(0.05)
                 assert engine.buffered_bytes <= most
-                assert not engine.queued and not engine.running, "the engine waits for a reader"
                 narrow.client.run(GOLDEN)
             narrow.assert_idle(connections=2)
             narrow.client.run(UNREAD)
@@ -288,11 +289,37 @@ def test_readers_that_do_not_read(tmp_path):
     narrow.close()
 
 
-def _ask_and_do_not_read(guarded, stack, count):
-    request = make_request(UNREAD).SerializeToString()
+def _refused(status):
+    return {refused.reason: refused.count for refused in status.rejections}["caller_calls"]
+
+
+def _ask_and_do_not_read(guarded, stack, count, path=RUN, request=None):
+    message = (request or make_request(UNREAD)).SerializeToString()
     for _ in range(count):
         link = stack.enter_context(frames.connection(guarded.server))
-        link.sendall(guarded.call(1, RUN, request))
+        link.sendall(guarded.call(1, path, message))
+
+
+def test_answers_that_nobody_reads(tmp_path):
+    """reader that never reads; window 1 byte/s
+
+    Unary calls too count among their caller's until their answers have been taken.
+    """
+    request = service_pb2.TokenizeRequest(text="é中" * 3200)  # the answer is beyond HTTP/2's window
+    few = Guarded(tmp_path, "--max-calls-per-caller", "4")
+    with few.attacked():
+        with contextlib.ExitStack() as stack:
+            _ask_and_do_not_read(few, stack, 8, TOKENIZE, request)
+            deadline = time.monotonic() + 20
+            while _refused(status := few.status()) < 4:
+                assert time.monotonic() < deadline, status
+                time.sleep(0.05)
+            assert {method.method: method.calls for method in status.methods}["Tokenize"] == 4
+            assert few.client.stub.Tokenize(request).ByteSize() > 65535
+        few.assert_idle(connections=2)
+    few.assert_idle()
+    few.healthy.check()
+    few.close()
 
 
 def test_a_reader_of_single_bytes_meets_its_deadline(guarded):
