@@ -38,12 +38,13 @@ constexpr int32_t kHealthConnectionsMax = 16;
 
 constexpr char kTargetScheme[] = "unix-abstract:";
 
-void SetLimits(const Limits& limits, grpc::ServerBuilder* builder) {
+void SetLimits(const Limits& limits, absl::Duration connection_age, grpc::ServerBuilder* builder) {
   const std::pair<const char*, int> arguments[] = {
       {GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.concurrent_streams_max},
       {GRPC_ARG_MAX_METADATA_SIZE, limits.metadata_bytes_max},
       {GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs},
       {GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleConnectionMs},
+      {GRPC_ARG_MAX_CONNECTION_AGE_MS, static_cast<int>(absl::ToInt64Milliseconds(connection_age))},
       {GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs},
       {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs},
       {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
@@ -122,7 +123,7 @@ absl::Status Listener::Bind(const ListenOptions& options) {
 absl::Status Listener::Serve(const ListenOptions& options, Service* service) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  SetLimits(options.limits, &builder);
+  SetLimits(options.limits, options.connection_age, &builder);
   builder.RegisterService(service);
   std::vector<std::string> names = ReflectionNames();
   names.push_back(grpc::health::v1::Health::service_full_name());

@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "server/limits.h"
 #include "server/rpc/acceptor.h"
 #include "server/rpc/credentials.h"
@@ -27,6 +28,10 @@ struct ListenOptions {
   std::string address;  // HOST:PORT; port 0: any free one
   TlsFiles tls;
   Limits limits;
+  // After which clients are asked to connect anew: then a certificate that has expired meanwhile,
+  // or that another authority is needed for, is seen, and so is a replica that has joined. Calls
+  // under way are left to end. Each connection's differs by up to a tenth.
+  absl::Duration connection_age = absl::Hours(1);
   Admit admit_reflection = [](auto*, auto*) { return absl::OkStatus(); };
 };
 

@@ -101,6 +101,28 @@ TEST_F(ListenerTest, HealthcheckTellsHowTheServerIs) {
   EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr(address));
 }
 
+TEST_F(ListenerTest, OldConnectionsEndWithoutALostCall) {
+  options_.connection_age = absl::Milliseconds(200);
+  Open();
+  grpc::ClientContext watching;
+  const auto channel = Channel();
+  const auto stub = grpc::health::v1::Health::NewStub(channel);
+  const auto watch = stub->Watch(&watching, {});
+  HealthCheckResponse response;
+  ASSERT_TRUE(watch->Read(&response));
+  const absl::Time end = absl::Now() + absl::Seconds(1);
+  while (absl::Now() < end) {
+    grpc::ClientContext context;
+    const grpc::Status status = stub->Check(&context, {}, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+  EXPECT_GT(listener_->connections(), 1) << "the watch's, and a new one";
+  listener_->SetServing(true);
+  ASSERT_TRUE(watch->Read(&response)) << "a call under way was ended";
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  watching.TryCancel();
+}
+
 TEST_F(ListenerTest, WatchersLearnOfTheDrainAndAreCutOffInTheEnd) {
   Open();
   listener_->SetServing(true);
