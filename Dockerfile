@@ -45,10 +45,8 @@ RUN apt-get update \
  && rm -rf /tmp/packages-runtime.txt /var/lib/apt/lists/* /var/cache/* /var/log/* \
  && find / -xdev -perm /6000 -type f -exec chmod a-s {} +
 # Every address of the container: the server then asks for TLS, or for the word that something in front of it keeps others out
-# (SCALPEL_ALLOW_INSECURE), and for tokens (SCALPEL_TOKENS). GOMP_SPINCOUNT is what the program would set for itself, and start again:
-# each health check would load its libraries twice.
+# (SCALPEL_ALLOW_INSECURE), and for tokens (SCALPEL_TOKENS).
 ENV PATH=/opt/scalpel/bin:/usr/local/bin:/usr/bin:/bin \
-    GOMP_SPINCOUNT=20000 \
     SCALPEL_MODEL=/opt/scalpel/demo-model \
     SCALPEL_LISTEN=0.0.0.0:50051
 LABEL org.opencontainers.image.title="Scalpel" \
