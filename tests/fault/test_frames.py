@@ -267,26 +267,25 @@ def test_readers_that_do_not_read(tmp_path):
     """
     most = 5 * UNREAD_BYTES + 8 * MEBIBYTE  # five of them, and a small one
     limits = ["--max-buffered-bytes", str(most), "--max-response-bytes", str(most)]
-    narrow = Guarded(tmp_path, *limits)
-    for _ in range(2):
-        narrow.take_as_baseline()
-        with narrow.attacked(most + 128 * MEBIBYTE):
-            with contextlib.ExitStack() as stack:
-                _ask_and_do_not_read(narrow, stack, 12)
-                deadline = time.monotonic() + 20
-                while narrow.status().engine.buffered_bytes < 3 * UNREAD_BYTES:
-                    assert time.monotonic() < deadline, narrow.status().engine
-                    time.sleep(0.05)
-                while (engine := narrow.status().engine).queued or engine.running:
-                    assert time.monotonic() < deadline, "the engine waits for a reader"
-                    time.sleep(0.05)
-                assert engine.buffered_bytes <= most
-                narrow.client.run(GOLDEN)
-            narrow.assert_idle(connections=2)
-            narrow.client.run(UNREAD)
-        narrow.assert_idle()
-    narrow.healthy.check()
-    narrow.close()
+    with contextlib.closing(Guarded(tmp_path, *limits)) as narrow:
+        for _ in range(2):
+            narrow.take_as_baseline()
+            with narrow.attacked(most + 128 * MEBIBYTE):
+                with contextlib.ExitStack() as stack:
+                    _ask_and_do_not_read(narrow, stack, 12)
+                    deadline = time.monotonic() + 20
+                    while narrow.status().engine.buffered_bytes < 3 * UNREAD_BYTES:
+                        assert time.monotonic() < deadline, narrow.status().engine
+                        time.sleep(0.05)
+                    while (engine := narrow.status().engine).queued or engine.running:
+                        assert time.monotonic() < deadline, "the engine waits for a reader"
+                        time.sleep(0.05)
+                    assert engine.buffered_bytes <= most
+                    narrow.client.run(GOLDEN)
+                narrow.assert_idle(connections=2)
+                narrow.client.run(UNREAD)
+            narrow.assert_idle()
+        narrow.healthy.check()
 
 
 def _refused(status):
@@ -306,20 +305,19 @@ def test_answers_that_nobody_reads(tmp_path):
     Unary calls too count among their caller's until their answers have been taken.
     """
     request = service_pb2.TokenizeRequest(text="é中" * 3200)  # the answer is beyond HTTP/2's window
-    few = Guarded(tmp_path, "--max-calls-per-caller", "4")
-    with few.attacked():
-        with contextlib.ExitStack() as stack:
-            _ask_and_do_not_read(few, stack, 8, TOKENIZE, request)
-            deadline = time.monotonic() + 20
-            while _refused(status := few.status()) < 4:
-                assert time.monotonic() < deadline, status
-                time.sleep(0.05)
-            assert {method.method: method.calls for method in status.methods}["Tokenize"] == 4
-            assert few.client.stub.Tokenize(request).ByteSize() > 65535
-        few.assert_idle(connections=2)
-    few.assert_idle()
-    few.healthy.check()
-    few.close()
+    with contextlib.closing(Guarded(tmp_path, "--max-calls-per-caller", "4")) as few:
+        with few.attacked():
+            with contextlib.ExitStack() as stack:
+                _ask_and_do_not_read(few, stack, 8, TOKENIZE, request)
+                deadline = time.monotonic() + 20
+                while _refused(status := few.status()) < 4:
+                    assert time.monotonic() < deadline, status
+                    time.sleep(0.05)
+                assert {method.method: method.calls for method in status.methods}["Tokenize"] == 4
+                assert few.client.stub.Tokenize(request).ByteSize() > 65535
+            few.assert_idle(connections=2)
+        few.assert_idle()
+        few.healthy.check()
 
 
 def test_a_reader_of_single_bytes_meets_its_deadline(guarded):
