@@ -84,11 +84,10 @@ void AddGatekeeper(const Gatekeeper& gatekeeper, insight::Sources& sources) {
 }
 
 void AddListener(const rpc::Listener& listener, insight::Sources& sources) {
-  const rpc::TlsReloads* reloads = listener.tls_reloads();
-  if (reloads == nullptr) return;
+  const rpc::TlsReloads& reloads = listener.tls_reloads();
   AddReloads(
       "scalpel_certificate_reloads_total", "Changes of the files of TLS, taken over or not.",
-      [reloads] { return reloads->ok.load(); }, [reloads] { return reloads->failed.load(); },
+      [&reloads] { return reloads.ok.load(); }, [&reloads] { return reloads.failed.load(); },
       sources);
 }
 

@@ -14,7 +14,7 @@ namespace scalpel {
 // How often the file of tokens was read anew; nothing without one.
 void AddGatekeeper(const Gatekeeper& gatekeeper, insight::Sources& sources);
 
-// The same of TLS's files.
+// How often TLS's files were read anew.
 void AddListener(const rpc::Listener& listener, insight::Sources& sources);
 
 // The engine, its cache, and what is served. The backend's functions are called until `sources` is

@@ -58,8 +58,8 @@ class Listener {
   int64_t connections() const { return acceptor_->open(); }
   int64_t connections_refused() const { return acceptor_->refused(); }
 
-  // How often TLS's files were read anew; null without TLS.
-  const TlsReloads* tls_reloads() const { return health_acceptor_ ? &tls_reloads_ : nullptr; }
+  // How often TLS's files were read anew.
+  const TlsReloads& tls_reloads() const { return tls_reloads_; }
 
   // What the health service says of the server as a whole and of the service.
   void SetServing(bool serving);

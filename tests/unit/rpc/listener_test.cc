@@ -264,8 +264,8 @@ TEST_F(TlsTest, ANewCertificateIsShownWithoutARestart) {
   EXPECT_TRUE(Check(SecureChannel(stranger_)).ok());
   EXPECT_EQ(Check(SecureChannel(authority_)).error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_TRUE(Check(before).ok());
-  EXPECT_EQ(listener_->tls_reloads()->ok, 1);
-  EXPECT_EQ(listener_->tls_reloads()->failed, 2);
+  EXPECT_EQ(listener_->tls_reloads().ok, 1);
+  EXPECT_EQ(listener_->tls_reloads().failed, 2);
 }
 
 TEST_F(TlsTest, HealthcheckNeedsNoCertificate) {
