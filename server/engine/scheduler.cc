@@ -141,11 +141,12 @@ Counts Scheduler::counts() const {
   return counts;
 }
 
-void Scheduler::Count(const WaveCounts& wave, absl::Duration busy) {
+void Scheduler::Count(const WaveCounts& wave, absl::Duration busy, const BaselineCache& cache) {
   absl::MutexLock lock(&mutex_);
   ++counts_.waves;
   counts_.done += wave;
   counts_.busy += busy;
+  cache_counts_ = cache.counts();
 }
 
 int64_t Scheduler::Waiting() const {
@@ -169,7 +170,6 @@ std::vector<Member> Scheduler::NextWave(BaselineCache& cache) {
     {
       absl::MutexLock lock(&mutex_);
       running_ = false;
-      cache_counts_ = cache.counts();
       const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
         return !works_.empty() || stopping_;
       };
@@ -242,7 +242,7 @@ absl::Status Scheduler::Run(BaselineCache& cache, std::vector<Member>& members) 
   std::string what;
   const absl::Time began = absl::Now();
   WaveCounts counts;
-  const auto count = absl::MakeCleanup([&] { Count(counts, absl::Now() - began); });
+  const auto count = absl::MakeCleanup([&] { Count(counts, absl::Now() - began, cache); });
   try {
     counts = RunWave(gpt2_, cache, members);
     return absl::OkStatus();

@@ -71,7 +71,8 @@ class Scheduler {
   // Runs the wave, and counts it; how it failed, if it did. Holds the only try/catch around
   // libtorch.
   absl::Status Run(BaselineCache& cache, std::vector<Member>& members);
-  void Count(const WaveCounts& wave, absl::Duration busy);
+  // Before the calls end, so that whoever has an answer finds it counted.
+  void Count(const WaveCounts& wave, absl::Duration busy, const BaselineCache& cache);
   // Closes the wave's work that is done, or that nobody waits for, or all of it if the wave failed.
   void Settle(const std::vector<Member>& members, const absl::Status& failure);
   void AbortAll(const absl::Status& status);

@@ -401,6 +401,19 @@ TEST(SchedulerCounts, AFullComputationIsCountedAsItsCost) {
   EXPECT_GT(counts.busy, absl::ZeroDuration());
 }
 
+TEST(SchedulerCounts, WhoeverHasAnAnswerFindsItsPromptsInTheCache) {
+  std::atomic<int64_t> entries = -1;
+  Scheduler scheduler(test::TinyGpt2(), Limits());
+  const Job job = MakeJob();
+  job.stream->SetReady([&] {
+    while (job.stream->Pop()) continue;
+    if (job.stream->End()) entries = scheduler.cache_counts().entries;
+  });
+  ASSERT_TRUE(scheduler.Submit(job).ok());
+  ASSERT_TRUE(scheduler.WaitIdle(kPatience));
+  EXPECT_EQ(entries, 2);
+}
+
 TEST(SchedulerCounts, WhatTheCacheKnowsIsSaved) {
   Scheduler scheduler(test::TinyGpt2(), Limits());
   const Job first = MakeJob(), second = MakeJob();
