@@ -151,6 +151,11 @@ void Acceptor::HangUp(const std::set<std::string>& addresses) {
   sockets_.HangUp(addresses);
 }
 
+void Acceptor::HangUpAll() {
+  absl::MutexLock lock(&mutex_);
+  sockets_.HangUpAll();
+}
+
 int64_t Acceptor::open() const {
   absl::MutexLock lock(&mutex_);
   return sockets_.Count();

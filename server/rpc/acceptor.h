@@ -49,6 +49,7 @@ class Acceptor {
 
   // Ends the connections that come from these addresses, as OpenSockets::HangUp takes them.
   void HangUp(const std::set<std::string>& addresses);
+  void HangUpAll();
 
   // Connections that are open now, and that have been refused since the start.
   int64_t open() const;

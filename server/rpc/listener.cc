@@ -168,8 +168,12 @@ void Listener::Shutdown() {
   StopAccepting();  // before the server, which would not close what it is handed afterwards
   if (server_ == nullptr || std::exchange(ended_, true)) return;
   // First all connections at once, so that no call meets a server that is shutting down: gRPC would
-  // answer it with CANCELLED, and not with UNAVAILABLE.
-  grpc_server_cancel_all_calls(server_->c_server());
+  // answer it with CANCELLED, and not with UNAVAILABLE. And without HTTP/2's GOAWAY: told by one
+  // that their last calls were not looked at, gRPC's clients try those again by themselves, and
+  // those of versions up to 1.62 then lose some of them, beyond their deadlines, when the port is
+  // closed.
+  acceptor_->HangUpAll();
+  if (health_acceptor_ != nullptr) health_acceptor_->HangUpAll();
   server_->Shutdown(std::chrono::system_clock::now());
 }
 

@@ -67,4 +67,9 @@ void OpenSockets::HangUp(const std::set<std::string>& addresses) {
   }
 }
 
+void OpenSockets::HangUpAll() {
+  Count();
+  for (const auto& [fd, inode] : sockets_) shutdown(fd, SHUT_RDWR);
+}
+
 }  // namespace scalpel::rpc

@@ -43,6 +43,8 @@ class OpenSockets {
   // Ends those, of TCP, with one of these addresses at the other side: HOST:PORT, with a host of
   // IPv6 in brackets. Whoever has them sees the end.
   void HangUp(const std::set<std::string>& addresses);
+  // The same of all, of TCP or not.
+  void HangUpAll();
   // At least as many as are open.
   int64_t CountAtMost() const { return static_cast<int64_t>(sockets_.size()); }
 
