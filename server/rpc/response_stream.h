@@ -51,15 +51,15 @@ using Opener = absl::Status (*)(const Opening& opening);
 class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                              public std::enable_shared_from_this<ResponseStream> {
  public:
-  // Goes on with the call, if it was admitted, by `open`. `backend` may be null: then the call ends
-  // with `unavailable`. `done` is called last, when gRPC has forgotten the call, with how it ended.
   struct Hooks {
     // Just before the client can learn that the call has ended, so that its next one finds what
     // this one held given back.
     std::function<void(Call& call)> ending;
-    // Last, when gRPC has forgotten the call.
+    // Last, when gRPC has forgotten the call, with how it ended.
     std::function<void(Call& call, const absl::Status& status)> done;
   };
+  // Goes on with the call, if it was admitted, by `open`. `backend` may be null: then the call ends
+  // with `unavailable`.
   static ResponseStream* Start(grpc::CallbackServerContext* context, Call call, Opener open,
                                const grpc::ByteBuffer& request,
                                std::shared_ptr<const Backend> backend,
