@@ -1,0 +1,27 @@
+// Which of Highway's targets the kernels are compiled for; comes before any of its headers.
+//
+// Those with fused multiply-add, and one that emulates it by std::fma: slow, with the same bits.
+
+#ifndef SCALPEL_SERVER_KERNELS_TARGETS_H_
+#define SCALPEL_SERVER_KERNELS_TARGETS_H_
+
+// HWY_NEON_WITHOUT_AES came after Highway 1.0.3.
+#define HWY_DISABLED_TARGETS (~(HWY_AVX3 | HWY_AVX2 | HWY_NEON | HWY_EMU128 | HWY_SCALAR))
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace scalpel::kernels {
+
+// `AVX3` (AVX-512), `AVX2`, `NEON` or `EMU128`: what this CPU has, best first.
+std::vector<std::string_view> Targets();
+// The one in use; the first of Targets() unless a test forced another.
+std::string_view Target();
+// For tests: all kernels by this one of Targets() from now on; empty: by the best again. Matrices
+// packed before keep the one that they were packed for.
+void ForceTarget(std::string_view name);
+
+}  // namespace scalpel::kernels
+
+#endif  // SCALPEL_SERVER_KERNELS_TARGETS_H_
