@@ -34,27 +34,10 @@ absl::StatusOr<std::optional<model::Tokenizer>> LoadTokenizer(const fs::path& fo
   return std::optional<model::Tokenizer>();
 }
 
-// oneDNN's packed weights, unless MKL is far faster on this CPU: only with the former are the bits
-// of an answer the same in every company, so that a timing that was disturbed must not take them
-// away.
-model::LinearKernel ChooseKernel(const std::string& asked, at::Device device) {
-  constexpr double kFar = 2;
-  const model::LinearKernel best = model::ChooseLinearKernel(device);
-  if (best == model::LinearKernel::kBlas || asked == "onednn") return best;
-  if (asked == "mkl") return model::LinearKernel::kBlas;
-  const model::KernelSpeeds speeds = model::TimeLinearKernels();
-  spdlog::info("linear layers: oneDNN packed {:.0f}, MKL {:.0f} GFLOP/s", speeds.packed,
-               speeds.blas);
-  if (speeds.blas <= kFar * speeds.packed) return best;
-  spdlog::warn(
-      "MKL computes the linear layers: an answer's last bits may depend on what runs beside it; "
-      "--kernels onednn keeps them the same");
-  return model::LinearKernel::kBlas;
-}
-
 absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {
   absl::StatusOr<at::Device> device = model::OpenDevice(config.device);
   if (!device.ok()) return device.status();
+  if (absl::Status vectors = model::UseVectors(config.vectors); !vectors.ok()) return vectors;
   LoadedModel loaded;
   loaded.threads = model::SetThreads(config.threads);
 
@@ -69,8 +52,7 @@ absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {
   if (!weights.ok()) return weights.status();
 
   loaded.facts = {config.model_name, *architecture, *std::move(tokenizer), weights->sha256};
-  loaded.gpt2 = std::make_unique<const model::Gpt2>(*architecture, *std::move(weights), *device,
-                                                    ChooseKernel(config.kernels, *device));
+  loaded.gpt2 = std::make_unique<const model::Gpt2>(*architecture, *std::move(weights), *device);
   if (device->is_cpu()) spdlog::info("{} MB of memory lie in huge pages", UseHugePages() / 1000000);
   return loaded;
 }

@@ -84,7 +84,7 @@ rpc::Backend MakeBackend(const LoadedModel& loaded, engine::Scheduler& scheduler
                          const rpc::Listener& listener) {
   return {.facts = loaded.facts,
           .device = loaded.gpt2->device().str(),
-          .kernels = std::string(loaded.gpt2->kernels()),
+          .kernels = loaded.gpt2->kernels(),
           .threads = loaded.threads,
           .submit = [&scheduler](engine::Job job) { return scheduler.Submit(std::move(job)); },
           .cache_counts = [&scheduler] { return scheduler.cache_counts(); },

@@ -32,7 +32,7 @@ struct Config {
   std::filesystem::path model;  // the folder
   std::string model_name;
   std::string device = "auto";   // auto, cpu or cuda
-  std::string kernels = "auto";  // of linear layers: auto, onednn or mkl
+  std::string vectors = "auto";  // of the kernels: auto, avx512, avx2, neon or portable
   int threads = 0;               // 0: one for each hardware thread
 
   std::string listen = "127.0.0.1:50051";  // HOST:PORT

@@ -95,10 +95,10 @@ std::vector<Setting> ModelSettings() {
            &Config::model_name),
       Choice("device", "DEVICE", "auto, cpu or cuda (default auto)", {"auto", "cpu", "cuda"},
              &Config::device),
-      Choice("kernels", "NAME",
-             "of linear layers on a CPU: auto (onednn, unless MKL is twice as\n"
-             "fast), onednn or mkl (default auto)",
-             {"auto", "onednn", "mkl"}, &Config::kernels),
+      Choice("vectors", "NAME",
+             "of the kernels on the CPU, at most: avx512, avx2, neon, portable, or\n"
+             "auto (default: the widest there are); answers are the same bytes",
+             {"auto", "avx512", "avx2", "neon", "portable"}, &Config::vectors),
       Integer("threads", "threads that compute on the CPU (default: all)", 1, 1024,
               &Config::threads),
   };

@@ -14,8 +14,8 @@ std::shared_ptr<const CleanState> Beginning(const CleanState& state, int64_t cou
   part->tokens.assign(state.tokens.begin(), state.tokens.begin() + count);
   for (const at::Tensor& resid : state.resid) part->resid.push_back(resid.narrow(0, 0, count));
   for (const at::Tensor& z : state.z) part->z.push_back(z.narrow(0, 0, count));
-  for (const at::Tensor& k : state.k) part->k.push_back(k.narrow(1, 0, count));
-  for (const at::Tensor& v : state.v) part->v.push_back(v.narrow(1, 0, count));
+  for (const at::Tensor& k : state.k) part->k.push_back(k.narrow(0, 0, count));
+  for (const at::Tensor& v : state.v) part->v.push_back(v.narrow(0, 0, count));
   return part;
 }
 

@@ -39,7 +39,6 @@ Scheduler::Scheduler(const model::Gpt2& gpt2, const Limits& limits,
     : gpt2_(gpt2),
       limits_(limits),
       device_failed_(std::move(device_failed)),
-      threads_(at::get_num_threads()),
       thread_([this] { Loop(); }) {}
 
 Scheduler::~Scheduler() {
@@ -268,7 +267,7 @@ absl::Status Scheduler::Run(BaselineCache& cache, std::vector<Member>& members) 
 
 void Scheduler::Loop() {
   const c10::InferenceMode inference_only;
-  at::set_num_threads(threads_);
+  at::set_num_threads(1);  // libtorch's own threads would only stand in the way of the kernels'
   BaselineCache cache(limits_.baseline_cache_bytes_max,
                       static_cast<int32_t>(gpt2_.config().n_layer));
   while (true) {

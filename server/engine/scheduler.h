@@ -86,8 +86,6 @@ class Scheduler {
   const model::Gpt2& gpt2_;
   const Limits limits_;
   const std::function<void()> device_failed_;
-  const int threads_;  // OpenMP keeps its number of threads per thread: the engine's takes over the
-                       // creator's
   // Bytes of responses that are not yet read, over all streams. Streams outlive the scheduler, and
   // so must this.
   const std::shared_ptr<std::atomic<int64_t>> buffered_bytes_ =

@@ -27,22 +27,24 @@ HWY_EXPORT(Mask);
 
 }  // namespace
 
-std::vector<std::string_view> Targets() {
-  std::vector<std::string_view> names;
-  // Lower bits are better targets. The fallback is none of the CPU's, but runs on all.
-  int64_t rest = (hwy::SupportedTargets() & (HWY_TARGETS)) | HWY_STATIC_TARGET;
-  for (; rest != 0; rest &= rest - 1) names.push_back(hwy::TargetName(rest & -rest));
-  return names;
+const std::vector<std::string_view>& Targets() {
+  static const std::vector<std::string_view> targets = [] {  // before any is forced
+    std::vector<std::string_view> names;
+    // Lower bits are better targets. The fallback is none of the CPU's, but runs on all.
+    int64_t rest = (hwy::SupportedTargets() & (HWY_TARGETS)) | HWY_STATIC_TARGET;
+    for (; rest != 0; rest &= rest - 1) names.push_back(hwy::TargetName(rest & -rest));
+    return names;
+  }();
+  return targets;
 }
 
 std::string_view Target() { return hwy::TargetName(HWY_DYNAMIC_DISPATCH(Mask)()); }
 
 void ForceTarget(std::string_view name) {
+  Targets();
   hwy::SetSupportedTargetsForTest(0);
-  if (!name.empty()) {
-    for (int64_t rest = HWY_TARGETS; rest != 0; rest &= rest - 1) {
-      if (hwy::TargetName(rest & -rest) == name) hwy::SetSupportedTargetsForTest(rest & -rest);
-    }
+  for (int64_t rest = HWY_TARGETS; rest != 0; rest &= rest - 1) {
+    if (hwy::TargetName(rest & -rest) == name) hwy::SetSupportedTargetsForTest(rest & -rest);
   }
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }

@@ -14,12 +14,13 @@
 
 namespace scalpel::kernels {
 
-// `AVX3` (AVX-512), `AVX2`, `NEON` or `EMU128`: what this CPU has, best first.
-std::vector<std::string_view> Targets();
-// The one in use; the first of Targets() unless a test forced another.
+// What this CPU has, best first: `AVX3` (AVX-512), `AVX2`, `NEON`; at the end `SCALAR` or `EMU128`,
+// the fallback.
+const std::vector<std::string_view>& Targets();
+// The one in use; the first of Targets() unless another was forced.
 std::string_view Target();
-// For tests: all kernels by this one of Targets() from now on; empty: by the best again. Matrices
-// packed before keep the one that they were packed for.
+// All kernels by this one of Targets() from now on; empty: by the best again. Matrices packed before
+// keep the one that they were packed for. Not while a kernel runs.
 void ForceTarget(std::string_view name);
 
 }  // namespace scalpel::kernels

@@ -36,17 +36,26 @@ HWY_INLINE V Fma(V a, V b, V c) {
 #endif
 }
 
-// body(vector index, vectors of x with zeros behind the end) for floats [0, count); what it returns
-// goes to y. x and y may be the same.
-template <class Body>
-HWY_INLINE void ForEach(const float* x, float* y, int64_t count, Body body) {
+// Doubles, and as many floats, for what is computed in double and rounded once.
+using Wide = hwy::HWY_NAMESPACE::ScalableTag<double>;
+using Narrow = hwy::HWY_NAMESPACE::Rebind<float, Wide>;
+using WideVec = hwy::HWY_NAMESPACE::Vec<Wide>;
+using NarrowVec = hwy::HWY_NAMESPACE::Vec<Narrow>;
+inline constexpr int64_t kDoubles = hwy::HWY_NAMESPACE::MaxLanes(Wide());
+
+// To the nearest floats; infinity beyond them. The fallback's own conversion saturates there.
+HWY_INLINE NarrowVec Rounded(WideVec x) {
   namespace hn = hwy::HWY_NAMESPACE;
-  const Tag d;
-  int64_t i = 0;
-  for (; i + kFloats <= count; i += kFloats) hn::StoreU(body(hn::LoadU(d, x + i)), d, y + i);
-  if (i == count) return;
-  const auto rest = hn::FirstN(d, static_cast<size_t>(count - i));
-  hn::BlendedStore(body(hn::MaskedLoad(rest, d, x + i)), rest, d, y + i);
+#if HWY_NATIVE_FMA
+  return hn::DemoteTo(Narrow(), x);
+#else
+  const Wide d;
+  HWY_ALIGN double wide[kDoubles];
+  HWY_ALIGN float narrow[kDoubles];
+  hn::Store(x, d, wide);
+  for (int64_t i = 0; i < kDoubles; ++i) narrow[i] = static_cast<float>(wide[i]);
+  return hn::Load(Narrow(), narrow);
+#endif
 }
 
 // y = a + b.

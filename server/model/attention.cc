@@ -1,245 +1,100 @@
 #include "server/model/attention.h"
 
-#include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace scalpel::model {
 namespace {
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-// Keys of one group's rows, together: its copies of queries, keys and values stay in the cache.
-constexpr int64_t kGroupTokensMax = 1024;
-
-at::Tensor FutureOf(const at::Tensor& qkv) {
-  return at::ones({kQueryBlock, kQueryBlock}, qkv.options().dtype(at::kBool)).triu_(1);
-}
-
-// Copies d columns of each entry of a packed tensor to heads: into `heads`, [entries, H, positions,
-// dh], whose first position is `origin`.
-void CopyToHeads(const at::Tensor& packed, int64_t column, absl::Span<const Packing::Entry> entries,
-                 int64_t origin, const at::Tensor& heads) {
-  const int64_t n_head = heads.size(1), d_head = heads.size(3);
-  for (size_t begin = 0, end; begin < entries.size(); begin = end) {
-    const Packing::Entry& entry = entries[begin];
-    const int64_t tokens = entry.tokens();
-    for (end = begin + 1; end < entries.size(); ++end) {  // of one shape, side by side
-      const int64_t next = entry.offset + static_cast<int64_t>(end - begin) * tokens;
-      if (entries[end].first != entry.first || entries[end].length != entry.length ||
-          entries[end].offset != next)
-        break;
-    }
-    const int64_t count = static_cast<int64_t>(end - begin);
-    heads.narrow(0, static_cast<int64_t>(begin), count)
-        .narrow(2, entry.first - origin, tokens)
-        .copy_(packed.narrow(0, entry.offset, count * tokens)
-                   .narrow(1, column, n_head * d_head)
-                   .view({count, tokens, n_head, d_head})
-                   .transpose(1, 2));
-  }
-}
-
-// Copies what the clean runs hold of the entries' first positions into `heads`, [entries, H,
-// positions, dh]. Entries side by side with one clean run, as in a sweep, are one copy.
-void CopyCleanKeys(absl::Span<const Packing::Entry> entries,
-                   absl::FunctionRef<at::Tensor(int32_t row)> clean, const at::Tensor& heads) {
-  for (size_t begin = 0, end; begin < entries.size(); begin = end) {
-    end = begin + 1;
-    const int64_t positions = entries[begin].first;
-    if (positions == 0) continue;
-    const at::Tensor source = clean(entries[begin].row);
-    while (end < entries.size() && entries[end].first == positions &&
-           clean(entries[end].row).is_same(source)) {
-      ++end;
-    }
-    heads.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
-        .narrow(2, 0, positions)
-        .copy_(source.narrow(1, 0, positions).unsqueeze(0));
-  }
-}
+constexpr int kKeys = 0, kValues = 1;
 
 }  // namespace
+
+ScoreScale ScoreScaleOf(const Gpt2Config& config, int32_t layer) {
+  const double root =
+      config.scale_attn_weights ? std::sqrt(static_cast<double>(config.d_head)) : 1.0;
+  const double inverse_layer = config.scale_attn_by_inverse_layer_idx ? layer + 1.0 : 1.0;
+  if (config.reorder_and_upcast_attn) return {.query_factor = 1.0 / (root * inverse_layer)};
+  return {.divisor = root, .layer_divisor = inverse_layer};
+}
 
 Attention::Attention(const Gpt2Config& config, int32_t layer, const Packing& keys,
                      const Packing& queries, const at::Tensor& qkv,
                      absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys)
-    : config_(config), layer_(layer), keys_(keys), queries_(queries), future_(FutureOf(qkv)) {
-  MakeGroups();
-  for (Group& group : groups_) Gather(group, qkv, clean_keys);
-}
-
-void Attention::MakeGroups() {
-  const auto& entries = queries_.entries();
-  for (size_t i = 0; i < entries.size(); ++i) {
-    const int64_t first_block = entries[i].first_block(), blocks = entries[i].blocks();
-    const bool fits =
-        !groups_.empty() && groups_.back().first_block == first_block &&
-        groups_.back().blocks == blocks &&
-        static_cast<int64_t>(groups_.back().count + 1) * blocks * kQueryBlock <= kGroupTokensMax;
-    if (!fits) groups_.push_back({i, 0, first_block, blocks, {}, {}, {}});
-    ++groups_.back().count;
-  }
-}
-
-void Attention::Gather(Group& group, const at::Tensor& qkv,
-                       absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys) const {
-  const auto queries = absl::MakeConstSpan(queries_.entries()).subspan(group.begin, group.count);
-  std::vector<Packing::Entry> keys, asked;  // where the keys lie, and in `qkv` the queries
-  for (const Packing::Entry& query : queries) {
-    keys.push_back(*keys_.Find(query.row));
-    asked.push_back({query.row, query.first, query.length,
-                     keys.back().offset + query.first - keys.back().first});
-  }
-  const int64_t count = static_cast<int64_t>(group.count), origin = group.first_block * kQueryBlock;
-  const bool full_keys = std::all_of(queries.begin(), queries.end(), [](const auto& query) {
-    return query.length % kQueryBlock == 0;
-  });
-  const bool full_queries =
-      full_keys && std::all_of(queries.begin(), queries.end(),
-                               [](const auto& query) { return query.first % kQueryBlock == 0; });
-  const auto heads = [&](int64_t positions, bool full) {
-    const std::vector<int64_t> shape = {count, config_.n_head, positions, config_.d_head};
-    return full ? at::empty(shape, qkv.options()) : at::zeros(shape, qkv.options());
-  };
-  const at::Tensor q = heads(group.blocks * kQueryBlock - origin, full_queries);
-  CopyToHeads(qkv, 0, asked, origin, q);
-  at::Tensor keys_and_values[2];
-  for (int which : {0, 1}) {
-    at::Tensor& all = keys_and_values[which];
-    all = heads(group.blocks * kQueryBlock, full_keys);
-    CopyToHeads(qkv, (which + 1) * config_.d_model, keys, 0, all);
-    CopyCleanKeys(keys, [&](int32_t row) { return clean_keys(row, which); }, all);
-  }
-  group.q = q.flatten(0, 1);
-  group.k = keys_and_values[0].flatten(0, 1);
-  group.v = keys_and_values[1].flatten(0, 1);
-}
-
-at::Tensor Attention::Keys(int32_t row, int which) const {
-  for (const Group& group : groups_) {
-    for (size_t i = 0; i < group.count; ++i) {
-      const Packing::Entry& entry = queries_.entries()[group.begin + i];
-      if (entry.row != row) continue;
-      return (which == 0 ? group.k : group.v)
-          .narrow(0, static_cast<int64_t>(i) * config_.n_head, config_.n_head)
-          .narrow(1, 0, entry.length);
+    : queries_(queries) {
+  const int64_t d = config.d_model, stride = qkv.stride(0);
+  const ScoreScale scale = ScoreScaleOf(config, layer);
+  shape_ = {.heads = config.n_head,
+            .d_head = config.d_head,
+            .z_stride = d,
+            .query_factor = static_cast<float>(scale.query_factor),
+            .divisor = static_cast<float>(scale.divisor),
+            .layer_divisor = static_cast<float>(scale.layer_divisor)};
+  z_ = at::empty({queries.tokens(), d}, qkv.options());
+  const float* packed = qkv.const_data_ptr<float>();
+  rows_.reserve(queries.entries().size());
+  for (const Packing::Entry& query : queries.entries()) {
+    const Packing::Entry& key = *keys.Find(query.row);
+    const auto at = [&](int64_t offset, int64_t part) {
+      return kernels::Rows{packed + offset * stride + part * d, stride};
+    };
+    kernels::AttentionRow row{.length = query.length,
+                              .queries_first = query.first,
+                              .keys_first = key.first,
+                              .q = at(key.offset + query.first - key.first, 0),
+                              .k = at(key.offset, 1),
+                              .v = at(key.offset, 2),
+                              .clean_k = {},
+                              .clean_v = {},
+                              .z = z_.data_ptr<float>() + query.offset * d};
+    if (key.first > 0) {
+      for (const int which : {kKeys, kValues}) {
+        clean_.push_back(clean_keys(query.row, which));
+        (which == kKeys ? row.clean_k : row.clean_v) = {clean_.back().const_data_ptr<float>(),
+                                                        clean_.back().stride(0)};
+      }
     }
-  }
-  return {};
-}
-
-at::Tensor Attention::Scores(const Group& group, int64_t block) const {
-  const at::Tensor q = group.q.narrow(1, (block - group.first_block) * kQueryBlock, kQueryBlock);
-  const at::Tensor k = group.k.narrow(1, 0, (block + 1) * kQueryBlock).transpose(1, 2);
-  const double root =
-      config_.scale_attn_weights ? std::sqrt(static_cast<double>(config_.d_head)) : 1.0;
-  const double inverse_layer = config_.scale_attn_by_inverse_layer_idx ? layer_ + 1.0 : 1.0;
-  at::Tensor scores;
-  if (config_.reorder_and_upcast_attn) {
-    scores = at::bmm(q * (1.0 / (root * inverse_layer)), k);
-  } else {
-    scores = at::bmm(q, k).div_(root);
-    if (config_.scale_attn_by_inverse_layer_idx) scores.div_(inverse_layer);
-  }
-  scores.narrow(2, block * kQueryBlock, kQueryBlock).masked_fill_(future_, kMinusInfinity);
-  return scores;
-}
-
-void Attention::Mix(const Group& group, int64_t block, const at::Tensor& pattern,
-                    at::Tensor& mixed) const {
-  mixed.narrow(1, (block - group.first_block) * kQueryBlock, kQueryBlock)
-      .copy_(at::bmm(pattern, group.v.narrow(1, 0, (block + 1) * kQueryBlock)));
-}
-
-void Attention::Scatter(const Group& group, const at::Tensor& mixed, at::Tensor& z) const {
-  const int64_t origin = group.first_block * kQueryBlock;
-  const at::Tensor rows = mixed.unflatten(0, {-1, config_.n_head});  // [count, H, queries, dh]
-  for (size_t i = 0; i < group.count;) {
-    const Packing::Entry& entry = queries_.entries()[group.begin + i];
-    const size_t alike = std::min(queries_.EqualFrom(group.begin + i), group.count - i);
-    const int64_t count = static_cast<int64_t>(alike), tokens = entry.tokens();
-    z.narrow(0, entry.offset, count * tokens)
-        .view({count, tokens, config_.n_head, config_.d_head})
-        .copy_(rows.narrow(0, static_cast<int64_t>(i), count)
-                   .narrow(2, entry.first - origin, tokens)
-                   .transpose(1, 2));
-    i += alike;
+    rows_.push_back(row);
   }
 }
 
 at::Tensor Attention::Run() {
-  at::Tensor z =
-      at::empty({queries_.tokens(), config_.d_model}, future_.options().dtype(at::kFloat));
-  for (Group& group : groups_) {
-    at::Tensor mixed = at::empty_like(group.q);
-    for (int64_t block = group.first_block; block < group.blocks; ++block)
-      Mix(group, block, at::softmax(Scores(group, block), -1), mixed);
-    Scatter(group, mixed, z);
-  }
-  return z;
+  kernels::Attend(shape_, rows_);
+  return z_;
 }
 
-at::Tensor Attention::BlockOf(const Group& group, const at::Tensor& whole, int64_t block) const {
-  return whole.narrow(1, (block - group.first_block) * kQueryBlock, kQueryBlock)
-      .narrow(2, 0, (block + 1) * kQueryBlock);
-}
-
-at::Tensor Attention::RowOf(const std::vector<at::Tensor>& wholes, int32_t row) const {
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    for (size_t i = 0; i < groups_[g].count; ++i) {
-      const Packing::Entry& entry = queries_.entries()[groups_[g].begin + i];
-      if (entry.row != row) continue;
-      return wholes[g]
-          .narrow(0, static_cast<int64_t>(i) * config_.n_head, config_.n_head)
-          .narrow(1, entry.first - groups_[g].first_block * kQueryBlock, entry.tokens());
-    }
-  }
-  return {};
-}
-
-at::Tensor Attention::RunVisited(absl::FunctionRef<void(PatternOf)> visit_scores,
-                                 absl::FunctionRef<void(PatternOf)> visit_pattern,
-                                 absl::FunctionRef<bool(int32_t row)> scores_edited) {
-  // A patch may read one group and write another, so all groups pass a site before any goes on.
-  std::vector<at::Tensor> scores, patterns;  // by group, [count * H, queries, keys]
-  for (const Group& group : groups_) {
-    const int64_t keys = group.blocks * kQueryBlock;
-    scores.push_back(
-        at::full({group.q.size(0), group.q.size(1), keys}, kMinusInfinity, group.q.options()));
-    patterns.push_back(at::zeros_like(scores.back()));
-    for (int64_t block = group.first_block; block < group.blocks; ++block)
-      BlockOf(group, scores.back(), block).copy_(Scores(group, block));
-  }
-  const auto row_view = [&](const std::vector<at::Tensor>& wholes, int32_t row) {
-    return RowOf(wholes, row).narrow(2, 0, queries_.Find(row)->length);
+at::Tensor Attention::RunVisited(const AttentionVisits& visits) {
+  // A patch may read one row and write another, so all rows pass a site before any goes on.
+  std::vector<kernels::AttentionRow> seen, unseen;
+  std::vector<at::Tensor> scores, pattern;  // by row, where somebody looks
+  const auto of = [](const std::vector<at::Tensor>& all, int32_t row) {
+    return static_cast<size_t>(row) < all.size() ? all[row] : at::Tensor();
   };
-  visit_scores([&](int32_t row) { return row_view(scores, row); });
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    const Group& group = groups_[g];
-    for (int64_t block = group.first_block; block < group.blocks; ++block) {
-      const at::Tensor whole = BlockOf(group, scores[g], block).contiguous();
-      BlockOf(group, patterns[g], block).copy_(at::softmax(whole, -1));
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const Packing::Entry& entry = queries_.entries()[i];
+    if (!visits.wants(entry.row)) {
+      unseen.push_back(rows_[i]);
+      continue;
     }
-    for (size_t i = 0; i < group.count; ++i) {
-      const int32_t row = queries_.entries()[group.begin + i].row;
-      if (!scores_edited(row)) continue;
-      // A query whose every key was knocked out attends to nothing.
-      const at::Tensor pattern = RowOf(patterns, row);
-      pattern.masked_fill_((RowOf(scores, row) == kMinusInfinity).all(-1, /*keepdim=*/true), 0);
+    if (scores.size() <= static_cast<size_t>(entry.row)) {
+      scores.resize(entry.row + 1);
+      pattern.resize(entry.row + 1);
     }
+    const std::vector<int64_t> shape = {shape_.heads, entry.tokens(), entry.length};
+    scores[entry.row] = at::empty(shape, z_.options());
+    pattern[entry.row] = at::empty(shape, z_.options());
+    seen.push_back(rows_[i]);
+    seen.back().scores = scores[entry.row].data_ptr<float>();
+    seen.back().pattern = pattern[entry.row].data_ptr<float>();
+    seen.back().knocked_out = visits.edits_scores(entry.row);
   }
+  kernels::Attend(shape_, unseen);
+  kernels::AttentionScores(shape_, seen);
+  visits.scores([&](int32_t row) { return of(scores, row); });
+  kernels::AttentionPattern(shape_, seen);
   scores.clear();
-  visit_pattern([&](int32_t row) { return row_view(patterns, row); });
-  at::Tensor z =
-      at::empty({queries_.tokens(), config_.d_model}, future_.options().dtype(at::kFloat));
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    const Group& group = groups_[g];
-    at::Tensor mixed = at::empty_like(group.q);
-    for (int64_t block = group.first_block; block < group.blocks; ++block)
-      Mix(group, block, BlockOf(group, patterns[g], block).contiguous(), mixed);
-    Scatter(group, mixed, z);
-  }
-  return z;
+  visits.pattern([&](int32_t row) { return of(pattern, row); });
+  kernels::AttentionMix(shape_, seen);
+  return z_;
 }
 
 }  // namespace scalpel::model

@@ -1,4 +1,4 @@
-// Causal attention over packed rows, in blocks of queries.
+// Causal attention over packed rows on a CPU, by the kernels of server/kernels.
 
 #ifndef SCALPEL_SERVER_MODEL_ATTENTION_H_
 #define SCALPEL_SERVER_MODEL_ATTENTION_H_
@@ -9,71 +9,54 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/types/span.h"
+#include "server/kernels/attention.h"
 #include "server/model/config.h"
 #include "server/model/packing.h"
 
 namespace scalpel::model {
 
-// Attention scores or weights of one row, [H, queries, keys]: a view, or undefined.
+// Attention scores or weights of one row, [H, queries, T]; undefined where nobody looks at the row.
 using PatternOf = absl::FunctionRef<at::Tensor(int32_t row)>;
 
+// Who looks at a layer's attention on its way.
+struct AttentionVisits {
+  // Is given a function from rows to their scores, or weights, which it may write to.
+  absl::FunctionRef<void(PatternOf)> scores, pattern;
+  // Whether it looks at this row's scores or weights; and may write to its scores.
+  absl::FunctionRef<bool(int32_t row)> wants, edits_scores;
+};
+
+// The scale of a layer's scores, as the checkpoint's flags say: (query_factor * q) . k / divisor /
+// layer_divisor.
+struct ScoreScale {
+  double query_factor = 1, divisor = 1, layer_divisor = 1;
+};
+ScoreScale ScoreScaleOf(const Gpt2Config& config, int32_t layer);
+
 // The attention of one layer, over rows whose keys lie as `keys` says and whose queries lie as
-// `queries` says: the same rows, with the same positions or later ones.
-//
-// Always by the same kernels on the same shapes, whoever looks: a block of kQueryBlock queries at
-// an absolute position, and the keys up to its end, zeros where a row has none. So the bits of a
-// query depend neither on the rows around it, nor on which queries are computed, nor on what comes
-// behind it in its row.
+// `queries` says: the same rows, with the same positions or later ones. The bits of a query depend
+// on its own keys alone: neither on the rows around it, nor on which queries are computed, nor on
+// who looks.
 class Attention {
  public:
-  // `qkv`: [keys.tokens(), 3d]. `clean_keys(row, which)`: [H, T, dh], the keys (0) and values (1)
-  // of the clean run, asked for where a row's first positions are not in `keys`.
+  // `qkv`: [keys.tokens(), 3d]. `clean_keys(row, which)`: [T, H, dh], the keys (0) and values (1)
+  // of the clean run, asked for where a row's first positions are not in `keys`. All arguments
+  // outlive this object.
   Attention(const Gpt2Config& config, int32_t layer, const Packing& keys, const Packing& queries,
             const at::Tensor& qkv,
             absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys);
 
   // All heads' outputs, [queries.tokens(), d].
   at::Tensor Run();
-
-  // The same in steps, for whoever looks at scores or weights on the way. `visit` is given a
-  // function from rows to views of them, which may be written to.
-  at::Tensor RunVisited(absl::FunctionRef<void(PatternOf)> visit_scores,
-                        absl::FunctionRef<void(PatternOf)> visit_pattern,
-                        absl::FunctionRef<bool(int32_t row)> scores_edited);
-
-  // Keys (0) or values (1) of one row, [H, T, dh].
-  at::Tensor Keys(int32_t row, int which) const;
+  // The same for whoever looks at scores or weights on the way. The others' rows take the short way.
+  at::Tensor RunVisited(const AttentionVisits& visits);
 
  private:
-  // Rows with equally many blocks whose queries begin in the same one. Bounded, so that what one
-  // needs in memory is.
-  struct Group {
-    size_t begin, count;          // in queries.entries()
-    int64_t first_block, blocks;  // of queries; keys are from 0 to blocks
-    at::Tensor q, k, v;           // [count * H, positions, dh]
-  };
-
-  void MakeGroups();
-  void Gather(Group& group, const at::Tensor& qkv,
-              absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys) const;
-  // Of one block, [count * H, kQueryBlock, keys]; scaled, causal.
-  at::Tensor Scores(const Group& group, int64_t block) const;
-  // Writes weights times values of one block into `mixed`, [count * H, queries, dh].
-  void Mix(const Group& group, int64_t block, const at::Tensor& pattern, at::Tensor& mixed) const;
-  // Writes `mixed` into the group's rows of `z`.
-  void Scatter(const Group& group, const at::Tensor& mixed, at::Tensor& z) const;
-  // The part of `whole`, [count * H, queries, keys] of a group, that is one block.
-  at::Tensor BlockOf(const Group& group, const at::Tensor& whole, int64_t block) const;
-  // The view of one row of such at its own queries, with the keys that pad it.
-  at::Tensor RowOf(const std::vector<at::Tensor>& wholes, int32_t row) const;
-
-  const Gpt2Config& config_;
-  const int32_t layer_;
-  const Packing& keys_;
   const Packing& queries_;
-  const at::Tensor future_;  // [kQueryBlock, kQueryBlock]: a key behind its query
-  std::vector<Group> groups_;
+  kernels::AttentionShape shape_;
+  std::vector<at::Tensor> clean_;             // keeps the clean runs' tensors
+  std::vector<kernels::AttentionRow> rows_;   // as in queries_.entries()
+  at::Tensor z_;                              // [queries, d]
 };
 
 }  // namespace scalpel::model

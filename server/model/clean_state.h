@@ -15,7 +15,7 @@ namespace scalpel::model {
 struct CleanState {
   std::vector<int32_t> tokens;    // T
   std::vector<at::Tensor> resid;  // [depth + 1] of [T, d]: what goes into each block, and comes out
-  std::vector<at::Tensor> k, v;   // [depth] of [H, T, dh]
+  std::vector<at::Tensor> k, v;   // [depth] of [T, H, dh]
   std::vector<at::Tensor> z;      // [depth] of [T, d]: the heads' outputs before the projection
 
   int32_t depth() const { return static_cast<int32_t>(k.size()); }

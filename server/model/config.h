@@ -11,30 +11,12 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "server/kernels/activation.h"
 
 namespace scalpel::model {
 
-// The MLP's nonlinearity. One value per function, not per name: transformers' ACT2FN has several
-// names for the same function. The formula is the definition; x is elementwise.
-enum class Activation {
-  // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), ATen's gelu(x, "tanh"). Names: gelu_new,
-  // gelu_fast (its constant 0.7978845608 is sqrt(2/pi) in float32), gelu_accurate,
-  // gelu_pytorch_tanh, gelu_python_tanh.
-  kGeluNew,
-  kGelu,       // x Phi(x) by erf, ATen's gelu(x). Names: gelu, gelu_python.
-  kGelu10,     // clamp(gelu(x), -10, 10). Name: gelu_10.
-  kQuickGelu,  // x sigmoid(1.702 x). Name: quick_gelu.
-  kRelu,       // max(x, 0). Name: relu.
-  kRelu2,      // max(x, 0)^2. Name: relu2.
-  kRelu6,      // clamp(x, 0, 6). Name: relu6.
-  kLeakyRelu,  // x > 0 ? x : 0.01 x. Name: leaky_relu.
-  kSilu,       // x sigmoid(x). Names: silu, swish.
-  kMish,       // x tanh(softplus(x)). Name: mish.
-  kTanh,       // Name: tanh.
-  kSigmoid,    // Name: sigmoid.
-  kLaplace,    // 0.5 (1 + erf((x - 0.707107) / (0.282095 sqrt(2)))). Name: laplace.
-  kLinear,     // x. Name: linear.
-};
+// The MLP's nonlinearity.
+using kernels::Activation;
 
 // The function's first name in the list above, as transformers spells it: "gelu_new".
 std::string_view ActivationName(Activation activation);

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "server/kernels/threads.h"
 
 namespace scalpel::model {
 namespace {
@@ -38,7 +39,8 @@ absl::StatusOr<at::Device> OpenDevice(std::string_view name) {
 
 int SetThreads(int threads) {
   const int count = threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency());
-  at::set_num_threads(count);
+  kernels::SetThreads(count);
+  at::set_num_threads(1);
   return count;
 }
 

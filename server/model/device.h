@@ -17,8 +17,7 @@ namespace scalpel::model {
 absl::StatusOr<at::Device> OpenDevice(std::string_view name);
 
 // Sets how many threads compute on the CPU; 0: one for each hardware thread. Returns the number
-// set. Must be called on the thread that computes as well as on the main thread: OpenMP keeps the
-// number per thread.
+// set. They are the kernels' own; libtorch's operations run on the caller's thread alone.
 int SetThreads(int threads);
 
 }  // namespace scalpel::model

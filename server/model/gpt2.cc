@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "server/model/attention.h"
+#include "server/model/device_attention.h"
 #include "server/model/pass.h"
 
 namespace scalpel::model {
@@ -42,27 +43,19 @@ void VisitPattern(Tap& tap, Site site, int32_t layer, const Pass& pass, PatternO
   });
 }
 
-// Lets the tap see what each head writes, [T, H, d]. In blocks like attention's: the product's
-// roundings depend on how many positions it has.
+// Lets the tap see what each head writes, [T, H, d].
 void VisitHeadResults(Tap& tap, int32_t layer, const Pass& pass, const at::Tensor& z_heads,
-                      const at::Tensor& weights) {
+                      const Linear& attn_out) {
   Site site = Site::kHeadResult;
   if (!tap.Wants(site, layer)) return;
   std::vector<at::Tensor> results(pass.size());
   for (const Packing::Entry& entry : pass.packing().entries()) {
     if (!tap.Wants(site, layer, entry.row)) continue;
-    const int64_t origin = entry.first_block() * kQueryBlock, end = entry.blocks() * kQueryBlock;
-    at::Tensor padded =
-        at::zeros({z_heads.size(1), end - origin, z_heads.size(2)}, z_heads.options());
-    padded.narrow(1, entry.first - origin, entry.tokens())
-        .copy_(Packing::Slice(z_heads, entry).transpose(0, 1));
-    std::vector<at::Tensor> blocks;
-    for (int64_t from = 0; from < end - origin; from += kQueryBlock)
-      blocks.push_back(at::bmm(padded.narrow(1, from, kQueryBlock).contiguous(), weights));
-    results[entry.row] = at::cat(blocks, 1)
-                             .narrow(1, entry.first - origin, entry.tokens())
-                             .transpose(0, 1)
-                             .contiguous();
+    const at::Tensor z = Packing::Slice(z_heads, entry);
+    std::vector<at::Tensor> heads;
+    for (int64_t head = 0; head < z.size(1); ++head)
+      heads.push_back(attn_out.Part(z.select(1, head), head * z.size(2)));
+    results[entry.row] = at::stack(heads, 1);
   }
   tap.Visit({&site, 1}, layer, [&](Site, int32_t row) -> RowValue {
     const Packing::Entry* entry = pass.packing().Find(row);
@@ -70,36 +63,41 @@ void VisitHeadResults(Tap& tap, int32_t layer, const Pass& pass, const at::Tenso
   });
 }
 
+// The sum of `resid` and what a linear layer makes of `x`, which the tap may see by itself.
+at::Tensor AddVisited(Tap& tap, Site site, int32_t layer, const Pass& pass, const Linear& linear,
+                      const at::Tensor& x, const at::Tensor& resid) {
+  if (!tap.Wants(site, layer)) return linear.AddedTo(resid, x);
+  const at::Tensor out = linear(x);
+  VisitPacked(tap, site, layer, pass, out);
+  return resid + out;
+}
+
 LayerNormWeights MoveTo(at::Device device, const LayerNormWeights& weights) {
   return {weights.gain.to(device), weights.bias.to(device)};
 }
 
-Linear MakeLinear(at::Device device, LinearKernel kernel, const LinearWeights& weights) {
+Linear MakeLinear(at::Device device, const LinearWeights& weights) {
   return Linear(
-      {weights.weight.to(device), weights.bias.defined() ? weights.bias.to(device) : at::Tensor()},
-      kernel);
+      {weights.weight.to(device), weights.bias.defined() ? weights.bias.to(device) : at::Tensor()});
 }
 
 }  // namespace
 
-Gpt2::Gpt2(const Gpt2Config& config, Weights weights, at::Device device, LinearKernel kernel)
+Gpt2::Gpt2(const Gpt2Config& config, Weights weights, at::Device device)
     : config_(config),
       device_(device),
-      kernel_(kernel),
       wte_(weights.wte.to(device)),
       wpe_(weights.wpe.to(device)),
       ln_f_(MoveTo(device, weights.ln_f)) {
   blocks_.reserve(weights.blocks.size());
   for (BlockWeights& block : weights.blocks) {
     blocks_.push_back(
-        {MoveTo(device, block.ln1), MakeLinear(device, kernel_, block.qkv),
-         MakeLinear(device, kernel_, block.attn_out),
-         block.attn_out.weight.to(device).view({config.n_head, config.d_head, config.d_model}),
-         MoveTo(device, block.ln2), MakeLinear(device, kernel_, block.mlp_in),
-         MakeLinear(device, kernel_, block.mlp_out)});
+        {MoveTo(device, block.ln1), MakeLinear(device, block.qkv),
+         MakeLinear(device, block.attn_out), MoveTo(device, block.ln2),
+         MakeLinear(device, block.mlp_in), MakeLinear(device, block.mlp_out)});
     block = BlockWeights();  // frees the unpacked weights as early as possible
   }
-  head_ = MakeLinear(device, kernel_, {weights.lm_head.t(), at::Tensor()});
+  head_ = MakeLinear(device, {weights.lm_head.t(), at::Tensor()});
 }
 
 std::optional<std::vector<RowAnswer>> Gpt2::Forward(absl::Span<const Row> rows, Tap& tap) const {
@@ -113,7 +111,7 @@ std::optional<std::vector<RowAnswer>> Gpt2::Forward(absl::Span<const Row> rows, 
     if (pass.Leave({layer, Door::kEnd}, {layer + 1, Site::kEmbed}, tap))
       resid = pass.Relay(before, resid);
   }
-  const at::Tensor hidden = LayerNorm(resid, ln_f_, Site::kLnFScale, kNoLayer, pass, tap);
+  const at::Tensor hidden = Norm(resid, ln_f_, Site::kLnFScale, kNoLayer, pass, tap);
   VisitPacked(tap, Site::kLnFOut, kNoLayer, pass, hidden);
   std::vector<RowAnswer> answers(rows.size());
   Logits(pass, hidden, tap, answers);
@@ -155,7 +153,7 @@ void Gpt2::RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) cons
     resid = pass.Relay(before, resid);
 
   pass.CountAttention();
-  const at::Tensor ln1 = LayerNorm(resid, block.ln1, Site::kLn1Scale, layer, pass, tap);
+  const at::Tensor ln1 = Norm(resid, block.ln1, Site::kLn1Scale, layer, pass, tap);
   VisitPacked(tap, Site::kLn1Out, layer, pass, ln1);
   const at::Tensor qkv = block.qkv(ln1);  // [N, 3d]
   VisitQkv(tap, layer, pass, qkv, config_.n_head);
@@ -169,10 +167,8 @@ void Gpt2::RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) cons
   }
   const at::Tensor z_heads = z.view({-1, config_.n_head, config_.d_head});
   VisitPacked(tap, Site::kZ, layer, pass, z_heads);
-  VisitHeadResults(tap, layer, pass, z_heads, block.attn_out_heads);
-  const at::Tensor attn_out = block.attn_out(z);  // [N, d]
-  VisitPacked(tap, Site::kAttnOut, layer, pass, attn_out);
-  resid = resid + attn_out;
+  VisitHeadResults(tap, layer, pass, z_heads, block.attn_out);
+  resid = AddVisited(tap, Site::kAttnOut, layer, pass, block.attn_out, z, resid);
   VisitPacked(tap, Site::kResidMid, layer, pass, resid);
   pass.CountMlp();
   RunMlp(layer, pass, resid, tap);
@@ -187,54 +183,54 @@ void Gpt2::RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) cons
 
 void Gpt2::RunMlp(int32_t layer, const Pass& pass, at::Tensor& resid, Tap& tap) const {
   const Block& block = blocks_[layer];
-  const at::Tensor ln2 = LayerNorm(resid, block.ln2, Site::kLn2Scale, layer, pass, tap);
+  const at::Tensor ln2 = Norm(resid, block.ln2, Site::kLn2Scale, layer, pass, tap);
   VisitPacked(tap, Site::kLn2Out, layer, pass, ln2);
   const at::Tensor mlp_post = Neurons(layer, pass, ln2, tap);  // [N, F]
   VisitPacked(tap, Site::kMlpPost, layer, pass, mlp_post);
-  const at::Tensor mlp_out = block.mlp_out(mlp_post);  // [N, d]
-  VisitPacked(tap, Site::kMlpOut, layer, pass, mlp_out);
-  resid = resid + mlp_out;
+  resid = AddVisited(tap, Site::kMlpOut, layer, pass, block.mlp_out, mlp_post, resid);
 }
 
-// The MLP's neurons after their activation. The fused kernel rounds otherwise than the activation
-// by itself, so elements that nothing has changed come from the fused kernel also where somebody
-// looks at, or edits, what goes into the activation: looking changes no bits, and nor does a no-op.
+// The MLP's neurons after their activation.
 at::Tensor Gpt2::Neurons(int32_t layer, const Pass& pass, const at::Tensor& ln2, Tap& tap) const {
   const Linear& mlp_in = blocks_[layer].mlp_in;
   if (!tap.Wants(Site::kMlpPre, layer)) return mlp_in.Activated(config_.activation, ln2);
   const at::Tensor pre = mlp_in(ln2);  // [N, F]
-  const at::Tensor unedited = mlp_in.Fuses(config_.activation) ? pre.clone() : at::Tensor();
   VisitPacked(tap, Site::kMlpPre, layer, pass, pre);
-  const at::Tensor post = Activate(config_.activation, pre);
-  if (!unedited.defined()) return post;
-  return at::where(pre.eq(unedited), mlp_in.Activated(config_.activation, ln2), post);
+  return Activate(config_.activation, pre);
 }
 
 // The heads' outputs. In the last layer, queries are left out that nothing reads.
 at::Tensor Gpt2::Attend(int32_t layer, Pass& pass, const at::Tensor& qkv, at::Tensor& resid,
                         Tap& tap) const {
+  const at::Tensor by_part = qkv.view({-1, 3, config_.n_head, config_.d_head});
+  pass.RecordKeys(layer, by_part.select(1, 1), by_part.select(1, 2));
   const Packing keys = pass.packing();
   if (layer + 1 == config_.n_layer && pass.Narrow()) resid = pass.Relay(keys, resid);
-  Attention attention(config_, layer, keys, pass.packing(), qkv, [&](int32_t row, int which) {
+  const auto clean_keys = [&](int32_t row, int which) {
     const CleanState& clean = *pass.row(row).clean;
     return which == 0 ? clean.k[layer] : clean.v[layer];
-  });
-  pass.RecordKeys(layer, [&](int32_t row, int which) { return attention.Keys(row, which); });
-  if (!tap.Wants(Site::kAttnScores, layer) && !tap.Wants(Site::kPattern, layer))
-    return attention.Run();
-  return attention.RunVisited(
-      [&](PatternOf of) { VisitPattern(tap, Site::kAttnScores, layer, pass, of); },
-      [&](PatternOf of) { VisitPattern(tap, Site::kPattern, layer, pass, of); },
-      [&](int32_t row) { return tap.Edits(Site::kAttnScores, layer, row); });
+  };
+  const auto run = [&](auto attention) {
+    if (!tap.Wants(Site::kAttnScores, layer) && !tap.Wants(Site::kPattern, layer))
+      return attention.Run();
+    return attention.RunVisited(
+        {[&](PatternOf of) { VisitPattern(tap, Site::kAttnScores, layer, pass, of); },
+         [&](PatternOf of) { VisitPattern(tap, Site::kPattern, layer, pass, of); },
+         [&](int32_t row) {
+           return tap.Wants(Site::kAttnScores, layer, row) || tap.Wants(Site::kPattern, layer, row);
+         },
+         [&](int32_t row) { return tap.Edits(Site::kAttnScores, layer, row); }});
+  };
+  if (qkv.is_cpu()) return run(Attention(config_, layer, keys, pass.packing(), qkv, clean_keys));
+  return run(DeviceAttention(config_, layer, keys, pass.packing(), qkv, clean_keys));
 }
 
-at::Tensor Gpt2::LayerNorm(const at::Tensor& x, const LayerNormWeights& weights, Site scale_site,
-                           int32_t layer, const Pass& pass, Tap& tap) const {
-  auto [out, mean, reciprocal] = at::native_layer_norm(x, {config_.d_model}, weights.gain,
-                                                       weights.bias, config_.layer_norm_epsilon);
-  if (tap.Wants(scale_site, layer))
-    VisitPacked(tap, scale_site, layer, pass, reciprocal.reciprocal().view({-1, 1}));
-  return out;
+at::Tensor Gpt2::Norm(const at::Tensor& x, const LayerNormWeights& weights, Site scale_site,
+                      int32_t layer, const Pass& pass, Tap& tap) const {
+  const Normed normed =
+      LayerNorm(x, weights, config_.layer_norm_epsilon, tap.Wants(scale_site, layer));
+  if (normed.scale.defined()) VisitPacked(tap, scale_site, layer, pass, normed.scale);
+  return normed.out;
 }
 
 void Gpt2::Logits(const Pass& pass, const at::Tensor& hidden, Tap& tap,
@@ -251,14 +247,12 @@ void Gpt2::Logits(const Pass& pass, const at::Tensor& hidden, Tap& tap,
       return entry == nullptr ? RowValue() : RowValue{whole[row], entry->first};
     });
   }
-  // Without edits the asked positions are computed by themselves, so that looking at all logits
-  // does not change which kernel makes the answer.
   std::vector<int64_t> packed;
   std::vector<const Packing::Entry*> asking;
   for (const Packing::Entry& entry : pass.packing().entries()) {
     const std::vector<int64_t>& positions = pass.row(entry.row).logit_positions;
     if (positions.empty()) continue;
-    if (tap.Edits(Site::kLogits, kNoLayer, entry.row)) {
+    if (whole[entry.row].defined()) {
       std::vector<int64_t> index;
       for (const int64_t position : positions) index.push_back(position - entry.first);
       answers[entry.row].logits =

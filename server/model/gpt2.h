@@ -12,13 +12,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string_view>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "server/model/config.h"
-#include "server/model/kernels.h"
+#include "server/model/layers.h"
 #include "server/model/row.h"
 #include "server/model/tap.h"
 #include "server/model/weights.h"
@@ -40,13 +40,11 @@ struct RowAnswer {
 class Gpt2 {
  public:
   // Moves the weights to `device` and packs them for it.
-  Gpt2(const Gpt2Config& config, Weights weights, at::Device device)
-      : Gpt2(config, std::move(weights), device, ChooseLinearKernel(device)) {}
-  Gpt2(const Gpt2Config& config, Weights weights, at::Device device, LinearKernel kernel);
+  Gpt2(const Gpt2Config& config, Weights weights, at::Device device);
 
   const Gpt2Config& config() const { return config_; }
   at::Device device() const { return device_; }
-  std::string_view kernels() const { return LinearKernelName(kernel_, device_); }
+  std::string kernels() const { return KernelsName(device_); }
 
   // Runs the model over all rows; nullopt when the tap stopped it. Throws c10::Error; keep an
   // InferenceMode guard around it.
@@ -56,7 +54,6 @@ class Gpt2 {
   struct Block {
     LayerNormWeights ln1;
     Linear qkv, attn_out;
-    at::Tensor attn_out_heads;  // the output projection's weight by head, [H, dh, d]
     LayerNormWeights ln2;
     Linear mlp_in, mlp_out;
   };
@@ -67,14 +64,13 @@ class Gpt2 {
                     Tap& tap) const;
   void RunMlp(int32_t layer, const Pass& pass, at::Tensor& resid, Tap& tap) const;
   at::Tensor Neurons(int32_t layer, const Pass& pass, const at::Tensor& ln2, Tap& tap) const;
-  at::Tensor LayerNorm(const at::Tensor& x, const LayerNormWeights& weights, Site scale_site,
+  at::Tensor Norm(const at::Tensor& x, const LayerNormWeights& weights, Site scale_site,
                        int32_t layer, const Pass& pass, Tap& tap) const;
   void Logits(const Pass& pass, const at::Tensor& hidden, Tap& tap,
               std::vector<RowAnswer>& answers) const;
 
   const Gpt2Config config_;
   const at::Device device_;
-  const LinearKernel kernel_;
   at::Tensor wte_, wpe_;
   std::vector<Block> blocks_;
   LayerNormWeights ln_f_;

@@ -118,12 +118,13 @@ void Pass::Append(const Packing::Entry& entry, const at::Tensor& packed, States 
   const int32_t layer = static_cast<int32_t>(states.size());
   const at::Tensor slice = Packing::Slice(packed, entry);
   // Alone in its tensor, and before the row's first edit, it is nobody's to write to.
-  const bool alone = packing_.entries().size() == 1 && layer < rows_[entry.row].record_layers;
+  const bool alone = packing_.entries().size() == 1 && packed.is_contiguous() &&
+                     layer < rows_[entry.row].record_layers;
   if (entry.first > 0) {
     const at::Tensor before = ((*rows_[entry.row].clean).*list)[layer];
     states.push_back(at::cat({before.narrow(0, 0, entry.first), slice}));
   } else {
-    states.push_back(alone ? packed : slice.clone());
+    states.push_back(alone ? packed : slice.clone(at::MemoryFormat::Contiguous));
   }
 }
 
@@ -136,18 +137,11 @@ void Pass::RecordResid(int32_t layer, const at::Tensor& resid) {
   }
 }
 
-void Pass::RecordKeys(int32_t layer,
-                      absl::FunctionRef<at::Tensor(int32_t row, int which)> keys_of) {
+void Pass::RecordKeys(int32_t layer, const at::Tensor& keys, const at::Tensor& values) {
   for (const Packing::Entry& entry : packing_.entries()) {
-    if (rows_[entry.row].record_layers <= layer) continue;
-    CleanState& state = *recorded_[entry.row];
-    if (state.depth() > layer) continue;
-    for (int which : {0, 1}) {
-      const at::Tensor keys = keys_of(entry.row, which);
-      (which == 0 ? state.k : state.v)
-          .push_back(packing_.entries().size() == 1 ? keys
-                                                    : keys.clone(at::MemoryFormat::Contiguous));
-    }
+    if (rows_[entry.row].record_layers <= layer || recorded_[entry.row]->depth() > layer) continue;
+    Append(entry, keys, &CleanState::k);
+    Append(entry, values, &CleanState::v);
   }
 }
 

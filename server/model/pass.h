@@ -60,8 +60,8 @@ class Pass {
   // Each keeps what is to be kept of the rows that are being computed; nothing twice.
   // The input of block `layer`, packed.
   void RecordResid(int32_t layer, const at::Tensor& resid);
-  // Keys (0) and values (1) of block `layer`, [H, T, dh] by row.
-  void RecordKeys(int32_t layer, absl::FunctionRef<at::Tensor(int32_t row, int which)> keys_of);
+  // Keys and values of block `layer`, packed, [tokens, H, dh] each.
+  void RecordKeys(int32_t layer, const at::Tensor& keys, const at::Tensor& values);
   // The heads' outputs of block `layer`, packed.
   void RecordZ(int32_t layer, const at::Tensor& z);
   std::shared_ptr<const CleanState> Recorded(int32_t row) const { return recorded_[row]; }

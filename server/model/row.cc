@@ -54,10 +54,10 @@ at::Tensor CleanValue(const CleanState& clean, Site site, int32_t layer, int64_t
     case Site::kK:
     case Site::kV:
       value = known(site == Site::kK ? clean.k : clean.v, layer);
-      return value.defined() ? value.narrow(1, 0, length).transpose(0, 1) : value;
+      return value.defined() ? value.narrow(0, 0, length) : value;
     case Site::kZ:
       value = known(clean.z, layer);
-      return value.defined() ? value.narrow(0, 0, length).unflatten(1, {clean.k[layer].size(0), -1})
+      return value.defined() ? value.narrow(0, 0, length).unflatten(1, {clean.k[layer].size(1), -1})
                              : value;
     default:
       return value;

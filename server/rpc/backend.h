@@ -24,7 +24,7 @@ struct Connections {
 struct Backend {
   const spec::ModelFacts& facts;
   std::string device;   // `cpu` or `cuda:0`
-  std::string kernels;  // as model::LinearKernelName says
+  std::string kernels;  // as model::KernelsName says
   int threads;          // that compute on the CPU
   // Scheduler::Submit.
   std::function<absl::Status(engine::Job)> submit;

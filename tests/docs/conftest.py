@@ -9,8 +9,7 @@ _differences: dict[str, tuple[float, float]] = {}
 
 @pytest.fixture(scope="session")
 def server(model_dir):
-    """With the kernels for which the pages promise the same bytes, on whatever machine."""
-    with Server("--kernels", "onednn", model=model_dir) as running:
+    with Server(model=model_dir) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 std::string BannerOf(const Config& config, const std::string& address) {
-  const rpc::Backend backend{test::TinyFacts(), "cpu", "blas", 1, nullptr};
+  const rpc::Backend backend{test::TinyFacts(), "cpu", "avx2", 1, nullptr};
   return Banner(backend, config, address, absl::Seconds(2));
 }
 

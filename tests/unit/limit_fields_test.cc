@@ -106,7 +106,7 @@ TEST(LimitFields, GoFromTheFlagToGetModel) {
     EXPECT_EQ(ValueOf(limit, config.limits), set) << limit.name;
   }
   const spec::ModelFacts& facts = test::TinyFacts();
-  const rpc::Backend backend{facts, "cpu", "blas", 1, nullptr};
+  const rpc::Backend backend{facts, "cpu", "avx2", 1, nullptr};
   const v1::Limits told = rpc::DescribeModel(backend, config.limits).limits();
   for (const LimitField& limit : kLimitFields) {
     const auto* field = v1::Limits::descriptor()->FindFieldByName(ContractName(limit));

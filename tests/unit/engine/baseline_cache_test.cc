@@ -19,8 +19,8 @@ std::shared_ptr<const CleanState> MakeState(std::vector<int32_t> tokens, int32_t
   state->tokens = std::move(tokens);
   for (int32_t layer = 0; layer < depth; ++layer) {
     state->resid.push_back(at::full({length, 2}, layer, at::kFloat));
-    state->k.push_back(at::rand({2, length, 1}));
-    state->v.push_back(at::rand({2, length, 1}));
+    state->k.push_back(at::rand({length, 2, 1}));
+    state->v.push_back(at::rand({length, 2, 1}));
     state->z.push_back(at::rand({length, 2}));
   }
   state->resid.push_back(at::full({length, 2}, depth, at::kFloat));
@@ -48,7 +48,7 @@ TEST(BaselineCache, ABeginningIsThatOfTheTensors) {
   const auto state = MakeState({1, 2, 3, 4});
   cache.Add(state);
   const auto part = cache.Find({1, 2, 3});
-  EXPECT_TRUE(test::SameBits(part->k[1], state->k[1].narrow(1, 0, 3)));
+  EXPECT_TRUE(test::SameBits(part->k[1], state->k[1].narrow(0, 0, 3)));
   EXPECT_TRUE(test::SameBits(part->z[0], state->z[0].narrow(0, 0, 3)));
   EXPECT_TRUE(test::SameBits(part->resid[2], state->resid[2].narrow(0, 0, 3)));
   EXPECT_EQ(part->depth(), kLayers);

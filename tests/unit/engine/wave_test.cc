@@ -2,7 +2,6 @@
 
 #include "server/engine/wave.h"
 
-#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,6 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/run_work.h"
+#include "server/kernels/targets.h"
+#include "server/kernels/threads.h"
 #include "tests/unit/support/random_spec.h"
 #include "tests/unit/support/tiny.h"
 
@@ -103,15 +104,31 @@ TEST(RandomWaves, AnswerTheSameHoweverTheyRun) {
     check(cold, "together, recorded");
     check(cold, "resumed");
     check(warm, "warm");
-    at::set_num_threads(1);
-    check(warm, "warm, one thread");
-    at::set_num_threads(2);
+    kernels::SetThreads(2);
+    check(warm, "warm, two threads");
+    kernels::SetThreads(1);
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(facts, 10 * kWaves);
   EXPECT_LT(warm_tokens, alone_tokens);
   EXPECT_GT(warm.counts().hits, 0);
   EXPECT_GT(warm.counts().prefix_hits, 0);
+}
+
+// The same request gives the same bytes on every CPU: by each of this one's vectors, and by none.
+TEST(RandomPlans, AnswerTheSameOnEveryTarget) {
+  RandomPlans plans(33);
+  for (int i = 0; i < 60; ++i) {
+    const PlanPtr plan = plans.Next();
+    const Answer best = Ask(plan);
+    for (const std::string_view target : kernels::Targets()) {
+      kernels::ForceTarget(target);
+      ExpectSameFacts(best, Ask(plan), *plan, std::string(target));
+      kernels::ForceTarget("");
+    }
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GE(kernels::Targets().size(), 2u);
 }
 
 // Small caches forget in the middle of everything.

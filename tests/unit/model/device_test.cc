@@ -1,10 +1,11 @@
 #include "server/model/device.h"
 
-#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <thread>
+
+#include "server/kernels/threads.h"
 
 namespace scalpel::model {
 namespace {
@@ -31,11 +32,11 @@ TEST(OpenDevice, CudaOrAReasonAndAutoTakesWhatThereIs) {
 }
 
 TEST(SetThreads, SetsWhatItReturnsAndZeroMeansTheMachines) {
-  const int before = at::get_num_threads();
+  const int before = kernels::Threads();
   EXPECT_EQ(SetThreads(3), 3);
-  EXPECT_EQ(at::get_num_threads(), 3);
+  EXPECT_EQ(kernels::Threads(), 3);
   EXPECT_EQ(SetThreads(0), static_cast<int>(std::thread::hardware_concurrency()));
-  EXPECT_EQ(at::get_num_threads(), static_cast<int>(std::thread::hardware_concurrency()));
+  EXPECT_EQ(kernels::Threads(), static_cast<int>(std::thread::hardware_concurrency()));
   SetThreads(before);
 }
 

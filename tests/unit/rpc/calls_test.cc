@@ -100,7 +100,7 @@ class CallsTest : public testing::Test {
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     service_->Open(std::make_shared<const Backend>(
-        Backend{facts_, "cpu", "blas", 3, [this](engine::Job job) { return submit_(job); }}));
+        Backend{facts_, "cpu", "avx2", 3, [this](engine::Job job) { return submit_(job); }}));
     channel_ = grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials());
     stub_ = v1::InterventionService::NewStub(channel_);
   }

@@ -89,7 +89,7 @@ class ServiceTest : public testing::Test {
 
   void Open() {
     service_.Open(std::make_shared<const Backend>(Backend{
-        facts_, "cpu", "blas", 3, [this](engine::Job job) { return submit_(std::move(job)); }}));
+        facts_, "cpu", "avx2", 3, [this](engine::Job job) { return submit_(std::move(job)); }}));
   }
 
   // An engine that runs `work` on a thread of its own.
@@ -162,7 +162,7 @@ TEST_F(ServiceTest, GetModelTellsTheModelAndItsLimits) {
   EXPECT_THAT(model.operations(), Not(testing::Contains("freeze")));
   EXPECT_EQ(model.limits().max_queue(), limits_.queue_max);
   EXPECT_EQ(model.device(), "cpu");
-  EXPECT_EQ(model.kernels(), "blas");
+  EXPECT_EQ(model.kernels(), "avx2");
   EXPECT_EQ(model.threads(), 3);
   EXPECT_FALSE(model.has_tokenizer());
 }

@@ -4,12 +4,16 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <memory>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/run_work.h"
 #include "server/engine/wave.h"
+#include "server/kernels/targets.h"
 #include "server/model/weights.h"
 
 namespace scalpel::test {
@@ -75,8 +79,12 @@ const spec::ModelFacts& TinyFacts() {
 }
 
 const model::Gpt2& TinyGpt2() {
-  static const auto* gpt2 =
-      new model::Gpt2(TinyConfig(), model::RandomWeights(TinyConfig(), 7), at::kCPU);
+  static auto* by_target = new std::map<std::string_view, std::unique_ptr<const model::Gpt2>>();
+  std::unique_ptr<const model::Gpt2>& gpt2 = (*by_target)[kernels::Target()];
+  if (gpt2 == nullptr) {
+    gpt2 = std::make_unique<const model::Gpt2>(TinyConfig(), model::RandomWeights(TinyConfig(), 7),
+                                               at::kCPU);
+  }
   return *gpt2;
 }
 

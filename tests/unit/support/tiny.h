@@ -26,7 +26,7 @@ namespace scalpel::test {
 model::Gpt2Config TinyConfig();
 // Named `tiny`; without a tokenizer.
 const spec::ModelFacts& TinyFacts();
-// On the CPU, with random weights.
+// On the CPU, with random weights; packed for the target of the kernels that is forced now.
 const model::Gpt2& TinyGpt2();
 
 // A message from protobuf's text format.

@@ -1,0 +1,149 @@
+// The register tile, which every product of matrices here is made of. Included like vectors-inl.h.
+
+#if defined(SCALPEL_SERVER_KERNELS_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SCALPEL_SERVER_KERNELS_TILE_INL_H_
+#undef SCALPEL_SERVER_KERNELS_TILE_INL_H_
+#else
+#define SCALPEL_SERVER_KERNELS_TILE_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+
+#include <cstdint>
+
+#include "server/kernels/rows.h"
+#include "server/kernels/vectors-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace scalpel::kernels {
+namespace HWY_NAMESPACE {
+
+// At most so many rows and vectors of columns. With the 16 registers of AVX2, twelve hold the sums;
+// with 32, twenty-four.
+inline constexpr int64_t kTileRows = 6;
+inline constexpr int64_t kTileVectors = HWY_TARGET == HWY_AVX2 ? 2 : 4;
+
+// to[r][c] = from[r][c] + x[r][0] w[0][c] + x[r][1] w[1][c] + ..., each step fused and rounded.
+struct TileProduct {
+  Rows x;         // [rows, steps]
+  Rows w;         // [steps, columns]
+  int64_t steps;  // any number
+  Rows from;      // [rows, columns]; stride 0: the same for all
+  float* to;      // may be `from`
+  int64_t to_stride;
+  // At each step so many cache lines from here on are fetched: 0, 1, 2 or 4.
+  const float* ahead = nullptr;
+  int64_t lines = 0;
+};
+
+// The sums of one row. Named, since g++ 12 keeps an array of them in memory.
+struct RowTile {
+  Vec v0, v1, v2, v3;
+};
+
+template <int kVectors>
+HWY_INLINE RowTile LoadRow(const float* HWY_RESTRICT from) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const Tag d;
+  RowTile row;
+  row.v0 = hn::LoadU(d, from);
+  if constexpr (kVectors > 1) row.v1 = hn::LoadU(d, from + kFloats);
+  if constexpr (kVectors > 2) {
+    row.v2 = hn::LoadU(d, from + 2 * kFloats);
+    row.v3 = hn::LoadU(d, from + 3 * kFloats);
+  }
+  return row;
+}
+
+template <int kVectors>
+HWY_INLINE void StoreRow(const RowTile& row, float* HWY_RESTRICT to) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const Tag d;
+  hn::StoreU(row.v0, d, to);
+  if constexpr (kVectors > 1) hn::StoreU(row.v1, d, to + kFloats);
+  if constexpr (kVectors > 2) {
+    hn::StoreU(row.v2, d, to + 2 * kFloats);
+    hn::StoreU(row.v3, d, to + 3 * kFloats);
+  }
+}
+
+template <int kVectors>
+HWY_INLINE void Step(RowTile& row, float x, const RowTile& w) {
+  const Vec broadcast = hwy::HWY_NAMESPACE::Set(Tag(), x);
+  row.v0 = Fma(broadcast, w.v0, row.v0);
+  if constexpr (kVectors > 1) row.v1 = Fma(broadcast, w.v1, row.v1);
+  if constexpr (kVectors > 2) {
+    row.v2 = Fma(broadcast, w.v2, row.v2);
+    row.v3 = Fma(broadcast, w.v3, row.v3);
+  }
+}
+
+template <int kVectors, int kRows, int kLines>
+void TileOf(const TileProduct& t) {
+  constexpr int V = kVectors;
+  RowTile r0 = LoadRow<V>(t.from[0]), r1, r2, r3, r4, r5;
+  if constexpr (kRows > 1) r1 = LoadRow<V>(t.from[1]);
+  if constexpr (kRows > 2) r2 = LoadRow<V>(t.from[2]);
+  if constexpr (kRows > 3) r3 = LoadRow<V>(t.from[3]);
+  if constexpr (kRows > 4) r4 = LoadRow<V>(t.from[4]);
+  if constexpr (kRows > 5) r5 = LoadRow<V>(t.from[5]);
+  const float *x0 = t.x[0], *x1 = t.x[1], *x2 = t.x[2], *x3 = t.x[3], *x4 = t.x[4], *x5 = t.x[5];
+  const float *w = t.w.data, *ahead = t.ahead;
+  const int64_t steps = t.steps, w_stride = t.w.stride;
+  for (int64_t k = 0; k < steps; ++k, w += w_stride) {
+    for (int line = 0; line < kLines; ++line) hwy::Prefetch(ahead + 16 * line);
+    if constexpr (kLines > 0) ahead += 16 * kLines;
+    const RowTile b = LoadRow<V>(w);
+    Step<V>(r0, x0[k], b);
+    if constexpr (kRows > 1) Step<V>(r1, x1[k], b);
+    if constexpr (kRows > 2) Step<V>(r2, x2[k], b);
+    if constexpr (kRows > 3) Step<V>(r3, x3[k], b);
+    if constexpr (kRows > 4) Step<V>(r4, x4[k], b);
+    if constexpr (kRows > 5) Step<V>(r5, x5[k], b);
+  }
+  StoreRow<V>(r0, t.to);
+  if constexpr (kRows > 1) StoreRow<V>(r1, t.to + t.to_stride);
+  if constexpr (kRows > 2) StoreRow<V>(r2, t.to + 2 * t.to_stride);
+  if constexpr (kRows > 3) StoreRow<V>(r3, t.to + 3 * t.to_stride);
+  if constexpr (kRows > 4) StoreRow<V>(r4, t.to + 4 * t.to_stride);
+  if constexpr (kRows > 5) StoreRow<V>(r5, t.to + 5 * t.to_stride);
+}
+
+template <int kVectors, int kLines>
+HWY_INLINE void RunTileFetching(int64_t rows, const TileProduct& t) {
+  switch (rows) {
+    case 1:
+      return TileOf<kVectors, 1, kLines>(t);
+    case 2:
+      return TileOf<kVectors, 2, kLines>(t);
+    case 3:
+      return TileOf<kVectors, 3, kLines>(t);
+    case 4:
+      return TileOf<kVectors, 4, kLines>(t);
+    case 5:
+      return TileOf<kVectors, 5, kLines>(t);
+    case 6:
+      return TileOf<kVectors, 6, kLines>(t);
+  }
+}
+
+// 1 to kTileRows rows of kVectors vectors.
+template <int kVectors>
+HWY_INLINE void RunTile(int64_t rows, const TileProduct& t) {
+  switch (t.lines) {
+    case 0:
+      return RunTileFetching<kVectors, 0>(rows, t);
+    case 1:
+      return RunTileFetching<kVectors, 1>(rows, t);
+    case 2:
+      return RunTileFetching<kVectors, 2>(rows, t);
+    default:
+      return RunTileFetching<kVectors, 4>(rows, t);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace scalpel::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
