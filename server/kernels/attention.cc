@@ -48,6 +48,25 @@ int64_t TileColumns(int64_t columns) {
   return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(vectors))) * kFloats;
 }
 
+// Four rows of four floats, as columns of a panel.
+HWY_INLINE void TransposeFour(const float* from, int64_t stride, float* to) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t i = 0; i < 4; ++i) {
+    for (int64_t j = 0; j < 4; ++j) to[j * kPanel + i] = from[i * stride + j];
+  }
+#else
+  const hn::FixedTag<float, 4> d;
+  const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + stride),
+             r2 = hn::LoadU(d, from + 2 * stride), r3 = hn::LoadU(d, from + 3 * stride);
+  const auto even_low = hn::InterleaveLower(d, r0, r2), odd_low = hn::InterleaveLower(d, r1, r3),
+             even_high = hn::InterleaveUpper(d, r0, r2), odd_high = hn::InterleaveUpper(d, r1, r3);
+  hn::StoreU(hn::InterleaveLower(d, even_low, odd_low), d, to);
+  hn::StoreU(hn::InterleaveUpper(d, even_low, odd_low), d, to + kPanel);
+  hn::StoreU(hn::InterleaveLower(d, even_high, odd_high), d, to + 2 * kPanel);
+  hn::StoreU(hn::InterleaveUpper(d, even_high, odd_high), d, to + 3 * kPanel);
+#endif
+}
+
 // ---- one head's keys and values -----------------------------------------------------------------
 
 // The memory that a thread works in, kept from one item to the next.
@@ -86,11 +105,19 @@ class Head {
   // The keys of positions [first, first + count), whose rows begin with `k`.
   void PackKeys(Rows k, int64_t first, int64_t count) {
     const int64_t dims = shape_.d_head;
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count;) {
       const int64_t position = first + i;
+      const bool four = position % 4 == 0 && count - i >= 4;
       float* to = scratch_.keys.data() + position / kPanel * kPanel * dims + position % kPanel;
       const float* from = k[i] + column_;
-      for (int64_t d = 0; d < dims; ++d) to[d * kPanel] = from[d];
+      int64_t d = 0;
+      if (four) {
+        for (; d + 4 <= dims; d += 4) TransposeFour(from + d, k.stride, to + d * kPanel);
+      }
+      for (const int64_t keys = four ? 4 : 1; d < dims; ++d) {
+        for (int64_t j = 0; j < keys; ++j) to[d * kPanel + j] = from[j * k.stride + d];
+      }
+      i += four ? 4 : 1;
     }
   }
 
