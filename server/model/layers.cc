@@ -147,10 +147,10 @@ absl::Status UseVectors(std::string_view name) {
       kernels::ForceTarget(target);
       return absl::OkStatus();
     }
-    absl::StrAppend(&there, there.empty() ? "" : ", ", VectorsOf(target));
+    there += (there.empty() ? "" : ", ") + std::string(VectorsOf(target));
   }
   return absl::FailedPreconditionError(
-      absl::StrCat("--vectors: this CPU has no ", name, "; it has ", there));
+      absl::StrCat("--vectors: this CPU has no ", std::string(name), "; it has ", there));
 }
 
 std::string KernelsName(at::Device device) {
