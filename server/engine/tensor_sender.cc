@@ -1,5 +1,6 @@
 #include "server/engine/tensor_sender.h"
 
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -25,6 +26,9 @@ TensorEvent TensorSender::Prepare(v1::TensorHeader header, const at::Tensor& ten
   auto host = std::make_shared<at::Tensor>(tensor.to(at::kCPU, ToScalarType(header.dtype()),
                                                      /*non_blocking=*/false, /*copy=*/true,
                                                      at::MemoryFormat::Contiguous));
+  // Which bfloat16 ATen makes of a NaN depends on the CPU, and on its place in the tensor.
+  if (host->scalar_type() == at::kBFloat16)
+    host->masked_fill_(host->isnan(), std::numeric_limits<double>::quiet_NaN());
   header.set_tensor_id(next_id_++);
   for (const int64_t size : host->sizes()) header.add_shape(size);
   header.set_size_bytes(host->nbytes());

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/kernels/moments.h"
 #include "server/spec/compile.h"
 #include "server/spec/ops.h"
 
@@ -81,7 +82,8 @@ at::Tensor CheckProjectOut(Compilation& c, v1::ProjectOut* project_out, absl::st
                      "has more than one axis; a direction is a vector");
     return {};
   }
-  if (decoded.defined() && !(decoded.norm().item<float>() > 0)) {
+  if (decoded.defined() &&
+      !(kernels::SumOfSquares(decoded.const_data_ptr<float>(), decoded.numel()) > 0)) {
     c.violations.Add(direction, "has no length; give a vector that is not zero");
     return {};
   }

@@ -5,11 +5,22 @@
 #include <limits>
 #include <numeric>
 
+#include "server/kernels/log_softmax.h"
+#include "server/kernels/math64.h"
+#include "server/kernels/threads.h"
+
 namespace scalpel::spec {
 namespace {
 
-// Rows of log-probabilities made at once: they are twice as large as the logits.
-constexpr int64_t kLossRows = 16;
+// of_position(index, its logits, how many) for each position, on several threads.
+void ForEachPosition(const at::Tensor& logits, auto of_position) {
+  const at::Tensor rows = logits.contiguous();
+  const float* data = rows.const_data_ptr<float>();
+  const int64_t vocab = rows.size(-1);
+  kernels::ParallelFor(rows.numel() / vocab, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) of_position(i, data + i * vocab, vocab);
+  });
+}
 
 // What ids are ordered by.
 float OrderKey(float logit) {
@@ -18,9 +29,28 @@ float OrderKey(float logit) {
 
 }  // namespace
 
+std::vector<double> Normalizers(const at::Tensor& logits) {
+  std::vector<double> normalizers(logits.size(0));
+  ForEachPosition(logits, [&](int64_t i, const float* row, int64_t vocab) {
+    normalizers[i] = kernels::LogSumExp(row, vocab);
+  });
+  return normalizers;
+}
+
 at::Tensor LogProbs(const at::Tensor& logits) {
-  // This kernel takes one row at a time; a sum over a single long row would be split over threads.
-  return at::log_softmax(logits, -1, at::kDouble);
+  const at::Tensor log_probs = at::empty(logits.sizes(), at::kDouble);
+  double* made = log_probs.mutable_data_ptr<double>();
+  ForEachPosition(logits, [&](int64_t i, const float* row, int64_t vocab) {
+    kernels::LogSoftmax(row, made + i * vocab, vocab);
+  });
+  return log_probs;
+}
+
+at::Tensor Probs(const at::Tensor& log_probs) {
+  const at::Tensor contiguous = log_probs.contiguous(), probs = at::empty_like(contiguous);
+  kernels::Exp(contiguous.const_data_ptr<double>(), probs.mutable_data_ptr<double>(),
+               probs.numel());
+  return probs;
 }
 
 std::vector<int32_t> TopIds(absl::Span<const float> logits, int32_t k) {
@@ -46,23 +76,20 @@ int64_t RankOf(absl::Span<const float> logits, int32_t id) {
 
 double KlDivergence(absl::Span<const double> p, absl::Span<const double> log_p,
                     absl::Span<const double> log_q) {
-  double sum = 0;
-  for (size_t i = 0; i < p.size(); ++i) {
-    if (p[i] != 0) sum += p[i] * (log_p[i] - log_q[i]);
-  }
-  return sum;
+  return kernels::KlDivergence(p.data(), log_p.data(), log_q.data(),
+                               static_cast<int64_t>(p.size()));
 }
 
 double MeanLoss(const at::Tensor& logits, absl::Span<const int32_t> tokens) {
+  const at::Tensor rows = logits.contiguous();
+  const float* row = rows.const_data_ptr<float>();
   double sum = 0;
-  for (int64_t first = 0; first < logits.size(0); first += kLossRows) {
-    const at::Tensor log_probs =
-        LogProbs(logits.narrow(0, first, std::min(kLossRows, logits.size(0) - first)));
-    for (int64_t i = 0; i < log_probs.size(0); ++i) {
-      sum -= log_probs.const_data_ptr<double>()[i * log_probs.size(1) + tokens[first + i]];
-    }
+  size_t position = 0;
+  for (const double normalizer : Normalizers(rows)) {
+    sum += normalizer - row[tokens[position++]];
+    row += rows.size(1);
   }
-  return sum / static_cast<double>(logits.size(0));
+  return sum / static_cast<double>(rows.size(0));
 }
 
 }  // namespace scalpel::spec

@@ -1,6 +1,6 @@
 // The numbers that a sweep's metrics are made of, from logits. Computed in double precision, each
 // position by itself and in a fixed order: what comes out depends on that position's logits alone,
-// not on what else is computed beside it nor on the number of threads.
+// not on what else is computed beside it, nor on threads or the CPU. All tensors are on the CPU.
 
 #ifndef SCALPEL_SERVER_SPEC_METRICS_H_
 #define SCALPEL_SERVER_SPEC_METRICS_H_
@@ -14,9 +14,15 @@
 
 namespace scalpel::spec {
 
-// Logarithms of the softmax over the last axis, double. `logits`: [positions, vocab] float32 on the
-// CPU.
+// Of each position, the logarithm of the sum of e^logit: a logit less it is that id's
+// log-probability. `logits`: [positions, vocab] float32.
+std::vector<double> Normalizers(const at::Tensor& logits);
+
+// Log-probabilities, double, of the shape of `logits`: [vocab] or [positions, vocab] float32.
 at::Tensor LogProbs(const at::Tensor& logits);
+
+// e^log_prob of each, double and contiguous.
+at::Tensor Probs(const at::Tensor& log_probs);
 
 // Ids of the k largest, by falling logit, then rising id; NaN comes last.
 std::vector<int32_t> TopIds(absl::Span<const float> logits, int32_t k);
@@ -28,8 +34,8 @@ int64_t RankOf(absl::Span<const float> logits, int32_t id);
 double KlDivergence(absl::Span<const double> p, absl::Span<const double> log_p,
                     absl::Span<const double> log_q);
 
-// The mean of -log p(token) over positions. `logits`: [positions, vocab] float32 on the CPU;
-// `tokens`: what came at each.
+// The mean of -log p(token) over positions. `logits`: [positions, vocab] float32; `tokens`: what
+// came at each.
 double MeanLoss(const at::Tensor& logits, absl::Span<const int32_t> tokens);
 
 }  // namespace scalpel::spec

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "server/spec/host_ops.h"
 #include "server/spec/noise.h"
 
 namespace scalpel::spec {
@@ -27,20 +28,27 @@ at::Tensor AddNoise(const OperationInput& in) {
 }
 
 at::Tensor ClampValues(const v1::Clamp& clamp, const at::Tensor& x) {
-  std::optional<at::Scalar> min, max;
-  if (clamp.has_min()) min = clamp.min();
-  if (clamp.has_max()) max = clamp.max();
-  return at::clamp(x, min, max);
+  // Not at::clamp: which of two zeros it returns depends on the CPU.
+  at::Tensor result = x;
+  if (clamp.has_min())
+    result = at::where((result >= clamp.min()).logical_or_(result.isnan()), result, clamp.min());
+  if (clamp.has_max())
+    result = at::where((result <= clamp.max()).logical_or_(result.isnan()), result, clamp.max());
+  return result;
 }
 
 at::Tensor MeanOverPositions(const OperationInput& in) {
   const int axis = PositionAxis(in.site.facts);
-  return in.source.mean(axis, /*keepdim=*/true).expand_as(in.current);
+  const at::Tensor mean =
+      in.source.is_cpu() ? MeanOnHost(in.source, axis) : in.source.mean(axis, /*keepdim=*/true);
+  return mean.expand_as(in.current);
 }
 
 at::Tensor RescaleDirection(const v1::ProjectOut& project_out, const at::Tensor& x,
                             const at::Tensor& direction) {
-  const at::Tensor unit = direction / direction.norm();
+  if (x.is_cpu()) return RescaleDirectionOnHost(x, direction, project_out.factor());
+  const at::Tensor exact = direction.to(at::kDouble);
+  const at::Tensor unit = (exact / exact.norm()).to(at::kFloat);
   const at::Tensor component = (x * unit).sum(-1, /*keepdim=*/true);
   return x + component * unit * (project_out.factor() - 1.0);
 }

@@ -1,5 +1,6 @@
-// The statistics of a probe. Everything is computed on the device, in double precision, into one
-// flat tensor that is read back once a layer.
+// The statistics of a probe. Everything is computed where the activations are, in double precision,
+// into one flat tensor that is read back once a layer. On the CPU it has the same bits on every CPU
+// and for any number of threads.
 
 #ifndef SCALPEL_SERVER_SPEC_STATS_H_
 #define SCALPEL_SERVER_SPEC_STATS_H_
@@ -25,8 +26,8 @@ std::vector<int64_t> KeptShape(const v1::Probe& probe, const SiteEntry& site, co
 int64_t MeasuredCount(const v1::Probe& probe, const SiteEntry& site, const Region& region);
 
 // The probe's numbers for one row, [MeasuredCount] double, on the device of `value`.
-// `value`: the selected part, region.shape(). `clean`: the same of the clean run; undefined unless
-// a statistic needs it.
+// `value`: the selected part, region.shape(), float32. `clean`: the same of the clean run;
+// undefined unless a statistic needs it.
 at::Tensor Measure(const v1::Probe& probe, const SiteEntry& site, const Region& region,
                    const at::Tensor& value, const at::Tensor& clean);
 

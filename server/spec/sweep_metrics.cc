@@ -1,8 +1,9 @@
 #include "server/spec/sweep_metrics.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "server/kernels/math64.h"
+#include "server/kernels/nan.h"
 #include "server/spec/metric_fields.h"
 #include "server/spec/metrics.h"
 
@@ -25,6 +26,12 @@ bool MeasuresSources(const Metric& metric, int32_t prompts) {
 
 absl::Span<const double> Numbers(const at::Tensor& tensor) {
   return {tensor.const_data_ptr<double>(), static_cast<size_t>(tensor.numel())};
+}
+
+void UseOneNan(MetricResults& results) {
+  for (v1::MetricResult& result : results) {
+    for (double& value : *result.mutable_values()) value = kernels::OneNan(value);
+  }
 }
 
 }  // namespace
@@ -69,6 +76,7 @@ SweepMetrics::SweepMetrics(std::shared_ptr<const Sweep> sweep, const std::vector
   for (size_t row = 0; row < clean.size(); ++row)
     rows.emplace_back(sweep_->base()->logit_positions[row], clean[row]);
   for (int i = 0; i < sweep_->request().metrics_size(); ++i) MeasureClean(i, rows);
+  UseOneNan(clean_);
 }
 
 v1::MetricResult* SweepMetrics::Add(size_t metric, int32_t prompt, MetricResults* results) const {
@@ -105,7 +113,7 @@ void SweepMetrics::MeasureClean(size_t index, std::vector<RowLogits>& rows) {
       prediction.top = TopIds(rows[i].At(position(i)), 1)[0];
       if (metric.has_kl_from_clean()) {
         prediction.log_probs = rows[i].LogProbsAt(position(i));
-        prediction.probs = prediction.log_probs.exp();
+        prediction.probs = Probs(prediction.log_probs);
       }
     } else {
       Fill(index, i, rows[i], Add(index, i, &clean_));
@@ -122,6 +130,7 @@ MetricResults SweepMetrics::Measure(const std::vector<at::Tensor>& logits) const
     for (int32_t prompt = 0; prompt < sweep_->edited_prompts(); ++prompt)
       Fill(i, prompt, rows[prompt], Add(i, prompt, &results));
   }
+  UseOneNan(results);
   return results;
 }
 
@@ -159,7 +168,7 @@ void SweepMetrics::Fill(size_t index, int32_t prompt, RowLogits& logits,
       return;
     case Metric::kProbabilities:
       for (const int32_t id : metric.probabilities().ids())
-        result->add_values(std::exp(Numbers(logits.LogProbsAt(position))[id]));
+        result->add_values(kernels::Exp(Numbers(logits.LogProbsAt(position))[id]));
       return;
     case Metric::kRanks:
       for (const int32_t id : metric.ranks().ids())

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "server/kernels/math64.h"
 #include "server/spec/metrics.h"
 #include "tests/unit/support/random_spec.h"
 #include "tests/unit/support/tiny.h"
@@ -93,7 +94,7 @@ void ExpectMetrics(const v1::VariantResult& variant, int32_t prompt, const at::T
   const std::vector<double> log_probs = LogProbRow(logits, -1);
   EXPECT_THAT(found["logits"]->values(), ElementsAre(last[3], last[9]));
   EXPECT_THAT(found["log_probs"]->values(), ElementsAre(log_probs[3], log_probs[9]));
-  EXPECT_THAT(found["probabilities"]->values(), ElementsAre(std::exp(log_probs[3])));
+  EXPECT_THAT(found["probabilities"]->values(), ElementsAre(kernels::Exp(log_probs[3])));
   EXPECT_THAT(found["ranks"]->values(), ElementsAre(spec::RankOf(last, 3), spec::RankOf(last, 9)));
   const auto difference = [&](absl::Span<const float> row, int32_t target) {
     return static_cast<double>(row[target]) - row[4];

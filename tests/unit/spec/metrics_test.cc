@@ -2,13 +2,14 @@
 
 #include "server/spec/metrics.h"
 
-#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
+
+#include "tests/unit/support/cpus.h"
+#include "tests/unit/support/tiny.h"
 
 namespace scalpel::spec {
 namespace {
@@ -50,19 +51,39 @@ TEST(LogProbs, AreThoseOfTheSoftmax) {
   }
 }
 
-// Larger than what a reduction is split at.
 TEST(LogProbs, DependOnNothingBesideTheRow) {
   const at::Tensor logits = Random(7, 50257);
   const at::Tensor together = LogProbs(logits);
-  for (const int threads : {1, 2}) {
-    at::set_num_threads(threads);
+  const std::vector<double> normalizers = Normalizers(logits);
+  test::OnEveryCpu([&] {
+    EXPECT_TRUE(test::SameBits(LogProbs(logits), together));
+    EXPECT_EQ(Normalizers(logits), normalizers);
     for (int64_t row = 0; row < 7; ++row) {
       const at::Tensor alone = LogProbs(logits[row].clone());
-      EXPECT_EQ(std::memcmp(alone.const_data_ptr(), together[row].const_data_ptr(), alone.nbytes()),
-                0)
-          << row << " with " << threads << " threads";
+      EXPECT_TRUE(test::SameBits(alone, together[row])) << row;
+    }
+  });
+}
+
+// Both say the same of one id, whichever call asks.
+TEST(LogProbs, AreLogitsLessTheNormalizer) {
+  const at::Tensor logits = Random(3, 500).transpose(0, 1).contiguous().transpose(0, 1);
+  const std::vector<double> normalizers = Normalizers(logits);
+  const at::Tensor log_probs = LogProbs(logits);
+  for (int64_t row = 0; row < 3; ++row) {
+    for (int64_t id = 0; id < 500; ++id) {
+      EXPECT_EQ(log_probs[row][id].item<double>(),
+                logits[row][id].item<float>() - normalizers[row]);
     }
   }
+}
+
+TEST(Probs, AreTheExponentialsAndAddUpToOne) {
+  const at::Tensor log_probs = LogProbs(Random(3, 5000));
+  const at::Tensor probs = Probs(log_probs);
+  EXPECT_TRUE(at::allclose(probs, log_probs.exp(), 1e-15, 0));
+  EXPECT_TRUE(at::allclose(probs.sum(1), at::ones({3}, at::kDouble), 1e-13, 0));
+  test::OnEveryCpu([&] { EXPECT_TRUE(test::SameBits(Probs(log_probs), probs)); });
 }
 
 TEST(TopIds, FallByLogitThenRiseById) {
@@ -97,7 +118,6 @@ TEST(KlDivergence, AddsNothingForWhatCannotBe) {
   EXPECT_NEAR(KlDivergence(p, log_p, log_q), std::log(2), 1e-15);
 }
 
-// More rows than are made at once.
 TEST(MeanLoss, IsTheMeanOverPositions) {
   const at::Tensor logits = Random(37, 200);
   std::vector<int32_t> tokens;
@@ -107,6 +127,13 @@ TEST(MeanLoss, IsTheMeanOverPositions) {
     sum -= LogProb(Floats(logits[i]), 5 * i);
   }
   EXPECT_NEAR(MeanLoss(logits, tokens), static_cast<double>(sum / 37), 1e-13);
+}
+
+TEST(MeanLoss, IsTheSameOnEveryCpu) {
+  const at::Tensor logits = Random(37, 200);
+  const std::vector<int32_t> tokens(37, 11);
+  const double loss = MeanLoss(logits, tokens);
+  test::OnEveryCpu([&] { EXPECT_EQ(MeanLoss(logits, tokens), loss); });
 }
 
 }  // namespace

@@ -63,6 +63,16 @@ TEST(Apply, ArithmeticIsWhatTheContractSays) {
   EXPECT_TRUE(at::equal(Applied("clamp { min: -0.1 max: 0.1 }", x), x.clamp(-0.1, 0.1)));
 }
 
+// at::clamp may turn either zero into the other, and does so depending on the CPU.
+TEST(Apply, ClampLeavesWhatIsInside) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const at::Tensor x =
+      at::tensor({-0.0f, 0.0f, nan, -1.0f, 1.0f, -kInfinity, kInfinity}).repeat({5});
+  EXPECT_TRUE(test::SameBits(
+      Applied("clamp { min: 0 max: 0.5 }", x.view({5, 7})),
+      at::tensor({-0.0f, 0.0f, nan, 0.0f, 0.5f, 0.0f, 0.5f}).repeat({5}).view({5, 7})));
+}
+
 TEST(Apply, MeanReplacesEveryPositionByTheSourcesMean) {
   const at::Tensor x = at::randn({4, 6}), source = at::randn({2, 6});
   const at::Tensor mean = (source[0] + source[1]) / 2;
