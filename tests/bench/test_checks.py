@@ -236,13 +236,14 @@ def test_instructions_are_summed_by_part():
 
 Ir     file:function
    600  ???:0x28779000 [???]
-   200  ???:scalpel::engine::Wave() [/there/scalpel-server]
+   200  ???:scalpel::engine::Wave(scalpel::kernels::Rows) [/there/scalpel-server]
+   150  ???:scalpel::kernels::N_AVX2::(anonymous namespace)::Tile(long) [/there/scalpel-server]
    100  ./malloc/malloc.c:free [/lib/libc.so.6]
     60  ???:grpc_call::Start() [/lib/libgrpc.so.29]
     40  ???:at::add(at::Tensor const&) [/there/libtorch_cpu.so]
 """
     assert instructions.by_part(annotated) == {
-        instructions.KERNELS: 640,
+        instructions.KERNELS: 790,
         "Scalpel": 200,
         "C and C++ libraries": 100,
         "gRPC": 60,
