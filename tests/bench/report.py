@@ -191,9 +191,10 @@ def _kernel(name: str, cases: list[dict]) -> str:
 
 def _kernel_row(case: dict) -> tuple[str, ...]:
     ours, *others = case["contestants"]
-    cells = [case["name"], _best(ours), f"{ours['gflops']:.0f}"]
+    cells = [case["name"], _best(ours)]
+    cells.append(f"{ours['gflops']:.0f}" if case["flops"] else "")
     cells.append(f"{ours['gbytes']:.1f}" if case["bytes"] else "")
-    cells.append(f"{100 * ours['share_of_limit']:.0f} %")
+    cells.append(f"{100 * ours['share_of_limit']:.0f} %" if cells[-1] or cells[-2] else "")
     for other in others:
         cells += [_best(other), f"{other['ours_times_as_fast']:.2f}x"]
     return tuple(cells)

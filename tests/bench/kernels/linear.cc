@@ -109,13 +109,14 @@ class Pass {
   // The largest error among the rows that are checked; then forgets what there was, so that nobody
   // is judged by another's outputs.
   double Error() {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
     double largest = 0;
     for (size_t i = 0; i < kShapes.size(); ++i) {
       for (const ExactRow& exact : checked_[i]) {
         const float* y = y_[i].const_data_ptr<float>() + exact.row * y_[i].size(1);
         for (size_t o = 0; o < exact.values.size(); ++o) {
           const double error = std::abs(y[o] - exact.values[o]) / exact.tolerances[o];
-          largest = error <= largest ? largest : error;  // not a number is larger
+          largest = std::max(largest, std::isnan(error) ? kInfinity : error);
         }
       }
       y_[i].fill_(std::numeric_limits<float>::quiet_NaN());

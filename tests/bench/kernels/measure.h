@@ -24,7 +24,7 @@ struct Contestant {
 // One row of the table.
 struct Case {
   std::string name;
-  double flops = 0;                     // that it cannot do without
+  double flops = 0;                     // that it cannot do without; 0: not counted
   double bytes = 0;                     // that must come from memory; 0 where the caches hold all
   std::vector<Contestant> contestants;  // ours first
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
+#include <string_view>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
@@ -16,6 +17,13 @@ std::vector<double> All(const std::vector<Limits>& rounds, double Limits::*which
   std::vector<double> values;
   for (const Limits& limits : rounds) values.push_back(limits.*which);
   return values;
+}
+
+// Empty where nothing is said of a case.
+std::string Column(double value, std::string_view unit) {
+  constexpr size_t kWidth = 10;
+  const std::string text = value == 0 ? "" : absl::StrFormat("%.1f%s", value, unit);
+  return std::string(kWidth - std::min(kWidth, text.size()), ' ') + text;
 }
 
 }  // namespace
@@ -88,13 +96,13 @@ std::string Header(const std::vector<Contestant>& contestants) {
 std::string Line(const Result& result, const Limits& limits) {
   const Score& ours = result.scores[0];
   const double best = Best(ours.seconds);
-  std::string text =
-      absl::StrFormat("  %-14s %9.3f %9.3f %8.1f %8.1f %7.0f %%", result.name, best * kMilli,
-                      Median(ours.seconds) * kMilli, result.flops / best * kGiga,
-                      result.bytes / best * kGiga, 100 * result.ShareOfLimit(ours, limits));
+  std::string text = absl::StrFormat("  %-14s %9.4g %9.4g", result.name, best * kMilli,
+                                     Median(ours.seconds) * kMilli);
+  text += Column(result.flops / best * kGiga, "") + Column(result.bytes / best * kGiga, "") +
+          Column(100 * result.ShareOfLimit(ours, limits), " %");
   for (size_t i = 1; i < result.scores.size(); ++i) {
     const Score& score = result.scores[i];
-    absl::StrAppendFormat(&text, "  |%9.3f %9.3f %7.2fx", Best(score.seconds) * kMilli,
+    absl::StrAppendFormat(&text, "  |%9.4g %9.4g %7.2fx", Best(score.seconds) * kMilli,
                           Median(score.seconds) * kMilli, result.OursTimesAsFast(score));
   }
   for (const Score& score : result.scores) {
