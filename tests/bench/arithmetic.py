@@ -1,8 +1,15 @@
-"""The arithmetic that a question cannot do without, in floating point operations: a multiply-add is
-two. Linear layers and attention; what an edit cannot reach comes from the clean run."""
+"""What a question cannot do without. Arithmetic, in floating point operations: a multiply-add is two;
+linear layers and attention. And bytes of weights to read, float32. What an edit cannot reach comes
+from the clean run."""
 
 from tests.bench.questions import Edit, Question, Work
 from tests.parity.places import ModelShape
+
+# How far a layer is when an edit is made: at 0 its QKV is still to come, at 1 attention, at 2 its
+# output projection and the MLP's first layer, at 3 the MLP's second, at 4 nothing.
+STEPS = {"resid_pre": 0, "k": 1, "z": 2, "mlp_post": 3, "resid_post": 4}
+_WEIGHTS = {"qkv": 0, "attention_out": 2, "mlp_in": 2, "mlp_out": 3}
+_BYTES = 4
 
 
 def needed(shape: ModelShape, work: Work, seen: bool) -> float:
@@ -45,7 +52,7 @@ def edited(shape: ModelShape, question: Question, every: bool) -> float:
     pairs = sum(range(first + 1, tokens + 1))
     last = shape.n_layer - 1
     # What is left of the edited layer once the edit is made, then whole layers.
-    start = {"resid_pre": 0, "k": 1, "z": 2, "mlp_post": 3, "resid_post": 4}[edit.site]
+    start = STEPS[edit.site]
     total = 0.0
     for layer in range(edit.layer, shape.n_layer):
         begin = start if layer == edit.layer else 0
@@ -76,17 +83,69 @@ def _writes_what_is_there(question: Question) -> bool:
 
 def _read_only(shape: ModelShape, edit: Edit, begin: int, changed: int, tokens: int) -> float:
     """The last layer, of which the last position alone is read."""
-    reads_changed = edit.position is None or edit.position == tokens - 1
     if begin == 0:
         return changed * _keys_and_values(shape) + _rest_of_last(shape, tokens) + _head(shape)
     if begin == 1:  # a key changed: the query is the clean run's
         query = 2 * shape.d_model**2
         return _rest_of_last(shape, tokens) - query + _head(shape)
-    if not reads_changed:
+    if not _changes_last(edit, tokens):
         return 0.0
     after = {2: 2 * shape.d_model**2 + 4 * shape.d_model * shape.d_mlp}
     after |= {3: 2 * shape.d_model * shape.d_mlp, 4: 0.0}
     return after[begin] + _head(shape)
+
+
+def _changes_last(edit: Edit, tokens: int) -> bool:
+    """Whether it writes to the last position."""
+    return edit.position is None or edit.position == tokens - 1
+
+
+def read(shape: ModelShape, work: Work, seen: bool) -> float:
+    """Bytes of weights, for all questions: each weight that one of them needs once a wave, which is
+    what is asked at the same time. `seen`: the clean runs are there already."""
+    every = work.wants in ("all", "std", "boundaries", "states")
+    total = 0.0
+    for wave in _waves(work):
+        needing = [_weights_behind(shape, question, every) for question in wave]
+        weights = set().union(*needing) if seen else _all_weights(shape)
+        total += _BYTES * sum(_size(shape, name) for _, name in weights)
+    return total
+
+
+def _waves(work: Work) -> list[tuple[Question, ...]]:
+    """A sweep is one call; else each client asks one question after the other."""
+    together = len(work.questions) if work.wants in ("sweep", "std") else work.clients
+    return [
+        work.questions[first : first + together]
+        for first in range(0, len(work.questions), together)
+    ]
+
+
+def _all_weights(shape: ModelShape) -> set[tuple[int, str]]:
+    """By layer and name; the head comes after the last layer."""
+    layers = {(layer, name) for layer in range(shape.n_layer) for name in _WEIGHTS}
+    return layers | {(shape.n_layer, "head")}
+
+
+def _weights_behind(shape: ModelShape, question: Question, every: bool) -> set[tuple[int, str]]:
+    """Those through which what an edit changed goes."""
+    edit = question.edit
+    if edit is None or _writes_what_is_there(question):
+        return set()
+    start = STEPS[edit.site]
+    unread = edit.layer == shape.n_layer - 1 and not every and start > STEPS["k"]
+    if unread and not _changes_last(edit, len(question.tokens)):
+        return set()
+    return {
+        (layer, name)
+        for layer, name in _all_weights(shape)
+        if layer > edit.layer or (layer == edit.layer and _WEIGHTS[name] >= start)
+    }
+
+
+def _size(shape: ModelShape, name: str) -> int:
+    outputs = {"qkv": 3 * shape.d_model, "attention_out": shape.d_model, "head": shape.vocab_size}
+    return shape.d_model * outputs.get(name, shape.d_mlp)
 
 
 def _row(shape: ModelShape) -> float:

@@ -20,7 +20,8 @@ REQUEST = {
     "probes": [{"place": {"path": "resid_post"}, "statistics": ["STATISTIC_STD"]}],
     "logits": {"topK": {"k": 10}},
 }
-# By the names of shared objects; what is in none, oneDNN's generated code, is a kernel too.
+# By the names of shared objects; what is in none is generated code, a kernel too, and so is what the
+# server has in its room of kernels.
 PARTS = {
     "scalpel-server": "Scalpel",
     "libgrpc": "gRPC",
@@ -38,7 +39,8 @@ PARTS = {
     "ld-linux": "C and C++ libraries",
     "vgpreload": "C and C++ libraries",
 }
-KERNELS = "libtorch, with its kernels"
+KERNELS = "kernels, and libtorch"
+_KERNEL = re.compile(r"^[^(]*scalpel::kernels::")  # in the name, and not in its arguments
 _LINE = re.compile(r"^\s*([\d,]+)\s.*?(?:\[([^\]]*)\])?\s*$")
 
 
@@ -48,8 +50,6 @@ def measure() -> dict[str, float]:
     server = Server(
         "--threads",
         "1",
-        "--kernels",
-        "onednn",
         env={"GOMP_SPINCOUNT": "1"},  # with it the program does not start itself again
         runner=[
             "valgrind",
@@ -84,6 +84,8 @@ def by_part(annotated: str) -> dict[str, int]:
             continue
         shared_object = pathlib.PurePath(found[2] or "").name
         part = next((part for name, part in PARTS.items() if name in shared_object), KERNELS)
+        if _KERNEL.match(line):
+            part = KERNELS
         counts[part] += int(found[1].replace(",", ""))
     return dict(counts.most_common())
 

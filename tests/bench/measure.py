@@ -13,6 +13,7 @@ import grpc
 from tests.bench import answers, arithmetic
 from tests.bench.peers.contestant import Contestant
 from tests.bench.questions import Work
+from tests.bench.roof import Roof
 from tests.bench.workloads import Case
 from tests.parity.places import ModelShape
 
@@ -48,6 +49,7 @@ class Cell:
     name: str
     role: str
     seen: bool
+    note: str = ""
     milliseconds: list[float] = dataclasses.field(default_factory=list)
     roof_share: list[float] = dataclasses.field(default_factory=list)
     figures: dict[str, list[float]] = dataclasses.field(default_factory=dict)
@@ -70,7 +72,7 @@ class Row:
     case: Case
     cells: list[Cell]
     moved: list[float] = dataclasses.field(default_factory=list)
-    roof: list[float] = dataclasses.field(default_factory=list)
+    roof: list[Roof] = dataclasses.field(default_factory=list)
 
     @property
     def moved_count(self) -> int:
@@ -83,14 +85,14 @@ class Row:
 
 
 class Rounds:
-    """Runs cases. `reference` says what is right; `roof` measures GFLOP/s."""
+    """Runs cases. `reference` says what is right; `roof` measures it."""
 
-    def __init__(self, shape: ModelShape, reference: Contestant, roof: Callable[[], float] | None):
+    def __init__(self, shape: ModelShape, reference: Contestant, roof: Callable[[], Roof] | None):
         self.shape, self.reference, self.roof = shape, reference, roof
 
     def measure(self, case: Case, entries: list[Entry], rounds: int) -> Row:
         """A rehearsal, in which every question is compared, then so many timed rounds."""
-        row = Row(case, [Cell(e.name, e.contestant.role, e.seen) for e in entries])
+        row = Row(case, [Cell(e.name, e.contestant.role, e.seen, e.note) for e in entries])
         for number in range(rounds + 1):
             rng = random.Random(f"{case.name}, round {number}")
             questions = tuple(case.ask(rng))
@@ -143,15 +145,18 @@ class Rounds:
                 cell.figures.setdefault(name, []).extend(values)
 
     def _add_roof_shares(self, row: Row, entries: list[Entry], whole: Work) -> None:
-        """Of the server under test, where arithmetic is what takes the time."""
+        """Of the server under test, where its model is what takes the time."""
         for entry, cell in zip(entries, row.cells):
             if cell.role != "scalpel" or cell.error or whole.wants in ("decode", "states"):
                 continue
             work = entry.work(whole)
-            flops = arithmetic.needed(self.shape, work, entry.seen) / len(work.questions)
-            if flops:
-                gflops = flops / (cell.milliseconds[-1] / 1e3) / 1e9
-                cell.roof_share.append(gflops / row.roof[-1])
+            least = row.roof[-1].seconds(
+                arithmetic.needed(self.shape, work, entry.seen),
+                arithmetic.read(self.shape, work, entry.seen),
+            )
+            if least:
+                milliseconds = 1e3 * least / len(work.questions)
+                cell.roof_share.append(milliseconds / cell.milliseconds[-1])
 
 
 def _said(error: Exception) -> str:

@@ -80,10 +80,12 @@ def markdown(run: dict) -> str:
         _facts(run),
         "## Scalpel compared\n\n"
         "Times as fast as the fastest of each column that agrees, on a prompt that the server has "
-        "not seen and, after the slash, on one that it has; the goal in brackets. The roof is what "
-        "oneDNN's packed linear layer does at 1024 tokens, over the arithmetic that the answer "
-        "needs.\n\n" + _comparison(run),
+        "not seen and, after the slash, on one that it has; the goal in brackets. The roof is the "
+        "machine's own, measured in the same round: the longer of the arithmetic that the answer "
+        "needs at the FMA peak, and the weights that it needs, read once a pass from memory; the "
+        "column says which part of the time that is.\n\n" + _comparison(run),
         "## Where a peer is faster\n\n" + _peers_ahead(run),
+        "## Kernels\n\n" + _kernels(run["kernels"]),
         "## Of the server\n\n" + _server(run),
         "## Instructions of one call\n\nCounted by callgrind, with the small model that ships on one "
         "thread: a prompt of 16 tokens that the server has seen, block 9 scaled, a statistic of every "
@@ -101,12 +103,26 @@ def markdown(run: dict) -> str:
 def _facts(run: dict) -> str:
     facts = {
         **run["facts"],
+        **_limits(run),
         "rounds": run["rounds"],
         "load average before, after": f"{run['load'][0]:.2f}, {run['load'][1]:.2f}",
         "peers that took part": ", ".join(run["peers"]),
         "peers not installed": ", ".join(run["missing"]) or "none",
     }
     return _table(("", ""), [(name, str(value)) for name, value in facts.items()])
+
+
+def _limits(run: dict) -> dict[str, str]:
+    """The machine's, over the rounds of all cases."""
+    roofs = [run["kernels"]["limits"], *(roof for row in run["rows"] for roof in row["roof"])]
+    said = {}
+    for title, name, unit in (
+        ("FMA peak", "gflops", "GFLOP/s"),
+        ("read bandwidth", "gbytes", "GB/s"),
+    ):
+        values = [roof[name] for roof in roofs]
+        said[title] = f"{max(values):.0f} {unit}, median {statistics.median(values):.0f}"
+    return said
 
 
 COLUMNS = {
@@ -150,11 +166,44 @@ def _peers_ahead(run: dict) -> str:
     return "\n".join(lines) or "Nowhere in this run."
 
 
-OVERHEADS = (
-    ("W5", "scalpel", "a spec each over one for all"),
-    ("W6", "scalpel", "observing over not observing"),
-    ("W6", "idiom", "observing over not observing, transformers"),
-)
+def _kernels(kernels: dict) -> str:
+    """A table for each kernel. What is timed first is Scalpel's."""
+    limits = kernels["limits"]
+    tables = {}
+    for case in kernels["cases"]:
+        tables.setdefault(case["kernel"], []).append(case)
+    said = (
+        f"Scalpel's own beside libtorch's, in turn, on {kernels['threads']} threads of {kernels['cpu']} "
+        f"({kernels['target']}). Best of the rounds; in brackets the median. The limit is the longer "
+        f"of the arithmetic at {limits['gflops']:.0f} GFLOP/s and the bytes that must come from "
+        f"memory at {limits['gbytes']:.1f} GB/s ({kernels['reading']})."
+    )
+    return "\n\n".join([said, *(_kernel(name, cases) for name, cases in tables.items())])
+
+
+def _kernel(name: str, cases: list[dict]) -> str:
+    others = [contestant["name"] for contestant in cases[0]["contestants"][1:]]
+    header = [name, "ms", "GFLOP/s", "GB/s", "of the limit"]
+    for other in others:
+        header += [f"{other}, ms", "Scalpel is"]
+    return _table(tuple(header), [_kernel_row(case) for case in cases])
+
+
+def _kernel_row(case: dict) -> tuple[str, ...]:
+    ours, *others = case["contestants"]
+    cells = [case["name"], _best(ours)]
+    cells.append(f"{ours['gflops']:.0f}" if case["flops"] else "")
+    cells.append(f"{ours['gbytes']:.1f}" if case["bytes"] else "")
+    cells.append(f"{100 * ours['share_of_limit']:.0f} %" if cells[-1] or cells[-2] else "")
+    for other in others:
+        cells += [_best(other), f"{other['ours_times_as_fast']:.2f}x"]
+    return tuple(cells)
+
+
+def _best(contestant: dict) -> str:
+    """Of a kernel's rounds."""
+    wrong = "" if contestant["right"] else ", wrong"
+    return f"{contestant['best_ms']:.4g} ({contestant['median_ms']:.4g}){wrong}"
 
 
 def _server(run: dict) -> str:

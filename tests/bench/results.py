@@ -1,5 +1,6 @@
 """What was measured, as data: the form of the JSON file, and what follows from it."""
 
+import dataclasses
 import statistics
 
 import numpy as np
@@ -15,7 +16,7 @@ def row_data(row: Row) -> dict:
         "title": row.case.title,
         "counts": row.counts,
         "goal": row.case.goal,
-        "roof_gflops": row.roof,
+        "roof": [dataclasses.asdict(roof) for roof in row.roof],
         "cells": [_cell_data(cell) for cell in row.cells],
     }
     if row.moved:
@@ -32,6 +33,7 @@ def _cell_data(cell: Cell) -> dict:
         "name": cell.name,
         "role": cell.role,
         "seen": cell.seen,
+        "note": cell.note,
         "counts": cell.counts,
         "error": cell.error,
         "milliseconds": cell.milliseconds,
@@ -68,9 +70,10 @@ def times_as_fast(cell: dict, other: dict) -> float:
 
 
 def compared(row: dict, seen: bool, role: str) -> float | None:
-    """How many times as fast Scalpel is as the fastest of a role; None where either is missing."""
-    ours = counted(row, role="scalpel", seen=seen)
-    theirs = counted(row, role=role)
+    """How many times as fast Scalpel is as the fastest of a role; None where either is missing.
+    Cells with a note answer something else, for an overhead: no observing, one spec for all."""
+    ours = counted(row, role="scalpel", seen=seen, note="")
+    theirs = counted(row, role=role, note="")
     if not ours or not theirs:
         return None
     return times_as_fast(ours[0], fastest(theirs))
@@ -82,12 +85,12 @@ def fastest(cells: list[dict]) -> dict:
 
 def peers_ahead(row: dict) -> list[tuple[str, float]]:
     """The peers that are faster than Scalpel on a prompt it has not seen, and how many times."""
-    ours = counted(row, role="scalpel", seen=False)
+    ours = counted(row, role="scalpel", seen=False, note="")
     if not ours:
         return []
     return [
         (cell["name"], 1 / times_as_fast(ours[0], cell))
-        for cell in counted(row)
+        for cell in counted(row, note="")
         if cell["role"] in PEER_ROLES and times_as_fast(ours[0], cell) < 1
     ]
 

@@ -1,35 +1,42 @@
-"""The machine's roof: what its fastest linear layer does, in the same run as everything else."""
+"""The machine's roof: how fast it multiplies, and how fast it reads memory, in the same run as
+everything else."""
 
-import time
+import dataclasses
+import json
+import subprocess
 
-import torch
-
-TOKENS = 1024
-REPEATS = 5
+from tests.bench import micro
 
 
+@dataclasses.dataclass(frozen=True)
 class Roof:
-    """oneDNN's linear layer with packed weights, at 1024 tokens: the four of a block, one after the
-    other, with random weights."""
+    """What the machine reached in one round."""
 
-    def __init__(self, d_model: int, d_mlp: int):
-        shapes = [(d_model, 3 * d_model), (d_model, d_model), (d_model, d_mlp), (d_mlp, d_model)]
-        self.layers = [self._layer(*shape) for shape in shapes]
-        self.flops = sum(2 * TOKENS * rows * columns for rows, columns in shapes)
+    gflops: float
+    gbytes: float
 
-    def _layer(self, rows: int, columns: int):
-        """Packed without saying for how many tokens, as a server must."""
-        weight = torch.randn(columns, rows) / rows**0.5
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-        return packed, torch.randn(columns), torch.randn(TOKENS, rows)
+    def seconds(self, flops: float, read: float) -> float:
+        """The least time for so many operations and bytes."""
+        return max(flops / self.gflops, read / self.gbytes) / 1e9
 
-    @torch.inference_mode()
-    def measure(self) -> float:
-        """GFLOP/s; the best of a few, since it is a roof."""
-        return max(self._once() for _ in range(REPEATS)) / 1e9
 
-    def _once(self) -> float:
-        begin = time.perf_counter()
-        for packed, bias, value in self.layers:
-            torch.ops.mkldnn._linear_pointwise(value, packed, bias, "none", [], None)
-        return self.flops / (time.perf_counter() - begin)
+class Meter:
+    """The program that measures it, which waits between rounds."""
+
+    def __init__(self, threads: int):
+        self.process = subprocess.Popen(
+            [micro.PROGRAM, "--limits", "--threads", str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def measure(self) -> Roof:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return Roof(**json.loads(self.process.stdout.readline()))
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.process.stdout.close()

@@ -4,10 +4,10 @@ import pathlib
 
 import torch
 
-from tests.bench import instructions, machine, report, results, workloads
+from tests.bench import instructions, machine, micro, report, results, workloads
 from tests.bench.contestants import PEERS, Contestants, installed_peers
 from tests.bench.measure import Rounds
-from tests.bench.roof import Roof
+from tests.bench.roof import Meter
 from tests.parity import models, places
 from tests.support import environment
 from tests.support.client import Client
@@ -24,8 +24,10 @@ def full(peers: list[str] | None, only: list[str] | None, rounds: int) -> dict:
     models.make(folder, seed=0, **models.FULL_SIZE)
     flags = _flags(THREADS)
     starts = [machine.seconds_to_first_answer(folder, flags) for _ in range(STARTS)]
+    kernels = micro.measure(THREADS)
     run = _run(folder, workloads.FULL, THREADS, peers, only, rounds)
     run["server"]["seconds to first answer"] = starts
+    run["kernels"] = kernels
     run["instructions"] = instructions.measure()
     return run
 
@@ -55,9 +57,9 @@ def _run(
         run["missing"] = [name for name in PEERS if name not in installed]
         _print_facts(run)
         contestants = Contestants(folder, shape, server.address, taking_part)
+        meter = Meter(threads) if rounds else None
         try:
-            roof = Roof(shape.d_model, shape.d_mlp).measure if rounds else None
-            measured = Rounds(shape, contestants.reference, roof)
+            measured = Rounds(shape, contestants.reference, meter and meter.measure)
             run["rows"] = []
             for case in workloads.cases(shape, size):
                 if only and case.workload not in only:
@@ -68,6 +70,8 @@ def _run(
             run["server"] = machine.resident_mb(server.pid)
         finally:
             contestants.close()
+            if meter:
+                meter.close()
     run["load"] = [load, machine.load_average()]
     return run
 

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.bench import answers, arithmetic, instructions, report, results
+from tests.bench import answers, arithmetic, instructions, report, results, workloads
 from tests.bench.answers import Answer
 from tests.bench.questions import Edit, Question, Work
+from tests.bench.roof import Roof
 from tests.parity.places import ModelShape
 
 pytestmark = pytest.mark.live
@@ -94,6 +95,58 @@ def test_a_later_edit_costs_less():
     assert costs[-1] == 2 * 768 * 50257
 
 
+def read(*edits: Edit | None, wants: str = "last", seen: bool = True, clients: int = 1) -> float:
+    questions = tuple(Question(PROMPT, edit) for edit in edits)
+    work = Work(wants, questions, tuple(range(len(edits))), clients)
+    return arithmetic.read(SHAPE, work, seen)
+
+
+LAYER_BYTES, HEAD_BYTES = 4 * 12 * 768**2, 4 * 768 * 50257
+
+
+def test_each_weight_is_read_once_a_wave():
+    once = 12 * LAYER_BYTES + HEAD_BYTES
+    assert read(None, seen=False) == read(None, wants="all", seen=False) == once
+    assert read(None, None, None, seen=False) == 3 * once
+    assert read(None, None, None, wants="sweep", seen=False) == once
+    assert read(*[None] * 8, clients=4, seen=False) == 2 * once
+
+
+def test_an_edit_reads_the_weights_behind_it():
+    scaled = [Edit("scale", "resid_post", layer, factor=2.0) for layer in (11, 9)]
+    assert read(scaled[0]) == HEAD_BYTES
+    assert read(scaled[1]) == 2 * LAYER_BYTES + HEAD_BYTES
+    assert read(*scaled) == 2 * LAYER_BYTES + 2 * HEAD_BYTES
+    assert read(*scaled, wants="sweep") == 2 * LAYER_BYTES + HEAD_BYTES
+    behind = {"k": 9, "z": 9, "mlp_post": 4, "resid_pre": 12}  # of a layer's twelve d_model**2
+    for site, parts in behind.items():
+        assert read(Edit("zero", site, 11)) == parts * LAYER_BYTES // 12 + HEAD_BYTES
+
+
+def test_what_costs_no_arithmetic_reads_nothing():
+    sites = ("resid_pre", "k", "z", "mlp_post", "resid_post")
+    edits = [None] + [
+        Edit("zero", site, layer, position=position)
+        for site in sites
+        for layer in (10, 11)
+        for position in (None, 62, 63)
+    ]
+    for wants in ("last", "std"):
+        for edit in edits:
+            assert bool(needed(edit, wants=wants)) == bool(read(edit, wants=wants)), (wants, edit)
+
+
+def test_the_roof_is_the_longer_of_both():
+    roof = Roof(gflops=500, gbytes=50)
+    assert roof.seconds(1e9, 1e9) == 1 / 50
+    assert roof.seconds(1e11, 1e9) == 1 / 5
+
+
+def test_every_goal_is_shown():
+    goals = {goal for case in workloads.cases(SHAPE, workloads.FULL) for goal in case.goal}
+    assert goals <= {f"{role}{seen}" for role in report.COLUMNS for seen in ("", " seen")}
+
+
 def test_what_cannot_reach_the_answer_costs_nothing():
     assert needed(Edit("zero", "z", 11, head=0, position=62)) == 0
     assert needed(Edit("zero", "z", 11, head=0, position=63)) > 0
@@ -104,18 +157,19 @@ def test_what_cannot_reach_the_answer_costs_nothing():
     assert not any(costs[:40]) and all(costs[40:])
 
 
-def cell(name: str, role: str, milliseconds: list[float], seen=False, counts=True) -> dict:
+def cell(name: str, role: str, milliseconds: list[float], seen=False, counts=True, note="") -> dict:
     figures = {"latency ms": {"count": 2, "p50": 1.0, "p99": 2.0}}
     return dict(
         **dict(name=name, role=role, seen=seen, counts=counts, milliseconds=milliseconds),
         **dict(error="", roof_share=[0.9], figures=figures, logits_error=1e-5, numbers_error=0.0),
-        **dict(other_tops=0, compared=1),
+        **dict(other_tops=0, compared=1, note=note),
     )
 
 
 def row(*cells: dict) -> dict:
     goal = {"idiom": 2.5}
-    return dict(workload="W1", title="scale", counts=True, goal=goal, cells=list(cells))
+    roof = [dict(gflops=500.0, gbytes=50.0), dict(gflops=510.0, gbytes=40.0)]
+    return dict(workload="W1", title="scale", counts=True, goal=goal, roof=roof, cells=list(cells))
 
 
 def test_factors_are_of_the_same_round():
@@ -129,18 +183,51 @@ def test_a_cell_that_disagrees_is_not_compared():
     assert results.compared(row(cell("s", "scalpel", [1]), wrong), False, "idiom") is None
 
 
+def test_what_answers_something_else_is_not_compared():
+    plain = cell("h", "idiom", [1], note=", not observing")
+    observing = row(cell("s", "scalpel", [2]), cell("h", "idiom", [3]), plain)
+    assert results.compared(observing, False, "idiom") == 1.5
+    assert not results.peers_ahead(observing)
+    assert results.overhead_percent(observing, "idiom") == 200
+
+
 def test_a_faster_peer_is_named():
     ours, theirs = cell("s", "scalpel", [2, 2]), cell("raw", "raw", [1, 1])
     assert results.peers_ahead(row(ours, theirs)) == [("raw", 2.0)]
+
+
+def kernel(name: str, best: float, **more: float) -> dict:
+    times = dict(name=name, right=True, error=0.1, best_ms=best, median_ms=best + 1)
+    return times | more
+
+
+KERNELS = dict(
+    **dict(cpu="one", target="AVX2", threads=2, reading="1 stream a thread"),
+    **dict(limits=dict(gflops=520.0, gbytes=60.0), median_limits=dict(gflops=500.0, gbytes=55.0)),
+    cases=[
+        dict(
+            **dict(kernel="linear", name="M 16", flops=2.7e9, bytes=3.4e8, rounds=7),
+            contestants=[
+                kernel("ours", 6.0, gflops=453.0, gbytes=56.62, share_of_limit=0.944),
+                kernel("oneDNN", 9.0, ours_times_as_fast=1.5),
+            ],
+        )
+    ],
+)
 
 
 def test_the_page_has_every_case():
     rows = [row(cell("s", "scalpel", [1, 2]), cell("h", "idiom", [3, 4]))]
     facts = dict(facts={"CPU": "one"}, rounds=2, load=[0, 0], peers=["transformers"], missing=[])
     server = {"seconds to first answer": [1.0], "resident MB": 1.0, "resident MB at most": 2.0}
-    page = report.markdown(dict(**facts, server=server, rows=rows, instructions={"gRPC": 1234.0}))
+    run = dict(**facts, server=server, rows=rows, kernels=KERNELS, instructions={"gRPC": 1234.0})
+    page = report.markdown(run)
     assert "W1 scale" in page and "(2.5x)" in page and "p99 2" in page
     assert "1,234" in page
+    assert "| FMA peak | 520 GFLOP/s, median 510 |" in page
+    assert "| read bandwidth | 60 GB/s, median 50 |" in page
+    assert "| linear | ms | GFLOP/s | GB/s | of the limit | oneDNN, ms | Scalpel is |" in page
+    assert "| M 16 | 6 (7) | 453 | 56.6 | 94 % | 9 (10) | 1.50x |" in page
 
 
 def test_instructions_are_summed_by_part():
@@ -149,13 +236,14 @@ def test_instructions_are_summed_by_part():
 
 Ir     file:function
    600  ???:0x28779000 [???]
-   200  ???:scalpel::engine::Wave() [/there/scalpel-server]
+   200  ???:scalpel::engine::Wave(scalpel::kernels::Rows) [/there/scalpel-server]
+   150  ???:scalpel::kernels::N_AVX2::(anonymous namespace)::Tile(long) [/there/scalpel-server]
    100  ./malloc/malloc.c:free [/lib/libc.so.6]
     60  ???:grpc_call::Start() [/lib/libgrpc.so.29]
     40  ???:at::add(at::Tensor const&) [/there/libtorch_cpu.so]
 """
     assert instructions.by_part(annotated) == {
-        instructions.KERNELS: 640,
+        instructions.KERNELS: 790,
         "Scalpel": 200,
         "C and C++ libraries": 100,
         "gRPC": 60,

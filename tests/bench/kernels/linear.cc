@@ -1,0 +1,191 @@
+#include "server/kernels/linear.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/randn.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "tests/bench/kernels/cases.h"
+
+namespace scalpel::bench {
+namespace {
+
+constexpr int kBlocks = 12;
+constexpr int64_t kRows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
+struct Shape {
+  int64_t in, out;
+};
+constexpr std::array<Shape, 4> kShapes = {{{768, 2304}, {768, 768}, {768, 3072}, {3072, 768}}};
+constexpr int64_t kRowsChecked = 16;
+
+// oneDNN's linear layer with packed weights has no C++ header in libtorch; it is reached by its
+// schema. Packed without saying for how many rows, as a server must.
+at::Tensor Packed(const at::Tensor& out_in) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
+                             .typed<at::Tensor(const at::Tensor&, std::optional<c10::SymInt>)>();
+  return op.call(out_in, std::nullopt);
+}
+
+at::Tensor PackedLinear(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias) {
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+          .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                            std::string_view, c10::List<std::optional<at::Scalar>>,
+                            std::optional<std::string_view>)>();
+  return op.call(x, packed, bias, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
+}
+
+// A layer as everybody has it.
+struct Layer {
+  explicit Layer(Shape shape)
+      : weight(at::randn({shape.in, shape.out}).mul_(1 / std::sqrt(static_cast<double>(shape.in)))),
+        bias(at::randn({shape.out})),
+        packed(Packed(weight.t().contiguous())),
+        ours(weight.const_data_ptr<float>(), shape.in, shape.out, shape.out, 1,
+             bias.const_data_ptr<float>()) {}
+
+  at::Tensor weight, bias, packed;
+  kernels::PackedMatrix ours;
+};
+
+struct Model {
+  Model() {
+    for (int block = 0; block < kBlocks; ++block)
+      for (const Shape& shape : kShapes) layers.emplace_back(shape);
+  }
+
+  std::vector<Layer> layers;
+};
+
+// Inputs of so many rows, and what came of them. The layers are independent of each other: one's
+// outputs are not the next one's inputs, which would grow from layer to layer.
+class Pass {
+ public:
+  Pass(std::shared_ptr<const Model> model, int64_t rows) : model_(std::move(model)), rows_(rows) {
+    for (const Shape& shape : kShapes) {
+      x_.push_back(at::randn({rows, shape.in}));
+      y_.push_back(at::empty({rows, shape.out}));
+    }
+    // Of the last block, whose outputs stay.
+    for (size_t i = 0; i < kShapes.size(); ++i)
+      checked_.push_back(Exact(model_->layers[model_->layers.size() - kShapes.size() + i], x_[i]));
+  }
+
+  void Ours() {
+    ForEachLayer([&](const Layer& layer, const at::Tensor& x, at::Tensor& y) {
+      kernels::Multiply({.matrix = layer.ours,
+                         .x = {x.const_data_ptr<float>(), x.size(1)},
+                         .rows = rows_,
+                         .y = y.mutable_data_ptr<float>(),
+                         .y_stride = y.size(1)});
+    });
+  }
+
+  void OneDnn() {
+    ForEachLayer([](const Layer& layer, const at::Tensor& x, at::Tensor& y) {
+      y = PackedLinear(x, layer.packed, layer.bias);
+    });
+  }
+
+  void Mkl() {
+    ForEachLayer([](const Layer& layer, const at::Tensor& x, at::Tensor& y) {
+      at::addmm_out(y, layer.bias, x, layer.weight);
+    });
+  }
+
+  // The largest error among the rows that are checked; then forgets what there was, so that nobody
+  // is judged by another's outputs.
+  double Error() {
+    constexpr double kInfinity = std::numeric_limits<double>::infinity();
+    double largest = 0;
+    for (size_t i = 0; i < kShapes.size(); ++i) {
+      for (const ExactRow& exact : checked_[i]) {
+        const float* y = y_[i].const_data_ptr<float>() + exact.row * y_[i].size(1);
+        for (size_t o = 0; o < exact.values.size(); ++o) {
+          const double error = std::abs(y[o] - exact.values[o]) / exact.tolerances[o];
+          largest = std::max(largest, std::isnan(error) ? kInfinity : error);
+        }
+      }
+      y_[i].fill_(std::numeric_limits<float>::quiet_NaN());
+    }
+    return largest;
+  }
+
+ private:
+  struct ExactRow {
+    int64_t row;
+    std::vector<double> values, tolerances;
+  };
+
+  template <class Body>
+  void ForEachLayer(Body body) {
+    for (size_t i = 0; i < model_->layers.size(); ++i)
+      body(model_->layers[i], x_[i % kShapes.size()], y_[i % kShapes.size()]);
+  }
+
+  // Some of the rows, the first and the last among them, in double precision. The tolerance is a
+  // few times what rounding makes of sums so long, and far less than one product.
+  static std::vector<ExactRow> Exact(const Layer& layer, const at::Tensor& x) {
+    constexpr double kTolerance = 2e-6;
+    const int64_t count = std::min(kRowsChecked, x.size(0)), in = x.size(1),
+                  out = layer.weight.size(1);
+    const float* bias = layer.bias.const_data_ptr<float>();
+    std::vector<ExactRow> rows;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = count == 1 ? 0 : i * (x.size(0) - 1) / (count - 1);
+      std::vector<double> values(bias, bias + out), sizes(static_cast<size_t>(out), 0.0);
+      for (int64_t k = 0; k < in; ++k) {
+        const double input = x.const_data_ptr<float>()[row * in + k];
+        const float* weights = layer.weight.const_data_ptr<float>() + k * out;
+        for (int64_t o = 0; o < out; ++o) {
+          values[o] += input * weights[o];
+          sizes[o] += std::abs(input * weights[o]);
+        }
+      }
+      for (double& size : sizes) size *= kTolerance;
+      rows.push_back({row, std::move(values), std::move(sizes)});
+    }
+    return rows;
+  }
+
+  std::shared_ptr<const Model> model_;
+  int64_t rows_;
+  std::vector<at::Tensor> x_, y_;  // for each shape
+  std::vector<std::vector<ExactRow>> checked_;
+};
+
+}  // namespace
+
+std::vector<Case> LinearCases() {
+  const auto model = std::make_shared<const Model>();
+  double weights = 0;
+  for (const Shape& shape : kShapes) weights += static_cast<double>(kBlocks * shape.in * shape.out);
+  std::vector<Case> cases;
+  for (const int64_t rows : kRows) {
+    const auto pass = std::make_shared<Pass>(model, rows);
+    const auto contestant = [&](std::string_view name, void (Pass::*run)()) {
+      return Contestant{name, [pass, run] { (*pass.*run)(); }, [pass] { return pass->Error(); }};
+    };
+    cases.push_back({"M " + std::to_string(rows),
+                     2 * static_cast<double>(rows) * weights,
+                     sizeof(float) * weights,
+                     {contestant("ours", &Pass::Ours), contestant("oneDNN", &Pass::OneDnn),
+                      contestant("MKL", &Pass::Mkl)}});
+  }
+  return cases;
+}
+
+}  // namespace scalpel::bench
