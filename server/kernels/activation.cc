@@ -18,12 +18,12 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-WideVec Constant(double value) { return hn::Set(Wide(), value); }
+Vec64 Constant(double value) { return hn::Set(Tag64(), value); }
 
 // A function of doubles, rounded.
 template <class Function>
 HWY_INLINE NarrowVec Plain(NarrowVec x, Function function) {
-  const NarrowVec value = Rounded(function(hn::PromoteTo(Wide(), x)));
+  const NarrowVec value = Rounded(function(hn::PromoteTo(Tag64(), x)));
   return hn::IfThenElse(hn::IsNaN(x), x, value);
 }
 
@@ -34,20 +34,20 @@ HWY_INLINE NarrowVec Gated(NarrowVec x, Function function) {
   const Narrow d;
   const auto finite = hn::Lt(hn::Abs(x), hn::Inf(d));
   const NarrowVec value =
-      Rounded(function(hn::PromoteTo(Wide(), hn::IfThenElseZero(finite, x))));
+      Rounded(function(hn::PromoteTo(Tag64(), hn::IfThenElseZero(finite, x))));
   return hn::IfThenElse(finite, value, hn::Add(x, hn::Abs(x)));
 }
 
 // x / (1 + 2^t).
-HWY_INLINE WideVec OverOnePlusExp2(WideVec x, WideVec t) {
-  return hn::Div(x, hn::Add(Exp2(Wide(), t), Constant(1)));
+HWY_INLINE Vec64 OverOnePlusExp2(Vec64 x, Vec64 t) {
+  return hn::Div(x, hn::Add(Exp2(Tag64(), t), Constant(1)));
 }
 
 struct GeluNew {  // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u))
   NarrowVec operator()(NarrowVec x) const {
-    return Gated(x, [](WideVec w) HWY_ATTR {
+    return Gated(x, [](Vec64 w) HWY_ATTR {
       constexpr double kScale = -2 * 0.79788456080286535588 * kLog2E;  // sqrt(2 / pi)
-      const WideVec cubic = Fma(hn::Mul(w, w), Constant(kScale * 0.044715), Constant(kScale));
+      const Vec64 cubic = Fma(hn::Mul(w, w), Constant(kScale * 0.044715), Constant(kScale));
       return OverOnePlusExp2(w, hn::Mul(w, cubic));
     });
   }
@@ -55,7 +55,7 @@ struct GeluNew {  // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u))
 
 struct QuickGelu {
   NarrowVec operator()(NarrowVec x) const {
-    return Gated(x, [](WideVec w) HWY_ATTR {
+    return Gated(x, [](Vec64 w) HWY_ATTR {
       return OverOnePlusExp2(w, hn::Mul(w, Constant(-1.702 * kLog2E)));
     });
   }
@@ -63,7 +63,7 @@ struct QuickGelu {
 
 struct Silu {
   NarrowVec operator()(NarrowVec x) const {
-    return Gated(x, [](WideVec w) HWY_ATTR {
+    return Gated(x, [](Vec64 w) HWY_ATTR {
       return OverOnePlusExp2(w, hn::Mul(w, Constant(-kLog2E)));
     });
   }
@@ -71,7 +71,7 @@ struct Silu {
 
 struct Sigmoid {
   NarrowVec operator()(NarrowVec x) const {
-    return Plain(x, [](WideVec w) HWY_ATTR {
+    return Plain(x, [](Vec64 w) HWY_ATTR {
       return OverOnePlusExp2(Constant(1), hn::Mul(w, Constant(-kLog2E)));
     });
   }
@@ -79,9 +79,9 @@ struct Sigmoid {
 
 struct Gelu {  // x Phi(x)
   NarrowVec operator()(NarrowVec x) const {
-    return Gated(x, [](WideVec w) HWY_ATTR {
-      const WideVec half = hn::Mul(w, Constant(0.5));
-      return hn::Mul(half, Erfc(Wide(), hn::Mul(w, Constant(-0.70710678118654752440))));
+    return Gated(x, [](Vec64 w) HWY_ATTR {
+      const Vec64 half = hn::Mul(w, Constant(0.5));
+      return hn::Mul(half, Erfc(Tag64(), hn::Mul(w, Constant(-0.70710678118654752440))));
     });
   }
 };
@@ -97,9 +97,9 @@ struct Gelu10 {
 
 struct Mish {  // tanh(log(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2), e = exp(x)
   NarrowVec operator()(NarrowVec x) const {
-    return Gated(x, [](WideVec w) HWY_ATTR {
-      const WideVec e = ExpD(Wide(), hn::Min(w, Constant(30)));  // beyond, the fraction is 1
-      const WideVec above = hn::Mul(e, hn::Add(e, Constant(2)));
+    return Gated(x, [](Vec64 w) HWY_ATTR {
+      const Vec64 e = ExpD(Tag64(), hn::Min(w, Constant(30)));  // beyond, the fraction is 1
+      const Vec64 above = hn::Mul(e, hn::Add(e, Constant(2)));
       return hn::Mul(w, hn::Div(above, hn::Add(above, Constant(2))));
     });
   }
@@ -107,16 +107,16 @@ struct Mish {  // tanh(log(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2), e = exp(x)
 
 struct TanhOf {
   NarrowVec operator()(NarrowVec x) const {
-    return Plain(x, [](WideVec w) HWY_ATTR { return Tanh(Wide(), w); });
+    return Plain(x, [](Vec64 w) HWY_ATTR { return Tanh(Tag64(), w); });
   }
 };
 
 struct Laplace {  // 0.5 (1 + erf(z)) = 0.5 erfc(-z)
   NarrowVec operator()(NarrowVec x) const {
-    return Plain(x, [](WideVec w) HWY_ATTR {
-      const WideVec z = hn::Div(hn::Sub(Constant(0.707107), w),
+    return Plain(x, [](Vec64 w) HWY_ATTR {
+      const Vec64 z = hn::Div(hn::Sub(Constant(0.707107), w),
                                 Constant(0.282095 * 1.4142135623730951));
-      return hn::Mul(Constant(0.5), Erfc(Wide(), z));
+      return hn::Mul(Constant(0.5), Erfc(Tag64(), z));
     });
   }
 };

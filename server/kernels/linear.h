@@ -53,7 +53,7 @@ struct Product {
   float* y = nullptr;   // [rows, out]; not x
   int64_t y_stride = 0;
   // What happens to an output behind its chain: the function, then the sum with `add` ([rows, out];
-  // null: none), each rounded. y may be `add`.
+  // null: none; not y), each rounded.
   Activation activation = Activation::kLinear;
   Rows add = {};
   // Inputs [first, last) of the matrix only; last 0: all.

@@ -19,10 +19,6 @@ HWY_BEFORE_NAMESPACE();
 namespace scalpel::kernels {
 namespace HWY_NAMESPACE {
 
-using Tag64 = hwy::HWY_NAMESPACE::ScalableTag<double>;
-using Vec64 = hwy::HWY_NAMESPACE::Vec<Tag64>;
-inline constexpr int64_t kDoubles = hwy::HWY_NAMESPACE::MaxLanes(Tag64());
-
 // ln 2 in two parts; the first has 42 bits, so that its product with an exponent is exact.
 inline constexpr double kLn2High = 0x1.62e42fefa38p-1, kLn2Low = 0x1.ef35793c7673p-45;
 

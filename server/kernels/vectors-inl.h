@@ -37,19 +37,19 @@ HWY_INLINE V Fma(V a, V b, V c) {
 }
 
 // Doubles, and as many floats, for what is computed in double and rounded once.
-using Wide = hwy::HWY_NAMESPACE::ScalableTag<double>;
-using Narrow = hwy::HWY_NAMESPACE::Rebind<float, Wide>;
-using WideVec = hwy::HWY_NAMESPACE::Vec<Wide>;
+using Tag64 = hwy::HWY_NAMESPACE::ScalableTag<double>;
+using Vec64 = hwy::HWY_NAMESPACE::Vec<Tag64>;
+using Narrow = hwy::HWY_NAMESPACE::Rebind<float, Tag64>;
 using NarrowVec = hwy::HWY_NAMESPACE::Vec<Narrow>;
-inline constexpr int64_t kDoubles = hwy::HWY_NAMESPACE::MaxLanes(Wide());
+inline constexpr int64_t kDoubles = hwy::HWY_NAMESPACE::MaxLanes(Tag64());
 
 // To the nearest floats; infinity beyond them. The fallback's own conversion saturates there.
-HWY_INLINE NarrowVec Rounded(WideVec x) {
+HWY_INLINE NarrowVec Rounded(Vec64 x) {
   namespace hn = hwy::HWY_NAMESPACE;
 #if HWY_NATIVE_FMA
   return hn::DemoteTo(Narrow(), x);
 #else
-  const Wide d;
+  const Tag64 d;
   HWY_ALIGN double wide[kDoubles];
   HWY_ALIGN float narrow[kDoubles];
   hn::Store(x, d, wide);

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +16,7 @@
 #include <utility>
 
 #include "tests/bench/kernels/cases.h"
+#include "tests/bench/kernels/expected.h"
 
 namespace scalpel::bench {
 namespace {
@@ -81,16 +81,15 @@ class Pass {
     }
     // Of the last block, whose outputs stay.
     for (size_t i = 0; i < kShapes.size(); ++i)
-      checked_.push_back(Exact(model_->layers[model_->layers.size() - kShapes.size() + i], x_[i]));
+      expected_.push_back(Exact(model_->layers[model_->layers.size() - kShapes.size() + i], x_[i]));
   }
 
   void Ours() {
     ForEachLayer([&](const Layer& layer, const at::Tensor& x, at::Tensor& y) {
-      kernels::Multiply({.matrix = layer.ours,
-                         .x = {x.const_data_ptr<float>(), x.size(1)},
-                         .rows = rows_,
-                         .y = y.mutable_data_ptr<float>(),
-                         .y_stride = y.size(1)});
+      kernels::Multiply(layer.ours, {.x = {x.const_data_ptr<float>(), x.size(1)},
+                                     .rows = rows_,
+                                     .y = y.mutable_data_ptr<float>(),
+                                     .y_stride = y.size(1)});
     });
   }
 
@@ -106,30 +105,14 @@ class Pass {
     });
   }
 
-  // The largest error among the rows that are checked; then forgets what there was, so that nobody
-  // is judged by another's outputs.
   double Error() {
-    constexpr double kInfinity = std::numeric_limits<double>::infinity();
     double largest = 0;
-    for (size_t i = 0; i < kShapes.size(); ++i) {
-      for (const ExactRow& exact : checked_[i]) {
-        const float* y = y_[i].const_data_ptr<float>() + exact.row * y_[i].size(1);
-        for (size_t o = 0; o < exact.values.size(); ++o) {
-          const double error = std::abs(y[o] - exact.values[o]) / exact.tolerances[o];
-          largest = std::max(largest, std::isnan(error) ? kInfinity : error);
-        }
-      }
-      y_[i].fill_(std::numeric_limits<float>::quiet_NaN());
-    }
+    for (size_t i = 0; i < kShapes.size(); ++i)
+      largest = std::max(largest, TakeError(y_[i], expected_[i]));
     return largest;
   }
 
  private:
-  struct ExactRow {
-    int64_t row;
-    std::vector<double> values, tolerances;
-  };
-
   template <class Body>
   void ForEachLayer(Body body) {
     for (size_t i = 0; i < model_->layers.size(); ++i)
@@ -138,12 +121,12 @@ class Pass {
 
   // Some of the rows, the first and the last among them, in double precision. The tolerance is a
   // few times what rounding makes of sums so long, and far less than one product.
-  static std::vector<ExactRow> Exact(const Layer& layer, const at::Tensor& x) {
+  static std::vector<Expected> Exact(const Layer& layer, const at::Tensor& x) {
     constexpr double kTolerance = 2e-6;
     const int64_t count = std::min(kRowsChecked, x.size(0)), in = x.size(1),
                   out = layer.weight.size(1);
     const float* bias = layer.bias.const_data_ptr<float>();
-    std::vector<ExactRow> rows;
+    std::vector<Expected> rows;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = count == 1 ? 0 : i * (x.size(0) - 1) / (count - 1);
       std::vector<double> values(bias, bias + out), sizes(static_cast<size_t>(out), 0.0);
@@ -156,7 +139,7 @@ class Pass {
         }
       }
       for (double& size : sizes) size *= kTolerance;
-      rows.push_back({row, std::move(values), std::move(sizes)});
+      rows.push_back({row * out, std::move(values), std::move(sizes)});
     }
     return rows;
   }
@@ -164,7 +147,7 @@ class Pass {
   std::shared_ptr<const Model> model_;
   int64_t rows_;
   std::vector<at::Tensor> x_, y_;  // for each shape
-  std::vector<std::vector<ExactRow>> checked_;
+  std::vector<std::vector<Expected>> expected_;
 };
 
 }  // namespace

@@ -26,6 +26,9 @@ namespace {
 // What is timed. A further kernel is a function of cases.h, in a file of its own, and a line here.
 constexpr Kernel kKernels[] = {
     {"linear, 12 blocks", LinearCases},
+    {"attention", AttentionCases},
+    {"LayerNorm", LayerNormCases},
+    {"GELU by tanh", GeluCases},
 };
 
 // So often the limits are measured before the first case, whose line is told by them.

@@ -9,10 +9,13 @@
 #include <numbers>
 #include <vector>
 
-#include "tests/unit/kernels/targets.h"
+#include "tests/unit/kernels/floats.h"
+#include "tests/unit/support/cpus.h"
 
 namespace scalpel::kernels {
 namespace {
+
+using test::OnEveryCpu;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
@@ -67,12 +70,12 @@ std::vector<float> ManyFloats() {
   return floats;
 }
 
-TEST(Activate, IsWithinOneUlpOfTheFormulaWithTheSameBitsOnEveryTarget) {
+TEST(Activate, IsWithinOneUlpOfTheFormulaWithTheSameBitsOnEveryCpu) {
   const std::vector<float> x = ManyFloats();
   for (int i = 0; i < kActivations; ++i) {
     const auto activation = static_cast<Activation>(i);
     std::vector<float> first;
-    OnEveryTarget([&] {
+    OnEveryCpu([&] {
       std::vector<float> y(x.size());
       Activate(activation, x.data(), y.data(), static_cast<int64_t>(x.size()));
       if (!first.empty()) {
@@ -96,7 +99,7 @@ TEST(Activate, IsWithinOneUlpOfTheFormulaWithTheSameBitsOnEveryTarget) {
 
 TEST(Activate, WorksInPlaceOnAnyCountAndOnNothingElse) {
   const std::vector<float> x = RandomFloats(70, 5, 3);
-  OnEveryTarget([&] {
+  OnEveryCpu([&] {
     for (int i = 0; i < kActivations; ++i) {
       const auto activation = static_cast<Activation>(i);
       std::vector<float> whole(x.size());
@@ -115,7 +118,7 @@ TEST(Activate, WorksInPlaceOnAnyCountAndOnNothingElse) {
 // As libtorch's, which the parity tests see only by finite numbers.
 TEST(Activate, OfWhatIsNotFinite) {
   const std::vector<float> x = {kInfinity, -kInfinity, kNaN};
-  OnEveryTarget([&] {
+  OnEveryCpu([&] {
     const auto of = [&](Activation activation) {
       std::vector<float> y(3);
       Activate(activation, x.data(), y.data(), 3);

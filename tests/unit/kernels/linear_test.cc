@@ -5,10 +5,13 @@
 #include <cmath>
 #include <vector>
 
-#include "tests/unit/kernels/targets.h"
+#include "tests/unit/kernels/floats.h"
+#include "tests/unit/support/cpus.h"
 
 namespace scalpel::kernels {
 namespace {
+
+using test::OnEveryCpu;
 
 struct Shape {
   int64_t in, out;
@@ -38,7 +41,7 @@ TEST(Multiply, IsOneChainOfFusedMultiplyAdds) {
       for (int64_t column = 0; column < out; ++column)
         chains.push_back(Chain(x, row, x_stride, weight, in, out, column, bias[column]));
     }
-    OnEveryTarget([&, in = in, out = out] {
+    OnEveryCpu([&, in = in, out = out] {
       const PackedMatrix matrix(weight.data(), in, out, out, 1, bias.data());
       for (const int64_t rows : {1, 2, 5, 6, 7, 12, 13, 18, 19, 40}) {
         std::vector<float> y(kRows * y_stride, -7);
@@ -61,7 +64,7 @@ TEST(Multiply, SharesTheWorkOfManyRows) {
   const auto weight = RandomFloats(in * out, 1), bias = RandomFloats(out, 2),
              x = RandomFloats(rows * in, 3);
   std::vector<float> first;
-  OnEveryTargetAndThreads([&] {
+  OnEveryCpu([&] {
     const PackedMatrix matrix(weight.data(), in, out, out, 1, bias.data());
     std::vector<float> y(rows * out);
     Multiply(matrix, {.x = {x.data(), in}, .rows = rows, .y = y.data(), .y_stride = out});
@@ -82,7 +85,7 @@ TEST(Multiply, TakesTransposedWeightsAndNoBias) {
   for (int64_t i = 0; i < in; ++i) {
     for (int64_t o = 0; o < out; ++o) transposed[o * in + i] = weight[i * out + o];
   }
-  OnEveryTarget([&] {
+  OnEveryCpu([&] {
     const PackedMatrix matrix(transposed.data(), in, out, 1, in, nullptr);
     std::vector<float> y(2 * out);
     Multiply(matrix, {.x = {x.data(), in}, .rows = 2, .y = y.data(), .y_stride = out});
@@ -95,15 +98,15 @@ TEST(Multiply, FinishesAndTakesParts) {
   const auto weight = RandomFloats(in * out, 1), bias = RandomFloats(out, 2),
              x = RandomFloats(rows * in, 3), add = RandomFloats(rows * out, 4);
   const std::vector<float> part(weight.begin() + first * out, weight.begin() + last * out);
-  OnEveryTarget([&] {
+  OnEveryCpu([&] {
     const PackedMatrix matrix(weight.data(), in, out, out, 1, bias.data());
-    std::vector<float> y = add, z(rows * out);
+    std::vector<float> y(rows * out), z(rows * out);
     Multiply(matrix, {.x = {x.data(), in},
                       .rows = rows,
                       .y = y.data(),
                       .y_stride = out,
                       .activation = Activation::kRelu,
-                      .add = {y.data(), out}});
+                      .add = {add.data(), out}});
     Multiply(matrix, {.x = {x.data() + first, in},
                       .rows = rows,
                       .y = z.data(),
@@ -126,7 +129,7 @@ TEST(PackedMatrix, KeepsItsTarget) {
   const int64_t in = 70, out = 90;
   const auto weight = RandomFloats(in * out, 1), x = RandomFloats(3 * in, 3);
   const PackedMatrix matrix(weight.data(), in, out, out, 1, nullptr);
-  OnEveryTarget([&] {
+  OnEveryCpu([&] {
     std::vector<float> y(3 * out);
     Multiply(matrix, {.x = {x.data(), in}, .rows = 3, .y = y.data(), .y_stride = out});
     for (int64_t o = 0; o < out; ++o) ASSERT_EQ(y[o], Chain(x, 0, in, weight, in, out, o, 0));

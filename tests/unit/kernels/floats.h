@@ -1,45 +1,15 @@
-// Runs a check once with each target of the kernels.
+// Floats for the tests of kernels, and how far off one is.
 
-#ifndef SCALPEL_TESTS_UNIT_KERNELS_TARGETS_H_
-#define SCALPEL_TESTS_UNIT_KERNELS_TARGETS_H_
-
-#include <gtest/gtest.h>
+#ifndef SCALPEL_TESTS_UNIT_KERNELS_FLOATS_H_
+#define SCALPEL_TESTS_UNIT_KERNELS_FLOATS_H_
 
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <random>
-#include <string>
-#include <string_view>
 #include <vector>
 
-#include "server/kernels/targets.h"
-#include "server/kernels/threads.h"
-
 namespace scalpel::kernels {
-
-// body(), with each target that this CPU has, and the fallback; the best one is restored.
-template <typename Body>
-void OnEveryTarget(Body body) {
-  for (const std::string_view target : Targets()) {
-    SCOPED_TRACE(std::string(target));
-    ForceTarget(target);
-    EXPECT_EQ(Target(), target);
-    body();
-    ForceTarget("");
-  }
-}
-
-// The same with 1, 2 and 3 threads each.
-template <typename Body>
-void OnEveryTargetAndThreads(Body body) {
-  for (const int threads : {1, 2, 3}) {
-    SCOPED_TRACE(threads);
-    SetThreads(threads);
-    OnEveryTarget(body);
-  }
-  SetThreads(1);
-}
 
 inline std::vector<float> RandomFloats(size_t count, uint32_t seed, float scale = 1) {
   std::mt19937 generator(seed);
@@ -65,4 +35,4 @@ inline double Ulps(float a, long double exact) {
 
 }  // namespace scalpel::kernels
 
-#endif  // SCALPEL_TESTS_UNIT_KERNELS_TARGETS_H_
+#endif  // SCALPEL_TESTS_UNIT_KERNELS_FLOATS_H_
