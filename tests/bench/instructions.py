@@ -32,6 +32,7 @@ PARTS = {
     "libspdlog": "spdlog",
     "libfmt": "spdlog",
     "libc.": "C and C++ libraries",
+    "libjemalloc": "C and C++ libraries",
     "libm.": "C and C++ libraries",
     "libstdc++": "C and C++ libraries",
     "libgcc": "C and C++ libraries",
@@ -50,7 +51,6 @@ def measure() -> dict[str, float]:
         "1",
         "--kernels",
         "onednn",
-        env={"GOMP_SPINCOUNT": "1"},  # with it the program does not start itself again
         runner=[
             "valgrind",
             "--tool=callgrind",
