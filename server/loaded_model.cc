@@ -13,7 +13,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "server/huge_pages.h"
 #include "server/model/config.h"
 #include "server/model/device.h"
 #include "server/model/model_file.h"
@@ -53,7 +52,6 @@ absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {
 
   loaded.facts = {config.model_name, *architecture, *std::move(tokenizer), weights->sha256};
   loaded.gpt2 = std::make_unique<const model::Gpt2>(*architecture, *std::move(weights), *device);
-  if (device->is_cpu()) spdlog::info("{} MB of memory lie in huge pages", UseHugePages() / 1000000);
   return loaded;
 }
 

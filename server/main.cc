@@ -167,7 +167,6 @@ int Main(int argc, char** argv) {
   if (config->help) return std::printf("%s", HelpText().c_str()) < 0;
   if (config->version) return std::printf("scalpel-server %s\n", kVersion) < 0;
   if (!config->new_token.empty()) return PrintNewToken(config->new_token);
-  if (!config->healthcheck) TuneRuntime(argv);  // may begin anew
   StartLog(config->log_level, config->log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   if (config->healthcheck) return RunHealthcheck(config->listen, !config->tls_cert.empty());
   return Serve(*config, began);

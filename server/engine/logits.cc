@@ -17,8 +17,8 @@ void SendTensor(const spec::Plan& plan, const spec::PlanRow& row, const at::Tens
   header.set_site(v1::SITE_LOGITS);
   header.add_prompts(row.prompt);
   header.set_clean(row.clean);
-  header.set_dtype(plan.request.logits().full().dtype());
-  sender.Send(sender.Prepare(std::move(header), logits));
+  const v1::DataType dtype = plan.request.logits().full().dtype();
+  sender.Send(sender.Prepare(std::move(header), ToHost(logits, dtype, Future::kFinal)));
 }
 
 void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits, EventSink& sink) {

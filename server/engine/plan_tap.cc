@@ -17,12 +17,16 @@ void SetLayer(int32_t layer, auto* message) {
   if (layer != kNoLayer) message->set_layer(layer);
 }
 
-// The rows of a group, all of their positions, along a new batch axis.
-at::Tensor Batch(Site site, model::RowOf row_of, const spec::LengthGroup& group) {
+// The rows of a group, all of their positions, along a new batch axis, as they leave.
+at::Tensor Batch(Site site, model::RowOf row_of, const spec::LengthGroup& group, v1::DataType dtype,
+                 Future future) {
   std::vector<at::Tensor> rows;
   for (const int32_t row : group.rows) rows.push_back(row_of(site, row).value);
-  return at::stack(rows);
+  return BatchToHost(rows, dtype, future);
 }
+
+// Of a site once the steps of its visit are done.
+Future FutureOf(Site site) { return site == Site::kPattern ? Future::kFinal : Future::kChanges; }
 
 // A region counts from a row's first position; `value` may begin later.
 spec::Region Within(const spec::Region& region, const spec::SiteEntry& site,
@@ -98,16 +102,19 @@ bool PlanTap::Edits(Site site, int32_t layer, int32_t row) const {
 
 void PlanTap::Visit(absl::Span<const Site> sites, int32_t layer, model::RowOf row_of) {
   for (const Site site : sites) {
-    if (site == Site::kResidPre && SendsWhole(site, layer)) SendHiddenStates(site, 0, row_of);
-    if (const auto* plan = Find(site, layer))
-      Observe(plan->probes_before, plan->captures_before, site, layer, row_of);
+    if (site == Site::kResidPre && SendsWhole(site, layer)) SendEmbeddings(row_of);
+    if (const auto* plan = Find(site, layer)) {
+      Measure(plan->probes_before, site, layer, row_of);
+      Capture(plan->captures_before, site, layer, Future::kChanges, row_of);
+    }
   }
   ApplySteps(sites, layer, row_of);
   for (const Site site : sites) {
     if (SendsWhole(site, layer)) SendWhole(site, layer, row_of);
     const spec::SitePlan* plan = Find(site, layer);
     if (plan == nullptr) continue;
-    Observe(plan->probes_after, plan->captures_after, site, layer, row_of);
+    Measure(plan->probes_after, site, layer, row_of);
+    Capture(plan->captures_after, site, layer, FutureOf(site), row_of);
     for (const int32_t row : plan->kept_rows) {
       model::RowValue value = row_of(site, row);
       value.value = value.value.clone();
@@ -120,8 +127,7 @@ bool PlanTap::Changed(int32_t row) const {
   return changed_[row].defined() && changed_[row].item<int64_t>() > 0;
 }
 
-void PlanTap::Observe(const std::vector<spec::Observation>& probes,
-                      const std::vector<spec::Observation>& captures, Site at_site, int32_t layer,
+void PlanTap::Measure(const std::vector<spec::Observation>& probes, Site at_site, int32_t layer,
                       model::RowOf row_of) {
   const spec::SiteEntry& site = *spec::FindSite(spec::ToProto(at_site));
   for (const spec::Observation& observation : probes) {
@@ -133,6 +139,11 @@ void PlanTap::Observe(const std::vector<spec::Observation>& probes,
          spec::Measure(plan_.request.probes(observation.index), site, *observation.region,
                        Read(*observation.region, site, row_of(at_site, observation.row)), clean)});
   }
+}
+
+void PlanTap::Capture(const std::vector<spec::Observation>& captures, Site at_site, int32_t layer,
+                      Future future, model::RowOf row_of) {
+  const spec::SiteEntry& site = *spec::FindSite(spec::ToProto(at_site));
   for (const spec::Observation& observation : captures) {
     const v1::Capture& capture = plan_.request.captures(observation.index);
     const spec::PlanRow& row = plan_.rows[observation.row];
@@ -143,10 +154,12 @@ void PlanTap::Observe(const std::vector<spec::Observation>& probes,
     SetLayer(layer, &header);
     header.add_prompts(row.prompt);
     header.set_clean(row.clean);
-    header.set_dtype(capture.dtype());
     header.set_moment(capture.moment());
+    const model::RowValue value = row_of(at_site, observation.row);
+    const at::Tensor part = Read(*observation.region, site, value);
+    const bool gathered = !part.is_alias_of(value.value);
     sender_.Defer(sender_.Prepare(
-        std::move(header), Read(*observation.region, site, row_of(at_site, observation.row))));
+        std::move(header), ToHost(part, capture.dtype(), gathered ? Future::kFinal : future)));
   }
 }
 
@@ -215,43 +228,65 @@ void PlanTap::Note(const spec::Step& step, const at::Tensor& before, const at::T
   in_row = in_row.defined() ? in_row + changed : changed;
 }
 
-void PlanTap::SendWhole(Site site, int32_t layer, model::RowOf row_of) {
-  const bool attentions = site == Site::kPattern;
-  if (site == Site::kResidPost || attentions) {
-    for (size_t g = 0; plan_.block_outputs[layer] && g < plan_.groups.size(); ++g) {
-      v1::TensorHeader header;
-      header.set_kind(attentions ? v1::TENSOR_KIND_BLOCK_ATTENTIONS
-                                 : v1::TENSOR_KIND_BLOCK_HIDDEN_STATES);
-      header.set_name(absl::StrCat("block_outputs[", layer, "][", attentions ? 1 : 0, "]"));
-      header.set_site(spec::ToProto(site));
-      header.set_layer(layer);
-      for (const int32_t row : plan_.groups[g].rows) header.add_prompts(plan_.rows[row].prompt);
-      header.set_clean(plan_.groups[g].clean);
-      header.set_dtype(plan_.request.block_outputs().dtype());
-      header.set_moment(v1::MOMENT_AFTER);
-      tuples_[g].push_back(
-          sender_.Prepare(std::move(header), Batch(site, row_of, plan_.groups[g])));
-    }
-  }
-  // Entry i is the output of block i - 1, but the last comes from behind the final LayerNorm.
+// Entry i of the hidden states is the output of block i - 1, but the last comes from behind the
+// final LayerNorm.
+std::optional<int32_t> PlanTap::HiddenStatesEntry(Site site, int32_t layer) const {
   const int32_t n_layer = static_cast<int32_t>(plan_.block_outputs.size());
-  if (!plan_.request.output_hidden_states()) return;
-  if (site == Site::kResidPost && layer + 1 < n_layer) SendHiddenStates(site, layer + 1, row_of);
-  if (site == Site::kLnFOut) SendHiddenStates(site, n_layer, row_of);
+  if (!plan_.request.output_hidden_states()) return std::nullopt;
+  if (site == Site::kResidPost && layer + 1 < n_layer) return layer + 1;
+  if (site == Site::kLnFOut) return n_layer;
+  return std::nullopt;
 }
 
-void PlanTap::SendHiddenStates(Site site, int32_t index, model::RowOf row_of) {
-  for (const spec::LengthGroup& group : plan_.groups) {
-    v1::TensorHeader header;
-    header.set_kind(v1::TENSOR_KIND_HIDDEN_STATES);
-    header.set_name(absl::StrCat("hidden_states[", index, "]"));
-    header.set_site(spec::ToProto(site));
-    header.set_index(index);
-    for (const int32_t row : group.rows) header.add_prompts(plan_.rows[row].prompt);
-    header.set_clean(group.clean);
-    header.set_dtype(plan_.request.block_outputs().dtype());
-    sender_.Defer(sender_.Prepare(std::move(header), Batch(site, row_of, group)));
+void PlanTap::SendWhole(Site site, int32_t layer, model::RowOf row_of) {
+  const bool in_tuple =
+      (site == Site::kResidPost || site == Site::kPattern) && plan_.block_outputs[layer];
+  const std::optional<int32_t> entry = HiddenStatesEntry(site, layer);
+  if (!in_tuple && !entry) return;
+  const v1::DataType dtype = plan_.request.block_outputs().dtype();
+  for (size_t g = 0; g < plan_.groups.size(); ++g) {
+    const spec::LengthGroup& group = plan_.groups[g];
+    const at::Tensor batch = Batch(site, row_of, group, dtype, FutureOf(site));
+    if (in_tuple) tuples_[g].push_back(sender_.Prepare(TupleHeader(site, layer, group), batch));
+    if (entry) sender_.Defer(sender_.Prepare(HiddenStatesHeader(site, *entry, group), batch));
   }
+}
+
+void PlanTap::SendEmbeddings(model::RowOf row_of) {
+  const v1::DataType dtype = plan_.request.block_outputs().dtype();
+  for (const spec::LengthGroup& group : plan_.groups) {
+    sender_.Defer(sender_.Prepare(HiddenStatesHeader(Site::kResidPre, 0, group),
+                                  Batch(Site::kResidPre, row_of, group, dtype, Future::kChanges)));
+  }
+}
+
+v1::TensorHeader PlanTap::BatchHeader(Site site, const spec::LengthGroup& group) const {
+  v1::TensorHeader header;
+  header.set_site(spec::ToProto(site));
+  for (const int32_t row : group.rows) header.add_prompts(plan_.rows[row].prompt);
+  header.set_clean(group.clean);
+  return header;
+}
+
+v1::TensorHeader PlanTap::TupleHeader(Site site, int32_t layer,
+                                      const spec::LengthGroup& group) const {
+  const bool attentions = site == Site::kPattern;
+  v1::TensorHeader header = BatchHeader(site, group);
+  header.set_kind(attentions ? v1::TENSOR_KIND_BLOCK_ATTENTIONS
+                             : v1::TENSOR_KIND_BLOCK_HIDDEN_STATES);
+  header.set_name(absl::StrCat("block_outputs[", layer, "][", attentions ? 1 : 0, "]"));
+  header.set_layer(layer);
+  header.set_moment(v1::MOMENT_AFTER);
+  return header;
+}
+
+v1::TensorHeader PlanTap::HiddenStatesHeader(Site site, int32_t entry,
+                                             const spec::LengthGroup& group) const {
+  v1::TensorHeader header = BatchHeader(site, group);
+  header.set_kind(v1::TENSOR_KIND_HIDDEN_STATES);
+  header.set_name(absl::StrCat("hidden_states[", entry, "]"));
+  header.set_index(entry);
+  return header;
 }
 
 bool PlanTap::LayerDone(int32_t layer) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -54,16 +55,25 @@ class PlanTap : public model::Tap {
 
   const spec::SitePlan* Find(model::Site site, int32_t layer) const;
   bool SendsWhole(model::Site site, int32_t layer) const;
-  void Observe(const std::vector<spec::Observation>& probes,
-               const std::vector<spec::Observation>& captures, model::Site site, int32_t layer,
+  void Measure(const std::vector<spec::Observation>& probes, model::Site site, int32_t layer,
                model::RowOf row_of);
+  void Capture(const std::vector<spec::Observation>& captures, model::Site site, int32_t layer,
+               Future future, model::RowOf row_of);
   void ApplySteps(absl::Span<const model::Site> sites, int32_t layer, model::RowOf row_of);
   void ApplyStep(const spec::Step& step, model::Site site, int32_t layer, model::RowOf row_of);
   void Note(const spec::Step& step, const at::Tensor& before, const at::Tensor& after,
             const at::Tensor& mask);
-  // Block output tuples and hidden states.
+  // Which entry of the hidden states the site is, once its visit's steps are done, if it is sent.
+  std::optional<int32_t> HiddenStatesEntry(model::Site site, int32_t layer) const;
+  // Block output tuples and hidden states; what is both leaves as one tensor in memory.
   void SendWhole(model::Site site, int32_t layer, model::RowOf row_of);
-  void SendHiddenStates(model::Site site, int32_t index, model::RowOf row_of);
+  // Entry 0 of the hidden states.
+  void SendEmbeddings(model::RowOf row_of);
+  v1::TensorHeader BatchHeader(model::Site site, const spec::LengthGroup& group) const;
+  v1::TensorHeader TupleHeader(model::Site site, int32_t layer,
+                               const spec::LengthGroup& group) const;
+  v1::TensorHeader HiddenStatesHeader(model::Site site, int32_t entry,
+                                      const spec::LengthGroup& group) const;
   void FlushStatistics(int32_t layer);
   void FlushBlockOutputs(int32_t layer);
 

@@ -101,7 +101,7 @@ void ResponseStream::Proceed() {
     if (found) {
       call_.response_bytes += static_cast<int64_t>(message_.Length());
       watched_->Writes();
-      return StartWrite(&message_);
+      return last_ ? StartWriteLast(&message_, {}) : StartWrite(&message_);
     }
     if (const std::optional<absl::Status> end = stream_->End()) return End(*end);
   } while (!GiveUpTurn());
@@ -136,12 +136,14 @@ void ResponseStream::TakeMessage(const Response& response) {
     call_.compute_us = response.finished().compute_us();
     call_.tokens = response.finished().tokens_computed();
   }
+  last_ = response.has_finished();
   message_ = Serialize(response);
 }
 
 void ResponseStream::End(const absl::Status& status) {
   hooks_.ending(call_);
   status_ = status;
+  watched_->Writes();  // what gRPC still holds has to be taken, too
   Finish(ToGrpc(status, call_.request_id));
 }
 

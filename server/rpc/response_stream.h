@@ -108,6 +108,7 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   Call call_;
   std::optional<TensorChunks> tensor_;  // being written
   grpc::ByteBuffer message_;            // being written
+  bool last_ = false;                   // it leaves together with the call's end, which follows
   absl::Status status_;                 // once the call is ended
 };
 

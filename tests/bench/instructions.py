@@ -33,6 +33,7 @@ PARTS = {
     "libspdlog": "spdlog",
     "libfmt": "spdlog",
     "libc.": "C and C++ libraries",
+    "libjemalloc": "C and C++ libraries",
     "libm.": "C and C++ libraries",
     "libstdc++": "C and C++ libraries",
     "libgcc": "C and C++ libraries",
@@ -50,7 +51,6 @@ def measure() -> dict[str, float]:
     server = Server(
         "--threads",
         "1",
-        env={"GOMP_SPINCOUNT": "1"},  # with it the program does not start itself again
         runner=[
             "valgrind",
             "--tool=callgrind",
