@@ -36,52 +36,48 @@ struct TileProduct {
   int64_t lines = 0;
 };
 
-// The sums of one row. Named, since g++ 12 keeps an array of them in memory.
+// Vectors of one row. A member each, since g++ 12 keeps an array of them in memory.
+template <int kVectors>
 struct RowTile {
-  Vec v0, v1, v2, v3;
+  Vec first;
+  RowTile<kVectors - 1> others;
+};
+template <>
+struct RowTile<1> {
+  Vec first;
 };
 
 template <int kVectors>
-HWY_INLINE RowTile LoadRow(const float* HWY_RESTRICT from) {
-  namespace hn = hwy::HWY_NAMESPACE;
-  const Tag d;
-  RowTile row;
-  row.v0 = hn::LoadU(d, from);
-  if constexpr (kVectors > 1) row.v1 = hn::LoadU(d, from + kFloats);
-  if constexpr (kVectors > 2) {
-    row.v2 = hn::LoadU(d, from + 2 * kFloats);
-    row.v3 = hn::LoadU(d, from + 3 * kFloats);
-  }
-  return row;
-}
-
-template <int kVectors>
-HWY_INLINE void StoreRow(const RowTile& row, float* HWY_RESTRICT to) {
-  namespace hn = hwy::HWY_NAMESPACE;
-  const Tag d;
-  hn::StoreU(row.v0, d, to);
-  if constexpr (kVectors > 1) hn::StoreU(row.v1, d, to + kFloats);
-  if constexpr (kVectors > 2) {
-    hn::StoreU(row.v2, d, to + 2 * kFloats);
-    hn::StoreU(row.v3, d, to + 3 * kFloats);
+HWY_INLINE RowTile<kVectors> LoadRow(const float* HWY_RESTRICT from) {
+  const Vec first = hwy::HWY_NAMESPACE::LoadU(Tag(), from);
+  if constexpr (kVectors == 1) {
+    return {first};
+  } else {
+    return {first, LoadRow<kVectors - 1>(from + kFloats)};
   }
 }
 
 template <int kVectors>
-HWY_INLINE void Step(RowTile& row, float x, const RowTile& w) {
-  const Vec broadcast = hwy::HWY_NAMESPACE::Set(Tag(), x);
-  row.v0 = Fma(broadcast, w.v0, row.v0);
-  if constexpr (kVectors > 1) row.v1 = Fma(broadcast, w.v1, row.v1);
-  if constexpr (kVectors > 2) {
-    row.v2 = Fma(broadcast, w.v2, row.v2);
-    row.v3 = Fma(broadcast, w.v3, row.v3);
-  }
+HWY_INLINE void StoreRow(const RowTile<kVectors>& row, float* HWY_RESTRICT to) {
+  hwy::HWY_NAMESPACE::StoreU(row.first, Tag(), to);
+  if constexpr (kVectors > 1) StoreRow<kVectors - 1>(row.others, to + kFloats);
+}
+
+template <int kVectors>
+HWY_INLINE void FmaRow(RowTile<kVectors>& row, Vec x, const RowTile<kVectors>& w) {
+  row.first = Fma(x, w.first, row.first);
+  if constexpr (kVectors > 1) FmaRow<kVectors - 1>(row.others, x, w.others);
+}
+
+template <int kVectors>
+HWY_INLINE void Step(RowTile<kVectors>& row, float x, const RowTile<kVectors>& w) {
+  FmaRow<kVectors>(row, hwy::HWY_NAMESPACE::Set(Tag(), x), w);
 }
 
 template <int kVectors, int kRows, int kLines>
 void TileOf(const TileProduct& t) {
   constexpr int V = kVectors;
-  RowTile r0 = LoadRow<V>(t.from[0]), r1, r2, r3, r4, r5;
+  RowTile<V> r0 = LoadRow<V>(t.from[0]), r1, r2, r3, r4, r5;
   if constexpr (kRows > 1) r1 = LoadRow<V>(t.from[1]);
   if constexpr (kRows > 2) r2 = LoadRow<V>(t.from[2]);
   if constexpr (kRows > 3) r3 = LoadRow<V>(t.from[3]);
@@ -93,7 +89,7 @@ void TileOf(const TileProduct& t) {
   for (int64_t k = 0; k < steps; ++k, w += w_stride) {
     for (int line = 0; line < kLines; ++line) hwy::Prefetch(ahead + 16 * line);
     if constexpr (kLines > 0) ahead += 16 * kLines;
-    const RowTile b = LoadRow<V>(w);
+    const RowTile<V> b = LoadRow<V>(w);
     Step<V>(r0, x0[k], b);
     if constexpr (kRows > 1) Step<V>(r1, x1[k], b);
     if constexpr (kRows > 2) Step<V>(r2, x2[k], b);

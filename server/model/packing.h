@@ -12,8 +12,8 @@
 
 namespace scalpel::model {
 
-// Attention runs in blocks of so many queries at absolute positions: what a query computes with
-// depends on its position alone, not on its row's length, nor on which queries are computed.
+// DeviceAttention runs in blocks of so many queries at absolute positions: what a query computes
+// with depends on its position alone, not on its row's length, nor on which queries are computed.
 inline constexpr int64_t kQueryBlock = 16;
 
 // Activations of all rows lie packed, without padding, in one [tokens, ...] tensor. Rows of one

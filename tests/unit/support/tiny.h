@@ -21,8 +21,7 @@
 
 namespace scalpel::test {
 
-// 3 layers of 3 heads. No width is a multiple of a vector register's; heads are 16 bytes, see
-// Gpt2::Attention.
+// 3 layers of 3 heads. No width is a multiple of a vector register's.
 model::Gpt2Config TinyConfig();
 // Named `tiny`; without a tokenizer.
 const spec::ModelFacts& TinyFacts();
