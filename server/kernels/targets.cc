@@ -31,7 +31,7 @@ const std::vector<std::string_view>& Targets() {
   static const std::vector<std::string_view> targets = [] {  // before any is forced
     std::vector<std::string_view> names;
     // Lower bits are better targets. The fallback is none of the CPU's, but runs on all.
-    int64_t rest = (hwy::SupportedTargets() & (HWY_TARGETS)) | HWY_STATIC_TARGET;
+    int64_t rest = HWY_TARGETS & (hwy::SupportedTargets() | HWY_SCALAR | HWY_EMU128);
     for (; rest != 0; rest &= rest - 1) names.push_back(hwy::TargetName(rest & -rest));
     return names;
   }();

@@ -5,8 +5,12 @@
 #ifndef SCALPEL_SERVER_KERNELS_TARGETS_H_
 #define SCALPEL_SERVER_KERNELS_TARGETS_H_
 
-// HWY_NEON_WITHOUT_AES came after Highway 1.0.3.
+// Not HWY_NEON_WITHOUT_AES, which came after Highway 1.0.3: on arm64, a CPU without AES takes the
+// fallback.
 #define HWY_DISABLED_TARGETS (~(HWY_AVX3 | HWY_AVX2 | HWY_NEON | HWY_EMU128 | HWY_SCALAR))
+// Highway leaves out what is worse than the compiler's own baseline, and NEON is arm64's: without
+// this there would be no fallback.
+#define HWY_COMPILE_ALL_ATTAINABLE
 
 #include <cstdint>
 #include <string_view>
