@@ -36,42 +36,58 @@ struct TileProduct {
   int64_t lines = 0;
 };
 
-// Vectors of one row. A member each, since g++ 12 keeps an array of them in memory.
+// Vectors of one row. Flat, with a name each: g++ 12 keeps an array of them in memory, and stores
+// parts of a nested structure there at every step.
 template <int kVectors>
-struct RowTile {
-  Vec first;
-  RowTile<kVectors - 1> others;
-};
+struct RowTile;
 template <>
 struct RowTile<1> {
-  Vec first;
+  Vec v0;
+};
+template <>
+struct RowTile<2> {
+  Vec v0, v1;
+};
+template <>
+struct RowTile<4> {
+  Vec v0, v1, v2, v3;
 };
 
 template <int kVectors>
 HWY_INLINE RowTile<kVectors> LoadRow(const float* HWY_RESTRICT from) {
-  const Vec first = hwy::HWY_NAMESPACE::LoadU(Tag(), from);
-  if constexpr (kVectors == 1) {
-    return {first};
-  } else {
-    return {first, LoadRow<kVectors - 1>(from + kFloats)};
+  namespace hn = hwy::HWY_NAMESPACE;
+  const Tag d;
+  RowTile<kVectors> row;
+  row.v0 = hn::LoadU(d, from);
+  if constexpr (kVectors > 1) row.v1 = hn::LoadU(d, from + kFloats);
+  if constexpr (kVectors > 2) {
+    row.v2 = hn::LoadU(d, from + 2 * kFloats);
+    row.v3 = hn::LoadU(d, from + 3 * kFloats);
   }
+  return row;
 }
 
 template <int kVectors>
 HWY_INLINE void StoreRow(const RowTile<kVectors>& row, float* HWY_RESTRICT to) {
-  hwy::HWY_NAMESPACE::StoreU(row.first, Tag(), to);
-  if constexpr (kVectors > 1) StoreRow<kVectors - 1>(row.others, to + kFloats);
-}
-
-template <int kVectors>
-HWY_INLINE void FmaRow(RowTile<kVectors>& row, Vec x, const RowTile<kVectors>& w) {
-  row.first = Fma(x, w.first, row.first);
-  if constexpr (kVectors > 1) FmaRow<kVectors - 1>(row.others, x, w.others);
+  namespace hn = hwy::HWY_NAMESPACE;
+  const Tag d;
+  hn::StoreU(row.v0, d, to);
+  if constexpr (kVectors > 1) hn::StoreU(row.v1, d, to + kFloats);
+  if constexpr (kVectors > 2) {
+    hn::StoreU(row.v2, d, to + 2 * kFloats);
+    hn::StoreU(row.v3, d, to + 3 * kFloats);
+  }
 }
 
 template <int kVectors>
 HWY_INLINE void Step(RowTile<kVectors>& row, float x, const RowTile<kVectors>& w) {
-  FmaRow<kVectors>(row, hwy::HWY_NAMESPACE::Set(Tag(), x), w);
+  const Vec broadcast = hwy::HWY_NAMESPACE::Set(Tag(), x);
+  row.v0 = Fma(broadcast, w.v0, row.v0);
+  if constexpr (kVectors > 1) row.v1 = Fma(broadcast, w.v1, row.v1);
+  if constexpr (kVectors > 2) {
+    row.v2 = Fma(broadcast, w.v2, row.v2);
+    row.v3 = Fma(broadcast, w.v3, row.v3);
+  }
 }
 
 template <int kVectors, int kRows, int kLines>
