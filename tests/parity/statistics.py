@@ -161,20 +161,23 @@ class _Samples:
         return 1.0
 
     def slack(self, statistic: int) -> np.ndarray | float:
-        """What MLP_POST's rounding noise around 0 does beyond that: an element may or may not be
-        exactly 0, and quotients of nothing but noise mean nothing."""
-        if self.site != site_pb2.SITE_MLP_POST:
-            return 0.0
+        """What rounding does beyond that where a kept row is nothing but noise, its root mean square
+        within the error that each element may have: its quotients mean nothing (a lone logit's
+        cosine is its sign). MLP_POST has noise of its own around 0, where an element may or may not
+        be exactly 0."""
+        mlp_post = self.site == site_pb2.SITE_MLP_POST
+        floor = ACTIVATION_TOLERANCE * self.scale
+        noise = max(floor, GELU_NOISE) if mlp_post else floor
 
         def only_noise(rows: np.ndarray) -> np.ndarray:
-            return np.sqrt((rows * rows).mean(1)) <= GELU_NOISE
+            return np.sqrt((rows * rows).mean(1)) <= noise
 
         match statistic_name(statistic):
-            case "zero_fraction":
+            case "zero_fraction" if mlp_post:
                 slack = (np.abs(self.rows) <= GELU_NOISE).mean(1)
-            case "kurtosis":
+            case "kurtosis" if mlp_post:
                 centred = self.rows - self.rows.mean(1, keepdims=True)
-                slack = np.where(only_noise(centred), math.inf, 0.0)
+                slack = np.where(np.sqrt((centred * centred).mean(1)) <= GELU_NOISE, math.inf, 0.0)
             case "relative_l2":
                 slack = np.where(only_noise(self.clean), math.inf, 0.0)
             case "cosine":
