@@ -29,8 +29,8 @@ HWY_INLINE V Polynomial(V x, double c, Cs... rest) {
   return Fma(x, Polynomial(x, rest...), Polynomial(x, c));
 }
 
-// exp(x) of floats: at most 1 ulp; exactly 1 at 0, exactly 0 from -104 down. For x at most 88; NaN
-// gives NaN.
+// exp(x) of floats: at most 1.04 ulp for x up to 0; exactly 1 at 0, exactly 0 from -104 down. For x
+// at most 88; NaN gives NaN.
 HWY_INLINE Vec Exp(Vec x) {
   namespace hn = hwy::HWY_NAMESPACE;
   const Tag d;
