@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
-#include "server/config/suggestion.h"
+#include "server/text/suggestion.h"
 #include "server/model/json.h"
 
 namespace scalpel {

@@ -37,12 +37,12 @@ class Uses {
 
  private:
   Stop StopAt(int32_t layer, Site site) const {
-    return {layer == model::kNoLayer && site >= Site::kLnFScale ? n_layer_ : layer, site};
+    return {layer == model::kNoLayer && site >= Site::kLnFIn ? n_layer_ : layer, site};
   }
 
   void Add(int32_t row, int32_t layer, Site site, const spec::Region& region, bool edit = false) {
     const int axis = spec::PositionAxis(spec::FindSite(spec::ToProto(site))->facts);
-    const int64_t first = region.axis(axis).at(0);
+    const int64_t first = region.axis(axis).min();
     rows_[row].push_back({StopAt(layer, site), first, edit});
   }
 
@@ -82,7 +82,9 @@ class Uses {
     for (size_t row = 0; row < rows_.size(); ++row) {
       const std::vector<int64_t>& positions = plan_.logit_positions[row];
       if (!positions.empty())
-        rows_[row].push_back({{n_layer_, Site::kLogits}, positions.front(), /*edit=*/false});
+        rows_[row].push_back({{n_layer_, Site::kLogits},
+                              *std::min_element(positions.begin(), positions.end()),
+                              /*edit=*/false});
     }
   }
 

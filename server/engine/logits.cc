@@ -9,14 +9,19 @@
 namespace scalpel::engine {
 namespace {
 
-void SendTensor(const spec::Plan& plan, const spec::PlanRow& row, const at::Tensor& logits,
+void SendTensor(const spec::Plan& plan, size_t index, const at::Tensor& logits,
                 TensorSender& sender) {
+  const spec::PlanRow& row = plan.rows[index];
   v1::TensorHeader header;
   header.set_kind(v1::TENSOR_KIND_LOGITS);
   header.set_name("logits");
   header.set_site(v1::SITE_LOGITS);
   header.add_prompts(row.prompt);
   header.set_clean(row.clean);
+  spec::DescribeAxis(v1::AXIS_POSITION, spec::IndexSet::List(plan.logit_positions[index]),
+                     header.add_axes());
+  spec::DescribeAxis(v1::AXIS_UNIT, spec::IndexSet::Arithmetic(0, logits.size(1), 1),
+                     header.add_axes());
   const v1::DataType dtype = plan.request.logits().full().dtype();
   sender.Send(sender.Prepare(std::move(header), ToHost(logits, dtype, Future::kFinal)));
 }
@@ -56,7 +61,7 @@ void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, E
   for (size_t row = 0; row < logits.size(); ++row) {
     if (!logits[row].defined()) continue;
     if (plan.request.logits().has_full()) {
-      SendTensor(plan, plan.rows[row], logits[row], sender);
+      SendTensor(plan, row, logits[row], sender);
     } else {
       SendTokens(plan, static_cast<int32_t>(row), logits[row], sink);
     }

@@ -155,6 +155,8 @@ void PlanTap::Capture(const std::vector<spec::Observation>& captures, Site at_si
     header.add_prompts(row.prompt);
     header.set_clean(row.clean);
     header.set_moment(capture.moment());
+    spec::DescribeAxes(
+        site, *observation.region, [](v1::Axis) { return true; }, header.mutable_axes());
     const model::RowValue value = row_of(at_site, observation.row);
     const at::Tensor part = Read(*observation.region, site, value);
     const bool gathered = !part.is_alias_of(value.value);

@@ -72,6 +72,20 @@ at::Tensor AddVisited(Tap& tap, Site site, int32_t layer, const Pass& pass, cons
   return resid + out;
 }
 
+// What a LayerNorm is given: the residual stream itself, or a copy where an edit is to change only
+// what the LayerNorm sees.
+at::Tensor NormInput(Tap& tap, Site site, int32_t layer, const Pass& pass,
+                     const at::Tensor& resid) {
+  if (!tap.Wants(site, layer)) return resid;
+  const auto& entries = pass.packing().entries();
+  const bool edited = std::any_of(entries.begin(), entries.end(), [&](const Packing::Entry& entry) {
+    return tap.Edits(site, layer, entry.row);
+  });
+  const at::Tensor input = edited ? resid.clone() : resid;
+  VisitPacked(tap, site, layer, pass, input);
+  return input;
+}
+
 LayerNormWeights MoveTo(at::Device device, const LayerNormWeights& weights) {
   return {weights.gain.to(device), weights.bias.to(device)};
 }
@@ -111,7 +125,8 @@ std::optional<std::vector<RowAnswer>> Gpt2::Forward(absl::Span<const Row> rows, 
     if (pass.Leave({layer, Door::kEnd}, {layer + 1, Site::kEmbed}, tap))
       resid = pass.Relay(before, resid);
   }
-  const at::Tensor hidden = Norm(resid, ln_f_, Site::kLnFScale, kNoLayer, pass, tap);
+  const at::Tensor ln_f_in = NormInput(tap, Site::kLnFIn, kNoLayer, pass, resid);
+  const at::Tensor hidden = Norm(ln_f_in, ln_f_, Site::kLnFScale, kNoLayer, pass, tap);
   VisitPacked(tap, Site::kLnFOut, kNoLayer, pass, hidden);
   std::vector<RowAnswer> answers(rows.size());
   Logits(pass, hidden, tap, answers);
@@ -149,11 +164,12 @@ void Gpt2::RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) cons
   pass.RecordResid(layer, resid);
   VisitPacked(tap, Site::kResidPre, layer, pass, resid);
   before = pass.packing();
-  if (pass.Leave({layer, Door::kBlock}, {layer, Site::kLn1Scale}, tap))
+  if (pass.Leave({layer, Door::kBlock}, {layer, Site::kLn1In}, tap))
     resid = pass.Relay(before, resid);
 
   pass.CountAttention();
-  const at::Tensor ln1 = Norm(resid, block.ln1, Site::kLn1Scale, layer, pass, tap);
+  const at::Tensor ln1_in = NormInput(tap, Site::kLn1In, layer, pass, resid);
+  const at::Tensor ln1 = Norm(ln1_in, block.ln1, Site::kLn1Scale, layer, pass, tap);
   VisitPacked(tap, Site::kLn1Out, layer, pass, ln1);
   const at::Tensor qkv = block.qkv(ln1);  // [N, 3d]
   VisitQkv(tap, layer, pass, qkv, config_.n_head);
@@ -183,7 +199,8 @@ void Gpt2::RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) cons
 
 void Gpt2::RunMlp(int32_t layer, const Pass& pass, at::Tensor& resid, Tap& tap) const {
   const Block& block = blocks_[layer];
-  const at::Tensor ln2 = Norm(resid, block.ln2, Site::kLn2Scale, layer, pass, tap);
+  const at::Tensor ln2_in = NormInput(tap, Site::kLn2In, layer, pass, resid);
+  const at::Tensor ln2 = Norm(ln2_in, block.ln2, Site::kLn2Scale, layer, pass, tap);
   VisitPacked(tap, Site::kLn2Out, layer, pass, ln2);
   const at::Tensor mlp_post = Neurons(layer, pass, ln2, tap);  // [N, F]
   VisitPacked(tap, Site::kMlpPost, layer, pass, mlp_post);

@@ -8,6 +8,7 @@ Entrance EntranceOf(const Stop& stop) {
     case Site::kPosEmbed:
       return {kNoLayer, Door::kBlock};
     case Site::kResidPre:
+    case Site::kLn1In:
     case Site::kLn1Scale:
     case Site::kLn1Out:
     case Site::kQkv:
@@ -21,6 +22,7 @@ Entrance EntranceOf(const Stop& stop) {
     case Site::kHeadResult:
     case Site::kAttnOut:
     case Site::kResidMid:
+    case Site::kLn2In:
     case Site::kLn2Scale:
     case Site::kLn2Out:
     case Site::kMlpPre:
@@ -29,6 +31,7 @@ Entrance EntranceOf(const Stop& stop) {
       return {stop.layer, Door::kOutput};
     case Site::kResidPost:
       return {stop.layer, Door::kEnd};
+    case Site::kLnFIn:
     case Site::kLnFScale:
     case Site::kLnFOut:
     case Site::kLogits:
@@ -46,6 +49,7 @@ at::Tensor CleanValue(const CleanState& clean, Site site, int32_t layer, int64_t
   at::Tensor value;
   switch (site) {
     case Site::kResidPre:
+    case Site::kLn1In:
       value = known(clean.resid, layer);
       return value.defined() ? value.narrow(0, 0, length) : value;
     case Site::kResidPost:

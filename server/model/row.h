@@ -51,7 +51,7 @@ struct Row {
   int64_t first = 0;
   // The same behind the keys and values of the last block: nothing reads positions before.
   int64_t read_first = 0;
-  // Positions whose logits come back, ascending.
+  // Positions whose logits come back, in that order.
   std::vector<int64_t> logit_positions;
   // How many layers of the clean run come back: the row has no edit in them, and enters at the
   // embeddings or where `clean` ends.

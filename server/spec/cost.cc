@@ -18,13 +18,22 @@ int64_t TensorBytes(int64_t elements, v1::DataType dtype) {
   return bytes + kMessageBytes * (2 + bytes / (int64_t{1} << 20));
 }
 
+// Bytes of a region's indices beside its values.
+int64_t IndicesBytes(const Region& region) {
+  int64_t bytes = 0;
+  for (int i = 0; i < region.rank(); ++i)
+    bytes += kNumberBytes * (region.axis(i).arithmetic() ? 4 : region.axis(i).size());
+  return bytes;
+}
+
 int64_t LogitsBytes(const Plan& plan, const model::Gpt2Config& config) {
   const v1::LogitsRequest& logits = plan.request.logits();
   int64_t bytes = 0;
   for (const auto& positions : plan.logit_positions) {
     const int64_t count = static_cast<int64_t>(positions.size());
     if (logits.has_full()) {
-      bytes += TensorBytes(count * config.vocab_size, logits.full().dtype());
+      bytes += TensorBytes(count * config.vocab_size, logits.full().dtype()) +
+               kNumberBytes * count;
     } else {
       const int64_t tokens = logits.has_top_k() ? logits.top_k().k() : logits.ids().ids_size();
       bytes += kMessageBytes + count * (kNumberBytes + tokens * kTokenBytes);
@@ -81,6 +90,7 @@ int64_t EstimateObservationBytes(const Plan& plan) {
       for (const Observation& observation : *list) {
         const v1::Probe& probe = plan.request.probes(observation.index);
         bytes += kMessageBytes + static_cast<int64_t>(probe.name().size()) +
+                 (probe.keep().empty() ? 0 : IndicesBytes(*observation.region)) +
                  kNumberBytes * (MeasuredCount(probe, site, *observation.region) +
                                  2 * probe.statistics_size() + 2 * probe.quantiles_size());
       }
@@ -88,7 +98,8 @@ int64_t EstimateObservationBytes(const Plan& plan) {
     for (const auto* list : {&site_plan.captures_before, &site_plan.captures_after}) {
       for (const Observation& observation : *list) {
         bytes += TensorBytes(observation.region->elements(),
-                             plan.request.captures(observation.index).dtype());
+                             plan.request.captures(observation.index).dtype()) +
+                 IndicesBytes(*observation.region);
       }
     }
   }

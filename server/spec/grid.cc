@@ -109,10 +109,9 @@ void CheckTemplate(Compilation& c, const Intervention& intervention, GridAxis::O
   }
 }
 
-// `indices` without values: all of them. Each is in [low, size), and none is there twice.
+// `indices` without values: all of them. Each is in [-size, size), and none is there twice.
 std::optional<std::vector<int64_t>> ResolveIndexAxis(Compilation& c, v1::Indices* indices,
-                                                     int64_t low, int64_t size,
-                                                     absl::string_view field) {
+                                                     int64_t size, absl::string_view field) {
   if (indices->values().empty()) {
     for (int64_t i = 0; i < size; ++i) indices->add_values(i);
   }
@@ -120,8 +119,8 @@ std::optional<std::vector<int64_t>> ResolveIndexAxis(Compilation& c, v1::Indices
   for (int i = 0; i < indices->values_size(); ++i) {
     const int64_t index = indices->values(i);
     const std::string item = absl::StrCat(field, ".values[", i, "]");
-    if (index < low || index >= size) {
-      c.violations.Add(item, absl::StrCat(index, " is outside [", low, ", ", size, ")"));
+    if (index < -size || index >= size) {
+      c.violations.Add(item, absl::StrCat(index, " is outside [", -size, ", ", size, ")"));
       return std::nullopt;
     }
     if (!seen.insert(index).second) {
@@ -130,6 +129,15 @@ std::optional<std::vector<int64_t>> ResolveIndexAxis(Compilation& c, v1::Indices
     }
   }
   return std::vector<int64_t>(indices->values().begin(), indices->values().end());
+}
+
+// Layers or heads: the same in every prompt, so that they are counted from the start.
+std::optional<std::vector<int64_t>> ResolveModelAxis(Compilation& c, v1::Indices* indices,
+                                                     int64_t size, absl::string_view field) {
+  for (int64_t& index : *indices->mutable_values()) {
+    if (index < 0 && index >= -size) index += size;
+  }
+  return ResolveIndexAxis(c, indices, size, field);
 }
 
 std::optional<std::vector<int64_t>> ResolvePositionAxis(Compilation& c, v1::Indices* indices,
@@ -147,7 +155,7 @@ std::optional<std::vector<int64_t>> ResolvePositionAxis(Compilation& c, v1::Indi
                      "prompts' ends if they are negative");
     return std::nullopt;
   }
-  return ResolveIndexAxis(c, indices, -longest, longest, field);
+  return ResolveIndexAxis(c, indices, longest, field);
 }
 
 std::optional<std::vector<double>> ResolveValues(Compilation& c, const v1::AxisValues& values,
@@ -210,8 +218,8 @@ std::optional<ResolvedGrid::Axis> ResolvedGrid::ResolveAxis(Compilation& c, cons
       const auto indices =
           positions ? ResolvePositionAxis(c, axis->mutable_positions(), field + ".positions")
           : axis->has_layers()
-              ? ResolveIndexAxis(c, axis->mutable_layers(), 0, config.n_layer, field + ".layers")
-              : ResolveIndexAxis(c, axis->mutable_heads(), 0, config.n_head, field + ".heads");
+              ? ResolveModelAxis(c, axis->mutable_layers(), config.n_layer, field + ".layers")
+              : ResolveModelAxis(c, axis->mutable_heads(), config.n_head, field + ".heads");
       if (!indices) return std::nullopt;
       resolved.name = positions ? "position" : axis->has_layers() ? "layer" : "head";
       resolved.indices = *indices;

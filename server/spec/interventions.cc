@@ -68,6 +68,12 @@ at::Tensor CheckValue(Compilation& c, const Operation& operation, absl::string_v
   return {};
 }
 
+// Axes of length 1 in front of those that the site has say nothing.
+void DropLeadingAxes(int64_t rank, at::Tensor& operand) {
+  while (operand.defined() && operand.dim() > rank && operand.size(0) == 1)
+    operand = operand.squeeze(0);
+}
+
 at::Tensor CheckProjectOut(Compilation& c, v1::ProjectOut* project_out, absl::string_view field) {
   if (!project_out->has_factor()) project_out->set_factor(0);
   CheckNumber(c, project_out->factor(), absl::StrCat(field, ".factor"));
@@ -77,6 +83,7 @@ at::Tensor CheckProjectOut(Compilation& c, v1::ProjectOut* project_out, absl::st
     return {};
   }
   at::Tensor decoded = DecodeTensor(c, project_out->direction(), direction);
+  DropLeadingAxes(1, decoded);
   if (decoded.defined() && decoded.dim() != 1) {
     c.violations.Add(absl::StrCat(direction, ".shape"),
                      "has more than one axis; a direction is a vector");
@@ -219,68 +226,95 @@ std::shared_ptr<const Region> MeanRegion(Compilation& c, const Item& item, const
   if (!over) return nullptr;
   std::vector<IndexSet> axes;
   for (int i = 0; i < target.rank(); ++i) axes.push_back(target.axis(i));
-  axes[PositionAxis(site.facts)] = *std::move(over);
+  axes[PositionAxis(site.facts)] = over->Ascending();  // a mean is of a set
   return std::make_shared<const Region>(std::move(axes));
 }
 
-// Where a patch reads: the target's place, with what the patch maps elsewhere, in the source
-// prompt.
+// What a patch reads along one axis: what it says itself, else what the place says, resolved again
+// in the source, and as many indices as are written. nullopt after a violation at `field`.
+std::optional<IndexSet> PatchPositions(Compilation& c, const v1::Positions* own,
+                                       const v1::Positions* written, int64_t written_count,
+                                       int32_t source_prompt, const std::string& field) {
+  const auto& tokens = c.prompts[source_prompt];
+  if (own != nullptr) {
+    auto read = ResolvePositions(own, tokens, field, c.violations);
+    if (!read || read->size() == written_count) return read;
+    c.violations.Add(field, absl::StrCat("reads ", read->size(), " positions, but ", written_count,
+                                         " are written; name as many"));
+    return std::nullopt;
+  }
+  Violations unseen(1);  // their field would be the place's, which is right where it stands
+  auto read = ResolvePositions(written, tokens, field, unseen);
+  if (read && read->size() == written_count) return read;
+  const std::string found = read ? absl::StrCat(read->size(), " positions") : "nothing";
+  c.violations.Add(
+      field, absl::StrCat("what the place selects, ", written_count, " positions, is ", found,
+                          " in the source, prompt ", source_prompt, " of ", tokens.size(),
+                          " tokens; say here which of its positions are read"));
+  return std::nullopt;
+}
+
+// What a patch reads along the axis of heads, `axis`; nullopt after a violation.
+std::optional<IndexSet> PatchHeads(Compilation& c, const Item& item, const IndexSet& written) {
+  const v1::Patch& patch = item.spec->patch();
+  if (patch.heads().empty()) return written;
+  const std::string field = absl::StrCat(item.operation_field, ".heads");
+  const auto heads = ResolveList(patch.heads(), c.facts.config.n_head, field, c.violations);
+  if (!heads) return std::nullopt;
+  if (static_cast<int64_t>(heads->size()) != written.size()) {
+    c.violations.Add(field, absl::StrCat("reads ", heads->size(), " heads, but ", written.size(),
+                                         " are written; name as many"));
+    return std::nullopt;
+  }
+  return IndexSet::List({heads->begin(), heads->end()});
+}
+
+// Refuses fields of the patch that the site has no axis for.
+bool CheckPatchAxes(Compilation& c, const Item& item, const SiteEntry& site) {
+  const v1::Patch& patch = item.spec->patch();
+  const auto refuse = [&](bool given, v1::Axis axis, absl::string_view name) {
+    if (!given || AxisIndex(site.facts, axis)) return false;
+    c.violations.Add(absl::StrCat(item.operation_field, ".", name),
+                     absl::StrCat(site.name, " has no such axis; leave the field out"));
+    return true;
+  };
+  const bool keys = refuse(patch.has_key_positions(), v1::AXIS_KEY, "key_positions");
+  const bool heads = refuse(patch.heads_size() > 0, v1::AXIS_HEAD, "heads");
+  return !keys && !heads;
+}
+
+// Where a patch reads: the target's place in the source prompt, with what the patch maps elsewhere.
 std::shared_ptr<const Region> PatchRegion(Compilation& c, const Item& item, const SiteEntry& site,
                                           const Region& target, int32_t source_prompt) {
   const v1::Patch& patch = item.spec->patch();
-  const std::string& field = item.operation_field;
-  const auto& tokens = c.prompts[source_prompt];
+  const v1::Selection& where = item.spec->place().where();
+  if (!CheckPatchAxes(c, item, site)) return nullptr;
   std::vector<IndexSet> axes;
-  for (int i = 0; i < target.rank(); ++i) axes.push_back(target.axis(i));
-  const auto map_positions = [&](v1::Axis axis, bool given, const v1::Positions& positions,
-                                 absl::string_view name) {
-    const auto index = AxisIndex(site.facts, axis);
-    if (!index) {
-      if (given)
-        c.violations.Add(absl::StrCat(field, ".", name),
-                         absl::StrCat(site.name, " has no such axis; leave the field out"));
-      return !given;
+  for (int i = 0; i < target.rank(); ++i) {
+    const IndexSet& written = target.axis(i);
+    std::optional<IndexSet> read = written;
+    switch (site.facts.axes(i)) {
+      case v1::AXIS_POSITION:
+      case v1::AXIS_QUERY:
+        read = PatchPositions(c, patch.has_positions() ? &patch.positions() : nullptr,
+                              where.has_positions() ? &where.positions() : nullptr, written.size(),
+                              source_prompt, absl::StrCat(item.operation_field, ".positions"));
+        break;
+      case v1::AXIS_KEY:
+        read =
+            PatchPositions(c, patch.has_key_positions() ? &patch.key_positions() : nullptr,
+                           where.has_key_positions() ? &where.key_positions() : nullptr,
+                           written.size(), source_prompt,
+                           absl::StrCat(item.operation_field, ".key_positions"));
+        break;
+      case v1::AXIS_HEAD:
+        read = PatchHeads(c, item, written);
+        break;
     }
-    if (given) {
-      auto set = ResolvePositions(&positions, tokens, absl::StrCat(field, ".", name), c.violations);
-      if (!set) return false;
-      axes[*index] = *std::move(set);
-    }
-    if (axes[*index].max() >= static_cast<int64_t>(tokens.size())) {
-      c.violations.Add(
-          absl::StrCat(field, ".", name),
-          absl::StrCat("position ", axes[*index].max(), " is written, but the source prompt has ",
-                       tokens.size(), " tokens; say which of its positions are read"));
-      return false;
-    }
-    return true;
-  };
-  const v1::Axis position_axis = IsAttention(site.facts) ? v1::AXIS_QUERY : v1::AXIS_POSITION;
-  if (!map_positions(position_axis, patch.has_positions(), patch.positions(), "positions"))
-    return nullptr;
-  if (!map_positions(v1::AXIS_KEY, patch.has_key_positions(), patch.key_positions(),
-                     "key_positions"))
-    return nullptr;
-  if (patch.heads_size() > 0) {
-    const auto index = AxisIndex(site.facts, v1::AXIS_HEAD);
-    if (!index) {
-      c.violations.Add(absl::StrCat(field, ".heads"),
-                       absl::StrCat(site.name, " has no heads; leave the field out"));
-      return nullptr;
-    }
-    const auto heads = ResolveList(patch.heads(), c.facts.config.n_head,
-                                   absl::StrCat(field, ".heads"), c.violations);
-    if (!heads) return nullptr;
-    axes[*index] = IndexSet::List({heads->begin(), heads->end()});
+    if (!read) return nullptr;
+    axes.push_back(*std::move(read));
   }
-  auto region = std::make_shared<const Region>(std::move(axes));
-  if (region->shape() != target.shape()) {
-    c.violations.Add(field, absl::StrCat("reads [", absl::StrJoin(region->shape(), ", "),
-                                         "] but writes [", absl::StrJoin(target.shape(), ", "),
-                                         "]; the two must have the same shape"));
-    return nullptr;
-  }
-  return region;
+  return std::make_shared<const Region>(std::move(axes));
 }
 
 // The row that a patch reads; nullopt after a violation, or where its prompt was refused.
@@ -312,12 +346,14 @@ std::optional<int32_t> PatchLayer(Compilation& c, const Item& item, int32_t laye
     c.violations.Add(field, "the site has no layers; leave the field out");
     return std::nullopt;
   }
-  if (patch.layer() < 0 || patch.layer() > layer) {
+  const int32_t n_layer = static_cast<int32_t>(c.facts.config.n_layer);
+  const int32_t read = patch.layer() < 0 ? patch.layer() + n_layer : patch.layer();
+  if (read < 0 || read > layer) {
     c.violations.Add(field, absl::StrCat(patch.layer(), " is outside [0, ", layer,
                                          "]: a patch reads the written layer or an earlier one"));
     return std::nullopt;
   }
-  return patch.layer();
+  return read;
 }
 
 // Adds the patch's source to `step`; false after a violation.
@@ -395,6 +431,7 @@ void CompileInterventions(Compilation& c) {
     if (!OperationImplemented(item.spec->operation_case()) || !place ||
         !CheckSite(c, item, *place->site))
       continue;
+    DropLeadingAxes(place->site->facts.axes_size(), item.operand);
     Unfold(c, item, *place);
     c.plan.operands[i] = item.operand;
   }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -103,6 +104,25 @@ bool CheckProbeAtSite(Compilation& c, const v1::Probe& probe, const SiteEntry& s
   return good;
 }
 
+// The region that a probe reads. A statistic is of a set: what is not kept is read in rising order,
+// so that the order in which it was named changes no bit.
+std::shared_ptr<const Region> ReadBy(const v1::Probe& probe, const SiteEntry& site,
+                                     std::shared_ptr<const Region> region) {
+  std::vector<IndexSet> axes;
+  for (int i = 0; i < region->rank(); ++i) {
+    const bool kept = std::find(probe.keep().begin(), probe.keep().end(), site.facts.axes(i)) !=
+                      probe.keep().end();
+    axes.push_back(kept ? region->axis(i) : region->axis(i).Ascending());
+  }
+  return std::make_shared<const Region>(std::move(axes));
+}
+
+// A capture reads what it selects.
+std::shared_ptr<const Region> ReadBy(const v1::Capture&, const SiteEntry&,
+                                     std::shared_ptr<const Region> region) {
+  return region;
+}
+
 // Unfolds a probe or capture: `add` gets the site's plan and the observation of one layer and row.
 template <typename Observer, typename Add>
 void Unfold(Compilation& c, const Observer& observer, int32_t index, const ResolvedPlace& place,
@@ -116,8 +136,10 @@ void Unfold(Compilation& c, const Observer& observer, int32_t index, const Resol
   for (const int32_t prompt : place.prompts) {
     const auto region = RegionOf(c, place, observer.place(), prompt, place_field);
     if (region == nullptr) return;
-    Observation observation{
-        .index = index, .row = prompt, .region = region, .clean_row = std::nullopt};
+    Observation observation{.index = index,
+                            .row = prompt,
+                            .region = ReadBy(observer, *place.site, region),
+                            .clean_row = std::nullopt};
     if (against_clean) observation.clean_row = CleanRow(c, prompt);
     for (const int32_t layer : place.layers) {
       SitePlan& site = c.plan.sites[{layer, ToModel(place.site->site)}];

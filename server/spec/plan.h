@@ -88,7 +88,7 @@ struct Plan {
 
   const model::Tokenizer* tokenizer = nullptr;  // of the ModelFacts; nullptr: the model has none
 
-  // Positions whose logits come back, ascending, by row; empty when none do.
+  // Positions whose logits come back, in the order asked, by row; empty when none do.
   std::vector<std::vector<int64_t>> logit_positions;
   // By layer: whether its output tuple comes back.
   std::vector<bool> block_outputs;

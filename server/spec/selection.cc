@@ -24,6 +24,30 @@ at::Tensor Slices(const at::Tensor& value, const Region& region) {
   return view;
 }
 
+// The indices of a list counted from the start of an axis of `size`, in the order said; nullopt
+// after a violation: one is outside, or named twice.
+template <typename Integer>
+std::optional<std::vector<Integer>> FromStart(const google::protobuf::RepeatedField<Integer>& list,
+                                              int64_t size, absl::string_view field,
+                                              Violations& violations) {
+  std::vector<Integer> resolved;
+  for (int i = 0; i < list.size(); ++i) {
+    if (list[i] < -size || list[i] >= size) {
+      violations.Add(absl::StrCat(field, "[", i, "]"),
+                     absl::StrCat(list[i], " is outside [", -size, ", ", size, ")"));
+      return std::nullopt;
+    }
+    resolved.push_back(static_cast<Integer>(list[i] < 0 ? list[i] + size : list[i]));
+  }
+  std::vector<Integer> sorted = resolved;
+  std::sort(sorted.begin(), sorted.end());
+  if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end()) {
+    violations.Add(field, absl::StrCat(*twice, " is named twice; name it once"));
+    return std::nullopt;
+  }
+  return resolved;
+}
+
 std::optional<IndexSet> ResolveRange(const v1::Range& range, int64_t size, absl::string_view field,
                                      Violations& violations) {
   const int64_t step = range.has_step() ? range.step() : 1;
@@ -70,24 +94,10 @@ std::optional<IndexSet> ResolveIndices(const v1::Indices& indices, int64_t size,
                                 "; name each at most once"));
     return std::nullopt;
   }
-  std::vector<int64_t> resolved;
-  for (int i = 0; i < indices.values_size(); ++i) {
-    const int64_t index = indices.values(i);
-    if (index < -size || index >= size) {
-      violations.Add(absl::StrCat(field, ".indices.values[", i, "]"),
-                     absl::StrCat(index, " is outside [", -size, ", ", size, ")"));
-      return std::nullopt;
-    }
-    resolved.push_back(index < 0 ? index + size : index);
-  }
-  std::sort(resolved.begin(), resolved.end());
-  if (const auto twice = std::adjacent_find(resolved.begin(), resolved.end());
-      twice != resolved.end()) {
-    violations.Add(absl::StrCat(field, ".indices.values"),
-                   absl::StrCat(*twice, " is named twice; name it once"));
-    return std::nullopt;
-  }
-  return IndexSet::List(std::move(resolved));
+  auto resolved = FromStart(indices.values(), size, absl::StrCat(field, ".indices.values"),
+                            violations);
+  if (!resolved) return std::nullopt;
+  return IndexSet::List(*std::move(resolved));
 }
 
 std::optional<IndexSet> ResolveTokens(const v1::TokenIds& wanted, absl::Span<const int32_t> tokens,
@@ -121,12 +131,27 @@ IndexSet IndexSet::Arithmetic(int64_t start, int64_t count, int64_t step) {
 IndexSet IndexSet::List(std::vector<int64_t> indices) {
   const int64_t count = static_cast<int64_t>(indices.size());
   const int64_t step = count > 1 ? indices[1] - indices[0] : 1;
-  bool arithmetic = true;
+  bool arithmetic = step > 0;
   for (int64_t i = 1; i < count; ++i)
     arithmetic = arithmetic && indices[i] - indices[i - 1] == step;
   IndexSet set = Arithmetic(indices[0], count, step);
   if (!arithmetic) set.list_ = std::move(indices);
   return set;
+}
+
+int64_t IndexSet::min() const {
+  return list_.empty() ? start_ : *std::min_element(list_.begin(), list_.end());
+}
+
+int64_t IndexSet::max() const {
+  return list_.empty() ? at(count_ - 1) : *std::max_element(list_.begin(), list_.end());
+}
+
+IndexSet IndexSet::Ascending() const {
+  if (arithmetic()) return *this;
+  std::vector<int64_t> sorted = list_;
+  std::sort(sorted.begin(), sorted.end());
+  return List(std::move(sorted));
 }
 
 std::vector<int64_t> IndexSet::ToVector() const {
@@ -196,7 +221,7 @@ at::Tensor CausalMask(const Region& region, at::Device device) {
 }
 
 int64_t CausalPairs(const Region& region) {
-  const std::vector<int64_t> keys = region.axis(2).ToVector();
+  const std::vector<int64_t> keys = region.axis(2).Ascending().ToVector();
   int64_t pairs = 0;
   for (int64_t i = 0; i < region.axis(1).size(); ++i) {
     pairs += std::upper_bound(keys.begin(), keys.end(), region.axis(1).at(i)) - keys.begin();
@@ -207,24 +232,10 @@ int64_t CausalPairs(const Region& region) {
 std::optional<std::vector<int32_t>> ResolveList(
     const google::protobuf::RepeatedField<int32_t>& list, int64_t size, absl::string_view field,
     Violations& violations) {
-  std::vector<int32_t> resolved(list.begin(), list.end());
-  if (resolved.empty()) {
-    resolved.resize(size);
-    std::iota(resolved.begin(), resolved.end(), 0);
-  }
-  for (int i = 0; i < list.size(); ++i) {
-    const std::string item = absl::StrCat(field, "[", i, "]");
-    if (list[i] < 0 || list[i] >= size) {
-      violations.Add(item, absl::StrCat(list[i], " is outside [0, ", size, ")"));
-      return std::nullopt;
-    }
-    if (i > 0 && list[i] <= list[i - 1]) {
-      violations.Add(item, absl::StrCat(list[i], " follows ", list[i - 1],
-                                        "; list them in strictly ascending order"));
-      return std::nullopt;
-    }
-  }
-  return resolved;
+  if (!list.empty()) return FromStart(list, size, field, violations);
+  std::vector<int32_t> all(size);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
 }
 
 std::optional<IndexSet> ResolveUnits(const v1::Units* units, int64_t size, absl::string_view field,
@@ -262,6 +273,26 @@ std::optional<IndexSet> ResolvePositions(const v1::Positions* positions,
       return std::nullopt;
   }
   return std::nullopt;
+}
+
+void DescribeAxis(v1::Axis axis, const IndexSet& set, v1::AxisIndices* indices) {
+  indices->set_axis(axis);
+  if (set.arithmetic()) {
+    indices->set_start(set.start());
+    indices->set_step(set.step());
+    indices->set_count(set.size());
+  } else {
+    const std::vector<int64_t> values = set.ToVector();
+    indices->mutable_values()->Assign(values.begin(), values.end());
+  }
+}
+
+void DescribeAxes(const SiteEntry& site, const Region& region,
+                  absl::FunctionRef<bool(v1::Axis)> keeps,
+                  google::protobuf::RepeatedPtrField<v1::AxisIndices>* axes) {
+  for (int i = 0; i < region.rank(); ++i) {
+    if (keeps(site.facts.axes(i))) DescribeAxis(site.facts.axes(i), region.axis(i), axes->Add());
+  }
 }
 
 std::optional<Region> ResolveRegion(const SiteEntry& site, const v1::Selection& where,

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "proto/scalpel/v1/spec.pb.h"
@@ -18,20 +19,25 @@
 
 namespace scalpel::spec {
 
-// Ascending indices along one axis; never empty.
+// Indices along one axis, in the order that was said, none twice; never empty.
 class IndexSet {
  public:
+  // `step`: at least 1.
   static IndexSet Arithmetic(int64_t start, int64_t count, int64_t step);
-  // `indices`: ascending, none twice.
+  // `indices`: none twice.
   static IndexSet List(std::vector<int64_t> indices);
 
   int64_t size() const { return count_; }
   int64_t at(int64_t i) const { return list_.empty() ? start_ + i * step_ : list_[i]; }
-  int64_t max() const { return at(count_ - 1); }
+  int64_t min() const;
+  int64_t max() const;
   std::vector<int64_t> ToVector() const;
+  // The same indices in rising order.
+  IndexSet Ascending() const;
   // Every index less by `offset`.
   IndexSet Less(int64_t offset) const;
-  // Whether it is start, start + step, ...: then a slice of a tensor shows it without copying.
+  // Whether it is start, start + step, ... with a step of at least 1: then a slice of a tensor shows
+  // it without copying.
   bool arithmetic() const { return list_.empty(); }
   int64_t start() const { return start_; }
   int64_t step() const { return step_; }
@@ -41,7 +47,8 @@ class IndexSet {
   std::vector<int64_t> list_;
 };
 
-// The indices along every axis of a site's tensor, in the site's order. Immutable.
+// The indices along every axis of a site's tensor, in the site's order of axes: what numpy's
+// x[np.ix_(...)] selects. Immutable.
 class Region {
  public:
   explicit Region(std::vector<IndexSet> axes) : axes_(std::move(axes)) {}
@@ -71,7 +78,8 @@ int64_t CausalPairs(const Region& region);
 // ---- resolving what a request says --------------------------------------------------------------
 // Each adds what is wrong to `violations` under `field`, and then returns nullopt.
 
-// A list of layers, heads or prompts: strictly ascending, within [0, size). Empty: all.
+// A list of layers, heads or prompts in the order said, none twice, within [-size, size); negative
+// ones count from the end. Empty: all.
 std::optional<std::vector<int32_t>> ResolveList(
     const google::protobuf::RepeatedField<int32_t>& list, int64_t size, absl::string_view field,
     Violations& violations);
@@ -84,6 +92,13 @@ std::optional<IndexSet> ResolveUnits(const v1::Units* units, int64_t size, absl:
 std::optional<IndexSet> ResolvePositions(const v1::Positions* positions,
                                          absl::Span<const int32_t> tokens, absl::string_view field,
                                          Violations& violations);
+
+// The indices along an axis, as answers tell them.
+void DescribeAxis(v1::Axis axis, const IndexSet& set, v1::AxisIndices* indices);
+// Of every axis of a site that `keeps` keeps.
+void DescribeAxes(const SiteEntry& site, const Region& region,
+                  absl::FunctionRef<bool(v1::Axis)> keeps,
+                  google::protobuf::RepeatedPtrField<v1::AxisIndices>* axes);
 
 // The part of `site` that `where` selects in a prompt with these tokens (layers and prompts aside).
 std::optional<Region> ResolveRegion(const SiteEntry& site, const v1::Selection& where,

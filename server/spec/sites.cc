@@ -1,5 +1,7 @@
 #include "server/spec/sites.h"
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <vector>
 
@@ -8,38 +10,58 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/text/suggestion.h"
 
 namespace scalpel::spec {
 namespace {
 
-#define SCALPEL_SAME_SITE(proto, cpp) \
-  static_assert(static_cast<int>(v1::SITE_##proto) == static_cast<int>(model::Site::k##cpp))
-SCALPEL_SAME_SITE(EMBED, Embed);
-SCALPEL_SAME_SITE(POS_EMBED, PosEmbed);
-SCALPEL_SAME_SITE(RESID_PRE, ResidPre);
-SCALPEL_SAME_SITE(LN1_SCALE, Ln1Scale);
-SCALPEL_SAME_SITE(LN1_OUT, Ln1Out);
-SCALPEL_SAME_SITE(QKV, Qkv);
-SCALPEL_SAME_SITE(Q, Q);
-SCALPEL_SAME_SITE(K, K);
-SCALPEL_SAME_SITE(V, V);
-SCALPEL_SAME_SITE(ATTN_SCORES, AttnScores);
-SCALPEL_SAME_SITE(PATTERN, Pattern);
-SCALPEL_SAME_SITE(Z, Z);
-SCALPEL_SAME_SITE(HEAD_RESULT, HeadResult);
-SCALPEL_SAME_SITE(ATTN_OUT, AttnOut);
-SCALPEL_SAME_SITE(RESID_MID, ResidMid);
-SCALPEL_SAME_SITE(LN2_SCALE, Ln2Scale);
-SCALPEL_SAME_SITE(LN2_OUT, Ln2Out);
-SCALPEL_SAME_SITE(MLP_PRE, MlpPre);
-SCALPEL_SAME_SITE(MLP_POST, MlpPost);
-SCALPEL_SAME_SITE(MLP_OUT, MlpOut);
-SCALPEL_SAME_SITE(RESID_POST, ResidPost);
-SCALPEL_SAME_SITE(LN_F_SCALE, LnFScale);
-SCALPEL_SAME_SITE(LN_F_OUT, LnFOut);
-SCALPEL_SAME_SITE(LOGITS, Logits);
-static_assert(v1::Site_MAX == v1::SITE_LOGITS);
-#undef SCALPEL_SAME_SITE
+constexpr char kAcceptedNames[] =
+    "Use a site's own name (resid_post), TransformerLens' (blocks.3.attn.hook_k) or HuggingFace's "
+    "(transformer.h.3.attn.c_attn:output): GetModel lists them";
+
+struct SamePlace {
+  v1::Site wire;
+  model::Site place;
+};
+
+// In order of computation.
+constexpr SamePlace kSamePlaces[] = {
+    {v1::SITE_EMBED, model::Site::kEmbed},
+    {v1::SITE_POS_EMBED, model::Site::kPosEmbed},
+    {v1::SITE_RESID_PRE, model::Site::kResidPre},
+    {v1::SITE_LN1_IN, model::Site::kLn1In},
+    {v1::SITE_LN1_SCALE, model::Site::kLn1Scale},
+    {v1::SITE_LN1_OUT, model::Site::kLn1Out},
+    {v1::SITE_QKV, model::Site::kQkv},
+    {v1::SITE_Q, model::Site::kQ},
+    {v1::SITE_K, model::Site::kK},
+    {v1::SITE_V, model::Site::kV},
+    {v1::SITE_ATTN_SCORES, model::Site::kAttnScores},
+    {v1::SITE_PATTERN, model::Site::kPattern},
+    {v1::SITE_Z, model::Site::kZ},
+    {v1::SITE_HEAD_RESULT, model::Site::kHeadResult},
+    {v1::SITE_ATTN_OUT, model::Site::kAttnOut},
+    {v1::SITE_RESID_MID, model::Site::kResidMid},
+    {v1::SITE_LN2_IN, model::Site::kLn2In},
+    {v1::SITE_LN2_SCALE, model::Site::kLn2Scale},
+    {v1::SITE_LN2_OUT, model::Site::kLn2Out},
+    {v1::SITE_MLP_PRE, model::Site::kMlpPre},
+    {v1::SITE_MLP_POST, model::Site::kMlpPost},
+    {v1::SITE_MLP_OUT, model::Site::kMlpOut},
+    {v1::SITE_RESID_POST, model::Site::kResidPost},
+    {v1::SITE_LN_F_IN, model::Site::kLnFIn},
+    {v1::SITE_LN_F_SCALE, model::Site::kLnFScale},
+    {v1::SITE_LN_F_OUT, model::Site::kLnFOut},
+    {v1::SITE_LOGITS, model::Site::kLogits},
+};
+static_assert(std::size(kSamePlaces) == model::kSites);
+static_assert(model::kSites == v1::Site_MAX, "every site of the contract, and no number twice");
+static_assert([] {
+  for (int32_t i = 0; i < model::kSites; ++i) {
+    if (static_cast<int32_t>(kSamePlaces[i].place) != i) return false;
+  }
+  return true;
+}());
 
 std::vector<SiteEntry> ReadSites() {
   std::vector<SiteEntry> sites;
@@ -89,6 +111,29 @@ bool TakeLayer(absl::string_view& rest, int32_t& layer) {
          (absl::ConsumePrefix(&rest, ".") && !rest.empty());
 }
 
+// A path as this contract writes it: `model.` in front is the model itself, `h[5]` is `h.5`, and
+// nnsight's `.output` is `:output`.
+std::string Canonical(absl::string_view path) {
+  std::string name(absl::StripPrefix(path, "model."));
+  for (const absl::string_view suffix : {".output", ".input"}) {
+    if (absl::EndsWith(name, suffix)) name[name.size() - suffix.size()] = ':';
+  }
+  const size_t open = name.find('['), close = name.find(']');
+  if (open != std::string::npos && close != std::string::npos && close > open) {
+    name.erase(close, 1);
+    name[open] = '.';
+  }
+  return name;
+}
+
+// `did you mean "attn.hook_k"? ` for a name inside its block that is none; empty: it resembles none.
+std::string DidYouMean(absl::string_view name) {
+  std::vector<absl::string_view> known;
+  for (const auto& [each, site] : Names()) known.push_back(each);
+  const absl::string_view meant = Suggestion(name, known);
+  return meant.empty() ? "" : absl::StrCat("did you mean \"", std::string(meant), "\"? ");
+}
+
 }  // namespace
 
 absl::Span<const SiteEntry> AllSites() {
@@ -129,8 +174,18 @@ std::optional<int> AxisIndex(const v1::SiteFacts& facts, v1::Axis axis) {
   return std::nullopt;
 }
 
+v1::Site ToProto(model::Site site) { return kSamePlaces[static_cast<int32_t>(site)].wire; }
+
+model::Site ToModel(v1::Site site) {
+  const auto* found =
+      std::find_if(std::begin(kSamePlaces), std::end(kSamePlaces),
+                   [site](const SamePlace& same) { return same.wire == site; });
+  return found->place;
+}
+
 absl::StatusOr<SitePath> ResolvePath(absl::string_view path) {
-  absl::string_view rest = path;
+  const std::string name = Canonical(path);
+  absl::string_view rest = name;
   SitePath result{nullptr, std::nullopt};
   int32_t layer = 0;
   if (absl::ConsumePrefix(&rest, "blocks.") || absl::ConsumePrefix(&rest, "transformer.h.") ||
@@ -142,11 +197,13 @@ absl::StatusOr<SitePath> ResolvePath(absl::string_view path) {
   } else if (!rest.empty()) {
     result.site = FindName(rest);
   }
-  if (result.site == nullptr || (result.layer.has_value() && !result.site->facts.per_layer())) {
+  if (result.site == nullptr) {
     return absl::InvalidArgumentError(
-        absl::StrCat("no site has this name; use a site's own name (resid_post), TransformerLens' "
-                     "(blocks.3.attn.hook_k) or HuggingFace's "
-                     "(transformer.h.3.attn.c_attn:output): GetModel lists them"));
+        absl::StrCat("no site has this name; ", DidYouMean(rest), kAcceptedNames));
+  }
+  if (result.layer.has_value() && !result.site->facts.per_layer()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(result.site->name, " is in no layer; leave the layer out. ", kAcceptedNames));
   }
   return result;
 }

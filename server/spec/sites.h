@@ -29,8 +29,9 @@ absl::Span<const SiteEntry> AllSites();
 // nullptr for a number that is no site.
 const SiteEntry* FindSite(v1::Site site);
 
-inline model::Site ToModel(v1::Site site) { return static_cast<model::Site>(site); }
-inline v1::Site ToProto(model::Site site) { return static_cast<v1::Site>(site); }
+// The same site, as the model names it and as the contract does. `site` is one.
+model::Site ToModel(v1::Site site);
+v1::Site ToProto(model::Site site);
 
 // Length of AXIS_UNIT; 0 where there is none.
 int64_t UnitSize(v1::UnitAxis axis, const model::Gpt2Config& config);
@@ -51,8 +52,9 @@ struct SitePath {
   std::optional<int32_t> layer;  // where the path names one
 };
 
-// Resolves `resid_post`, `blocks.3.attn.hook_k`, `transformer.h.3.attn.c_attn:output` and the like.
-// INVALID_ARGUMENT says what is accepted.
+// Resolves `resid_post`, `blocks.3.attn.hook_k`, `transformer.h.3.attn.c_attn:output` and the like,
+// also as nnsight writes them (`model.transformer.h[3].attn.c_attn.output`). INVALID_ARGUMENT says
+// what is accepted, and the nearest name.
 absl::StatusOr<SitePath> ResolvePath(absl::string_view path);
 
 }  // namespace scalpel::spec

@@ -1,7 +1,7 @@
 // "Did you mean": the known name that a mistyped one resembles.
 
-#ifndef SCALPEL_SERVER_CONFIG_SUGGESTION_H_
-#define SCALPEL_SERVER_CONFIG_SUGGESTION_H_
+#ifndef SCALPEL_SERVER_TEXT_SUGGESTION_H_
+#define SCALPEL_SERVER_TEXT_SUGGESTION_H_
 
 #include <vector>
 
@@ -15,4 +15,4 @@ absl::string_view Suggestion(absl::string_view typed, const std::vector<absl::st
 
 }  // namespace scalpel
 
-#endif  // SCALPEL_SERVER_CONFIG_SUGGESTION_H_
+#endif  // SCALPEL_SERVER_TEXT_SUGGESTION_H_

@@ -1,4 +1,4 @@
-#include "server/config/suggestion.h"
+#include "server/text/suggestion.h"
 
 #include <algorithm>
 #include <cstddef>
