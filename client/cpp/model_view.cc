@@ -68,8 +68,12 @@ std::vector<std::vector<std::string>> SiteRows(const v1::GetModelResponse& model
   for (const v1::SiteInfo& site : model.sites()) {
     const std::string marks =
         absl::StrCat(site.facts().per_layer() ? "L" : "-", site.facts().editable() ? "E" : "-");
-    rows.push_back({Printable(site.name()), marks, AxesText(site),
-                    Printable(absl::StrJoin(site.facts().aliases(), " "))});
+    std::string names = absl::StrJoin(site.facts().aliases(), " ");
+    if (!site.facts().observe_only_aliases().empty()) {
+      absl::StrAppend(&names, " (to observe: ",
+                      absl::StrJoin(site.facts().observe_only_aliases(), " "), ")");
+    }
+    rows.push_back({Printable(site.name()), marks, AxesText(site), Printable(names)});
   }
   return rows;
 }

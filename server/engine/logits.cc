@@ -1,5 +1,6 @@
 #include "server/engine/logits.h"
 
+#include <limits>
 #include <utility>
 
 #include "absl/types/span.h"
@@ -46,6 +47,11 @@ void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits, E
     for (const int32_t id : ids) {
       v1::TokenLogit* token = position->add_tokens();
       token->set_token_id(id);
+      if (id == spec::kNoToken) {
+        token->set_logit(std::numeric_limits<float>::quiet_NaN());
+        token->set_log_prob(std::numeric_limits<float>::quiet_NaN());
+        continue;
+      }
       if (plan.tokenizer != nullptr) token->set_token(plan.tokenizer->TokenText(id));
       token->set_logit(values[id]);
       token->set_log_prob(kernels::OneNan(static_cast<float>(values[id] - normalizers[i])));

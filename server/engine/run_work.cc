@@ -32,6 +32,10 @@ void RunWork::Done(const Task& task, TaskResult result) {
   }
   Event event;
   v1::Finished* finished = event.message.mutable_finished();
+  if (result.non_finite_row) {
+    if (const auto first = result.locate(*task.plan, *result.non_finite_row))
+      *finished->mutable_first_non_finite() = *first;
+  }
   finished->set_queue_us(absl::ToInt64Microseconds(result.began - job_.submitted));
   finished->set_compute_us(absl::ToInt64Microseconds(absl::Now() - result.began));
   finished->set_tokens_computed(result.tokens_computed);

@@ -88,7 +88,12 @@ void SweepWork::Done(const Task& task, TaskResult result) {
   *variant.mutable_metrics() = metrics_->Measure(OnHost(result.logits));
   if (sweep().request().reports())
     variant.mutable_reports()->Assign(result.reports.begin(), result.reports.end());
-  VariantDone(&variant);
+  if (result.non_finite_row) {
+    ++non_finite_;
+    if (!first_non_finite_ || variant.index() < first_non_finite_->first)
+      first_non_finite_ = {variant.index(), *result.non_finite_row};
+  }
+  VariantDone(result, &variant);
 }
 
 void SweepWork::CleanDone(const Task& task, const TaskResult& result) {
@@ -102,7 +107,7 @@ void SweepWork::CleanDone(const Task& task, const TaskResult& result) {
   Push(std::move(event));
 }
 
-void SweepWork::VariantDone(v1::VariantResult* variant) {
+void SweepWork::VariantDone(const TaskResult& result, v1::VariantResult* variant) {
   const int32_t index = variant->index();
   variant->set_name(sweep().VariantName(index));
   for (const int32_t at : sweep().Coordinates(index)) variant->add_coordinates(at);
@@ -115,7 +120,7 @@ void SweepWork::VariantDone(v1::VariantResult* variant) {
   *event.mutable_variant() = std::move(*variant);
   Push(std::move(event));
   ++done_;
-  if (Finished()) return Finish();
+  if (Finished()) return Finish(result);
   if (absl::Now() < progress_shown_ + kProgressInterval) return;
   progress_shown_ = absl::Now();
   v1::SweepResponse progress;
@@ -124,7 +129,7 @@ void SweepWork::VariantDone(v1::VariantResult* variant) {
   Push(std::move(progress));
 }
 
-void SweepWork::Finish() {
+void SweepWork::Finish(const TaskResult& last) {
   for (v1::SweepMatrix& matrix : matrices_) {
     v1::SweepResponse event;
     *event.mutable_matrix() = std::move(matrix);
@@ -132,6 +137,13 @@ void SweepWork::Finish() {
   }
   v1::SweepResponse event;
   v1::SweepFinished* finished = event.mutable_finished();
+  finished->set_non_finite_variants(non_finite_);
+  if (first_non_finite_) {
+    const auto [variant, row] = *first_non_finite_;
+    finished->set_first_non_finite_variant(variant);
+    if (const auto first = last.locate(*sweep().VariantPlan(variant), row))
+      *finished->mutable_first_non_finite() = *first;
+  }
   finished->set_queue_us(absl::ToInt64Microseconds(began_ - job_.submitted));
   finished->set_compute_us(absl::ToInt64Microseconds(absl::Now() - began_));
   finished->set_tokens_computed(tokens_computed_);

@@ -33,8 +33,8 @@ class SweepWork final : public Work {
  private:
   const spec::Sweep& sweep() const { return *job_.sweep; }
   void CleanDone(const Task& task, const TaskResult& result);
-  void VariantDone(v1::VariantResult* variant);
-  void Finish();
+  void VariantDone(const TaskResult& result, v1::VariantResult* variant);
+  void Finish(const TaskResult& last);
   void Push(v1::SweepResponse event);
 
   const Job job_;
@@ -49,6 +49,9 @@ class SweepWork final : public Work {
   int32_t done_ = 0;  // variants
   absl::Time began_, progress_shown_;
   int64_t tokens_computed_ = 0;
+  // Variants with an infinity or NaN so far, the first of them by index, and its row that has it.
+  int32_t non_finite_ = 0;
+  std::optional<std::pair<int32_t, int32_t>> first_non_finite_;
   std::vector<v1::SweepMatrix> matrices_;
 };
 

@@ -6,6 +6,7 @@
 
 #include "absl/time/clock.h"
 #include "server/engine/cone.h"
+#include "server/engine/non_finite.h"
 #include "server/engine/wave_tap.h"
 #include "server/spec/cost.h"
 
@@ -29,17 +30,22 @@ WaveCounts CountsOf(const spec::Plan& plan, const model::Gpt2Config& config,
 }
 
 // Hands the results of one task to its work, and what it computed of clean runs to the cache.
-void Finish(BaselineCache& cache, absl::Time began, WaveTap::Seat& seat, Member& member,
-            absl::Span<model::RowAnswer> answers) {
+void Finish(const model::Gpt2& gpt2, BaselineCache& cache, absl::Time began, WaveTap::Seat& seat,
+            Member& member, absl::Span<model::RowAnswer> answers) {
   seat.tap.SendRest();
   TaskResult result{.logits = {},
                     .reports = seat.tap.Reports(),
                     .tokens_computed = 0,
                     .began = began,
                     .sender = &seat.sender};
+  result.locate = [&](const spec::Plan& plan, int32_t row) {
+    return FindFirstNonFinite(gpt2, plan, row, [&] { return member.work->StillWanted().ok(); });
+  };
   for (size_t row = 0; row < answers.size(); ++row) {
     result.logits.push_back(std::move(answers[row].logits));
     result.tokens_computed += answers[row].tokens_computed;
+    if (!answers[row].finite && !result.non_finite_row)
+      result.non_finite_row = static_cast<int32_t>(row);
     if (answers[row].recorded == nullptr) continue;
     member.task->clean[row] = answers[row].recorded;
     cache.Add(std::move(answers[row].recorded));
@@ -81,7 +87,7 @@ WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, std::vector<Me
     const spec::Plan& plan = *members[i].task->plan;
     const auto mine = absl::MakeSpan(*answers).subspan(seat.begin, plan.rows.size());
     counts += CountsOf(plan, gpt2.config(), mine);
-    Finish(cache, began, seat, members[i], mine);
+    Finish(gpt2, cache, began, seat, members[i], mine);
   }
   return counts;
 }

@@ -6,7 +6,9 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,11 @@ struct TaskResult {
   absl::Time began;  // of the wave
   // Where the plan's tensors went: more of them go there too.
   TensorSender* sender = nullptr;
+  // The first row that had an infinity or NaN.
+  std::optional<int32_t> non_finite_row = {};
+  // Tells where one arose first in a row of a plan, by running the plan again; to be called within
+  // Done.
+  std::function<std::optional<v1::FirstNonFinite>(const spec::Plan& plan, int32_t row)> locate = {};
 };
 
 // Next, Finished and Done are called by the engine's thread; the others on any.

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "server/kernels/finite.h"
 #include "server/model/attention.h"
 #include "server/model/device_attention.h"
 #include "server/model/pass.h"
@@ -86,6 +87,21 @@ at::Tensor NormInput(Tap& tap, Site site, int32_t layer, const Pass& pass,
   return input;
 }
 
+bool Finite(const at::Tensor& x) {
+  if (x.is_cpu() && x.is_contiguous())
+    return kernels::AllFinite(x.const_data_ptr<float>(), x.numel());
+  return x.is_meta() || at::isfinite(x).all().item<bool>();  // meta tensors have no values
+}
+
+// Notes the rows whose part of a packed tensor holds an infinity or NaN.
+void NoteFinite(const Pass& pass, const at::Tensor& packed, std::vector<RowAnswer>& answers) {
+  if (Finite(packed)) return;
+  for (const Packing::Entry& entry : pass.packing().entries()) {
+    bool& finite = answers[entry.row].finite;
+    finite = finite && Finite(Packing::Slice(packed, entry));
+  }
+}
+
 LayerNormWeights MoveTo(at::Device device, const LayerNormWeights& weights) {
   return {weights.gain.to(device), weights.bias.to(device)};
 }
@@ -116,10 +132,13 @@ Gpt2::Gpt2(const Gpt2Config& config, Weights weights, at::Device device)
 
 std::optional<std::vector<RowAnswer>> Gpt2::Forward(absl::Span<const Row> rows, Tap& tap) const {
   Pass pass(rows);
+  std::vector<RowAnswer> answers(rows.size());
   at::Tensor resid = Embed(pass, tap);  // [N, d], of the rows that are being computed
+  NoteFinite(pass, resid, answers);
   if (!tap.LayerDone(kNoLayer)) return std::nullopt;
   for (int32_t layer = 0; layer < config_.n_layer; ++layer) {
     RunBlock(layer, pass, resid, tap);
+    NoteFinite(pass, resid, answers);
     if (!tap.LayerDone(layer)) return std::nullopt;
     const Packing before = pass.packing();
     if (pass.Leave({layer, Door::kEnd}, {layer + 1, Site::kEmbed}, tap))
@@ -128,9 +147,11 @@ std::optional<std::vector<RowAnswer>> Gpt2::Forward(absl::Span<const Row> rows, 
   const at::Tensor ln_f_in = NormInput(tap, Site::kLnFIn, kNoLayer, pass, resid);
   const at::Tensor hidden = Norm(ln_f_in, ln_f_, Site::kLnFScale, kNoLayer, pass, tap);
   VisitPacked(tap, Site::kLnFOut, kNoLayer, pass, hidden);
-  std::vector<RowAnswer> answers(rows.size());
+  NoteFinite(pass, hidden, answers);
   Logits(pass, hidden, tap, answers);
   for (int32_t row = 0; row < pass.size(); ++row) {
+    if (answers[row].logits.defined())
+      answers[row].finite = answers[row].finite && Finite(answers[row].logits);
     answers[row].recorded = pass.Recorded(row);
     answers[row].tokens_computed = pass.tokens_computed(row);
     answers[row].attention_positions = pass.attention_positions(row);

@@ -34,6 +34,9 @@ struct RowAnswer {
   int64_t tokens_computed = 0;                 // positions of it that were computed in any layer
   // Positions of it that were computed, over the attentions and over the MLPs of all layers.
   int64_t attention_positions = 0, mlp_positions = 0;
+  // Whether no infinity or NaN was seen in what was computed of its residual stream, behind the
+  // embeddings and each block, nor behind the final LayerNorm, nor in its logits.
+  bool finite = true;
 };
 
 // Immutable after construction: const methods are thread-safe.

@@ -55,6 +55,7 @@ void CheckTokens(Compilation& c);
 
 struct ResolvedPlace {
   const SiteEntry* site;
+  bool observe_only;             // by the name that the place gives
   std::vector<int32_t> layers;   // or {model::kNoLayer}
   std::vector<int32_t> prompts;  // without those that were refused
 };

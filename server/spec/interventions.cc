@@ -148,13 +148,21 @@ void CheckParameters(Compilation& c, Item& item) {
 }
 
 // Whether the operation makes sense at the site at all.
-bool CheckSite(Compilation& c, const Item& item, const SiteEntry& site) {
+bool CheckSite(Compilation& c, const Item& item, const ResolvedPlace& place) {
+  const SiteEntry& site = *place.site;
   const std::string site_field = absl::StrCat(item.field, ".place.site");
   const auto refuse = [&](absl::string_view why) {
     c.violations.Add(site_field, absl::StrCat(item.operation, " at ", site.name, ": ", why));
     return false;
   };
   if (!site.facts.editable()) return refuse("this site can only be observed");
+  if (place.observe_only) {
+    c.violations.Add(absl::StrCat(item.field, ".place.path"),
+                     absl::StrCat("what is read there is ", site.name, ", but an edit of ",
+                                  site.name, " changes more than one there would; edit at ",
+                                  site.name, " if that is meant"));
+    return false;
+  }
   if (item.spec->has_knockout() && site.site != v1::SITE_ATTN_SCORES)
     return refuse("a knockout is made at attn_scores");
   if (item.spec->has_project_out() && IsAttention(site.facts))
@@ -310,6 +318,8 @@ std::shared_ptr<const Region> PatchRegion(Compilation& c, const Item& item, cons
       case v1::AXIS_HEAD:
         read = PatchHeads(c, item, written);
         break;
+      default:  // units are the written ones
+        break;
     }
     if (!read) return nullptr;
     axes.push_back(*std::move(read));
@@ -429,7 +439,7 @@ void CompileInterventions(Compilation& c) {
     const auto place =
         ResolvePlace(c, item.spec->mutable_place(), absl::StrCat(item.field, ".place"));
     if (!OperationImplemented(item.spec->operation_case()) || !place ||
-        !CheckSite(c, item, *place->site))
+        !CheckSite(c, item, *place))
       continue;
     DropLeadingAxes(place->site->facts.axes_size(), item.operand);
     Unfold(c, item, *place);

@@ -22,9 +22,9 @@ void ForEachPosition(const at::Tensor& logits, auto of_position) {
   });
 }
 
-// What ids are ordered by.
-float OrderKey(float logit) {
-  return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit;
+template <typename Float>
+bool AnyNan(absl::Span<const Float> numbers) {
+  return std::any_of(numbers.begin(), numbers.end(), [](Float x) { return std::isnan(x); });
 }
 
 }  // namespace
@@ -54,28 +54,27 @@ at::Tensor Probs(const at::Tensor& log_probs) {
 }
 
 std::vector<int32_t> TopIds(absl::Span<const float> logits, int32_t k) {
+  if (AnyNan(logits)) return std::vector<int32_t>(k, kNoToken);
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);
   std::partial_sort(ids.begin(), ids.begin() + k, ids.end(), [&](int32_t a, int32_t b) {
-    const float left = OrderKey(logits[a]), right = OrderKey(logits[b]);
-    return left != right ? left > right : a < b;
+    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
   });
   ids.resize(k);
   return ids;
 }
 
-int64_t RankOf(absl::Span<const float> logits, int32_t id) {
-  const float own = OrderKey(logits[id]);
+double RankOf(absl::Span<const float> logits, int32_t id) {
+  if (AnyNan(logits)) return std::numeric_limits<double>::quiet_NaN();
   int64_t rank = 0;
-  for (int32_t other = 0; other < static_cast<int32_t>(logits.size()); ++other) {
-    const float key = OrderKey(logits[other]);
-    rank += key > own || (key == own && other < id);
-  }
-  return rank;
+  for (int32_t other = 0; other < static_cast<int32_t>(logits.size()); ++other)
+    rank += logits[other] > logits[id] || (logits[other] == logits[id] && other < id);
+  return static_cast<double>(rank);
 }
 
 double KlDivergence(absl::Span<const double> p, absl::Span<const double> log_p,
                     absl::Span<const double> log_q) {
+  if (AnyNan(log_p) || AnyNan(log_q)) return std::numeric_limits<double>::quiet_NaN();
   return kernels::KlDivergence(p.data(), log_p.data(), log_q.data(),
                                static_cast<int64_t>(p.size()));
 }

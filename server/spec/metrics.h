@@ -24,13 +24,18 @@ at::Tensor LogProbs(const at::Tensor& logits);
 // e^log_prob of each, double and contiguous.
 at::Tensor Probs(const at::Tensor& log_probs);
 
-// Ids of the k largest, by falling logit, then rising id; NaN comes last.
+// Stands for a token where there is none.
+inline constexpr int32_t kNoToken = -1;
+
+// Ids of the k largest, by falling logit, then rising id. With a NaN among the logits there is no
+// order, and each of the k is kNoToken.
 std::vector<int32_t> TopIds(absl::Span<const float> logits, int32_t k);
 
-// How many ids come before `id` in that order.
-int64_t RankOf(absl::Span<const float> logits, int32_t id);
+// How many ids come before `id` in that order; NaN where there is none.
+double RankOf(absl::Span<const float> logits, int32_t id);
 
-// sum p (log p - log q), where an id without probability under p adds nothing. `p`: exp(log_p).
+// sum p (log p - log q), where an id without probability under p adds nothing. NaN where any of
+// them is. `p`: exp(log_p).
 double KlDivergence(absl::Span<const double> p, absl::Span<const double> log_p,
                     absl::Span<const double> log_q);
 

@@ -9,7 +9,8 @@ namespace scalpel::spec {
 namespace {
 
 // The site, by its enum value or by path; a layer in the path becomes `where.layers`.
-const SiteEntry* ResolveSite(Compilation& c, v1::Place* place, absl::string_view field) {
+const SiteEntry* ResolveSite(Compilation& c, v1::Place* place, absl::string_view field,
+                             bool& observe_only) {
   if (place->path().empty()) {
     const SiteEntry* site = FindSite(place->site());
     if (site == nullptr) {
@@ -44,6 +45,7 @@ const SiteEntry* ResolveSite(Compilation& c, v1::Place* place, absl::string_view
     }
     place->mutable_where()->add_layers(*resolved->layer);
   }
+  observe_only = resolved->observe_only;
   place->set_site(resolved->site->site);
   place->clear_path();
   return resolved->site;
@@ -80,10 +82,11 @@ void NameWrongAxes(Compilation& c, const SiteEntry& site, const v1::Selection& w
 
 std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
                                           absl::string_view field) {
-  const SiteEntry* site = ResolveSite(c, place, field);
+  bool observe_only = false;
+  const SiteEntry* site = ResolveSite(c, place, field, observe_only);
   if (site == nullptr || !CheckAxes(c, *site, place->where(), field)) return std::nullopt;
   v1::Selection* where = place->mutable_where();
-  ResolvedPlace resolved{site, {model::kNoLayer}, {}};
+  ResolvedPlace resolved{site, observe_only, {model::kNoLayer}, {}};
   std::optional<std::vector<int32_t>> layers = resolved.layers;
   if (site->facts.per_layer()) {
     layers = ResolveList(where->layers(), c.facts.config.n_layer,

@@ -30,6 +30,11 @@ template <typename Integer>
 std::optional<std::vector<Integer>> FromStart(const google::protobuf::RepeatedField<Integer>& list,
                                               int64_t size, absl::string_view field,
                                               Violations& violations) {
+  if (list.size() > size) {
+    violations.Add(field, absl::StrCat(list.size(), " indices for an axis of ", size,
+                                       "; name each at most once"));
+    return std::nullopt;
+  }
   std::vector<Integer> resolved;
   for (int i = 0; i < list.size(); ++i) {
     if (list[i] < -size || list[i] >= size) {
@@ -86,12 +91,6 @@ std::optional<IndexSet> ResolveIndices(const v1::Indices& indices, int64_t size,
   if (indices.values().empty()) {
     violations.Add(absl::StrCat(field, ".indices.values"),
                    "is empty; name at least one index, or leave the field out to select all");
-    return std::nullopt;
-  }
-  if (indices.values_size() > size) {
-    violations.Add(absl::StrCat(field, ".indices.values"),
-                   absl::StrCat(indices.values_size(), " indices for an axis of ", size,
-                                "; name each at most once"));
     return std::nullopt;
   }
   auto resolved = FromStart(indices.values(), size, absl::StrCat(field, ".indices.values"),

@@ -76,29 +76,37 @@ std::vector<SiteEntry> ReadSites() {
   return sites;
 }
 
-// Every name of every site, as it reads inside its block.
-const std::map<std::string, const SiteEntry*, std::less<>>& Names() {
+// What a name stands for inside its block.
+struct Named {
+  const SiteEntry* site = nullptr;
+  bool observe_only = false;
+};
+
+// Every name of every site.
+const std::map<std::string, Named, std::less<>>& Names() {
   static const auto* names = [] {
-    auto* map = new std::map<std::string, const SiteEntry*, std::less<>>;
+    auto* map = new std::map<std::string, Named, std::less<>>;
     for (const SiteEntry& entry : AllSites()) {
-      map->emplace(entry.name, &entry);
-      for (const std::string& alias : entry.facts.aliases()) {
-        map->emplace(alias, &entry);
-        map->emplace(absl::StripPrefix(alias, "transformer."), &entry);
-      }
+      map->emplace(entry.name, Named{&entry});
+      const auto add = [&](const std::string& alias, bool observe_only) {
+        map->emplace(alias, Named{&entry, observe_only});
+        map->emplace(absl::StripPrefix(alias, "transformer."), Named{&entry, observe_only});
+      };
+      for (const std::string& alias : entry.facts.aliases()) add(alias, false);
+      for (const std::string& alias : entry.facts.observe_only_aliases()) add(alias, true);
     }
     return map;
   }();
   return *names;
 }
 
-const SiteEntry* FindName(absl::string_view name) {
+Named FindName(absl::string_view name) {
   const auto& names = Names();
   for (const std::string& candidate :
        {std::string(name), absl::AsciiStrToLower(name), absl::StrCat(name, ":output")}) {
     if (const auto found = names.find(candidate); found != names.end()) return found->second;
   }
-  return nullptr;
+  return {};
 }
 
 // Takes `N` and the `.` behind it, or a `:` that stays, off the front of `rest`.
@@ -129,7 +137,7 @@ std::string Canonical(absl::string_view path) {
 // `did you mean "attn.hook_k"? ` for a name inside its block that is none; empty: it resembles none.
 std::string DidYouMean(absl::string_view name) {
   std::vector<absl::string_view> known;
-  for (const auto& [each, site] : Names()) known.push_back(each);
+  for (const auto& [each, named] : Names()) known.push_back(each);
   const absl::string_view meant = Suggestion(name, known);
   return meant.empty() ? "" : absl::StrCat("did you mean \"", std::string(meant), "\"? ");
 }
@@ -186,26 +194,27 @@ model::Site ToModel(v1::Site site) {
 absl::StatusOr<SitePath> ResolvePath(absl::string_view path) {
   const std::string name = Canonical(path);
   absl::string_view rest = name;
-  SitePath result{nullptr, std::nullopt};
+  Named named;
+  std::optional<int32_t> in_layer;
   int32_t layer = 0;
   if (absl::ConsumePrefix(&rest, "blocks.") || absl::ConsumePrefix(&rest, "transformer.h.") ||
       absl::ConsumePrefix(&rest, "h.")) {
     if (TakeLayer(rest, layer)) {
-      result.layer = layer;
-      result.site = FindName(rest);
+      in_layer = layer;
+      named = FindName(rest);
     }
   } else if (!rest.empty()) {
-    result.site = FindName(rest);
+    named = FindName(rest);
   }
-  if (result.site == nullptr) {
+  if (named.site == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat("no site has this name; ", DidYouMean(rest), kAcceptedNames));
   }
-  if (result.layer.has_value() && !result.site->facts.per_layer()) {
+  if (in_layer.has_value() && !named.site->facts.per_layer()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(result.site->name, " is in no layer; leave the layer out. ", kAcceptedNames));
+        absl::StrCat(named.site->name, " is in no layer; leave the layer out. ", kAcceptedNames));
   }
-  return result;
+  return SitePath{named.site, in_layer, named.observe_only};
 }
 
 }  // namespace scalpel::spec

@@ -50,6 +50,7 @@ inline int PositionAxis(const v1::SiteFacts& facts) { return IsAttention(facts) 
 struct SitePath {
   const SiteEntry* site;
   std::optional<int32_t> layer;  // where the path names one
+  bool observe_only = false;     // by this name
 };
 
 // Resolves `resid_post`, `blocks.3.attn.hook_k`, `transformer.h.3.attn.c_attn:output` and the like,

@@ -1,6 +1,7 @@
 #include "server/spec/sweep_metrics.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "server/kernels/math64.h"
 #include "server/kernels/nan.h"
@@ -22,6 +23,12 @@ bool MeasuresSources(const Metric& metric, int32_t prompts) {
   if (ComparesWithClean(metric)) return false;
   return prompts == 1 || !metric.has_logit_diff() ||
          (metric.logit_diff().targets_size() == 1 && metric.logit_diff().distractors_size() == 1);
+}
+
+// 1 for the same token, 0 for another, NaN where one of them is none.
+double Agreement(int32_t top, int32_t clean_top) {
+  if (top == kNoToken || clean_top == kNoToken) return std::numeric_limits<double>::quiet_NaN();
+  return top == clean_top ? 1 : 0;
 }
 
 absl::Span<const double> Numbers(const at::Tensor& tensor) {
@@ -141,6 +148,11 @@ void SweepMetrics::AddTopK(const Metric& metric, int64_t position, RowLogits& lo
   for (const int32_t id : TopIds(values, metric.top_k().k())) {
     v1::TokenLogit* token = result->add_tokens();
     token->set_token_id(id);
+    if (id == kNoToken) {
+      token->set_logit(std::numeric_limits<float>::quiet_NaN());
+      token->set_log_prob(std::numeric_limits<float>::quiet_NaN());
+      continue;
+    }
     if (sweep_->tokenizer() != nullptr) token->set_token(sweep_->tokenizer()->TokenText(id));
     token->set_logit(values[id]);
     token->set_log_prob(static_cast<float>(log_probs[id]));
@@ -172,7 +184,7 @@ void SweepMetrics::Fill(size_t index, int32_t prompt, RowLogits& logits,
       return;
     case Metric::kRanks:
       for (const int32_t id : metric.ranks().ids())
-        result->add_values(static_cast<double>(RankOf(values, id)));
+        result->add_values(RankOf(values, id));
       return;
     case Metric::kLogitDiff:
       return result->add_values(difference(metric.logit_diff()));
@@ -182,7 +194,7 @@ void SweepMetrics::Fill(size_t index, int32_t prompt, RowLogits& logits,
                                              Numbers(logits.LogProbsAt(position))));
     }
     case Metric::kTop1Agreement:
-      return result->add_values(TopIds(values, 1)[0] == predictions_.at({prompt, position}).top);
+      return result->add_values(Agreement(TopIds(values, 1)[0], predictions_.at({prompt, position}).top));
     case Metric::kTopK:
       return AddTopK(metric, position, logits, result);
     case Metric::kPatchingScore: {

@@ -68,7 +68,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize("kind", LISTS)
-@pytest.mark.parametrize("index", [-1, 12, INT32_MAX, -INT32_MAX - 1])
+@pytest.mark.parametrize("index", [-13, 12, INT32_MAX, -INT32_MAX - 1])
 def test_index_outside_its_axis(faulty, kind, index):
     """layer/head -1, 12, 2^31-1; duplicate and unsorted
 
@@ -79,19 +79,18 @@ def test_index_outside_its_axis(faulty, kind, index):
         faulty,
         {"prompts": PROMPTS, **request([0, index] if index > 0 else [index])},
         f"{field}[{1 if index > 0 else 0}]",
-        f"{index} is outside [0, ",
+        f"{index} is outside [-",
     )
 
 
 @pytest.mark.parametrize("kind", [kind for kind in LISTS if not kind.startswith("prompts")])
-@pytest.mark.parametrize("values", [[3, 3], [4, 3]], ids=["duplicate", "unsorted"])
-def test_duplicate_and_unsorted(faulty, kind, values):
+def test_duplicate(faulty, kind):
     """layer/head -1, 12, 2^31-1; duplicate and unsorted
 
-    A list names each index once, ascending.
+    A list names each index once.
     """
     request, field = LISTS[kind]
-    assert_violation(faulty, {"prompts": PROMPTS, **request(values)}, f"{field}[1]", "ascending")
+    assert_violation(faulty, {"prompts": PROMPTS, **request([3, 0, 3])}, field, "named twice")
 
 
 @pytest.mark.parametrize("layer", [-1, 4, INT32_MAX])

@@ -127,7 +127,7 @@ def resolve_path(path: str) -> tuple[int, int | None]:
 def resolve_region(
     site: int, where: spec_pb2.Selection, tokens: Sequence[int], shape: ModelShape
 ) -> list[np.ndarray]:
-    """The selected indices along each axis of the site, ascending."""
+    """The selected indices along each axis of the site, in the order said."""
     positions = where.positions if where.HasField("positions") else None
     keys = where.key_positions if where.HasField("key_positions") else None
     axes = []
@@ -163,7 +163,7 @@ def _resolve_units(units, size: int) -> np.ndarray:
         start = given.start if given.HasField("start") else 0
         end = given.end if given.HasField("end") else size
         return np.arange(size)[start : end : given.step if given.HasField("step") else 1]
-    return np.sort(np.arange(size)[list(units.indices.values)])
+    return np.arange(size)[list(units.indices.values)]
 
 
 def causal(region: list[np.ndarray]) -> np.ndarray:

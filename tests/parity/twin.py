@@ -424,7 +424,7 @@ class _Hooks:
         self._output(transformer.wpe, site_pb2.SITE_POS_EMBED, NO_LAYER)
         for layer, block in enumerate(transformer.h):
             self._block(layer, block)
-        self._norm(transformer.ln_f, site_pb2.SITE_LN_F_SCALE, site_pb2.SITE_LN_F_OUT, NO_LAYER)
+        self._norm(transformer.ln_f, "LN_F", NO_LAYER)
         self._output(self.model.lm_head, site_pb2.SITE_LOGITS, NO_LAYER)
         return self.handles
 
@@ -448,11 +448,11 @@ class _Hooks:
             block.register_forward_pre_hook(enter, with_kwargs=True),
             block.register_forward_hook(leave),
         ]
-        self._norm(block.ln_1, site_pb2.SITE_LN1_SCALE, site_pb2.SITE_LN1_OUT, layer)
+        self._norm(block.ln_1, "LN1", layer)
         self._output(block.attn.c_attn, site_pb2.SITE_QKV, layer)
         self._attention_output(layer, block.attn.c_proj)
         self._resid_mid(layer, block.ln_2)
-        self._norm(block.ln_2, site_pb2.SITE_LN2_SCALE, site_pb2.SITE_LN2_OUT, layer)
+        self._norm(block.ln_2, "LN2", layer)
         self._output(block.mlp.c_fc, site_pb2.SITE_MLP_PRE, layer)
         self._input(block.mlp.c_proj, site_pb2.SITE_MLP_POST, layer)
         self._output(block.mlp.c_proj, site_pb2.SITE_MLP_OUT, layer)
@@ -469,12 +469,15 @@ class _Hooks:
 
         self.handles.append(module.register_forward_pre_hook(hook))
 
-    def _norm(self, module, scale_site: int, out_site: int, layer: int) -> None:
+    def _norm(self, module, name: str, layer: int) -> None:
         def hook(module, args, output):
             variance = args[0][0].var(-1, unbiased=False, keepdim=True)
-            self.run.visit(scale_site, layer, (variance + module.eps).sqrt())
-            return self.run.visit(out_site, layer, output[0])[None]
+            scale = (variance + module.eps).sqrt()
+            self.run.visit(site_pb2.Site.Value(f"SITE_{name}_SCALE"), layer, scale)
+            out = site_pb2.Site.Value(f"SITE_{name}_OUT")
+            return self.run.visit(out, layer, output[0])[None]
 
+        self._input(module, site_pb2.Site.Value(f"SITE_{name}_IN"), layer)
         self.handles.append(module.register_forward_hook(hook))
 
     def _attention_output(self, layer: int, projection) -> None:

@@ -131,7 +131,10 @@ def _oneof(field: Any) -> int | None:
 def _site_facts(site: int) -> str:
     value = site_pb2.Site.DESCRIPTOR.values_by_number[site]
     facts = value.GetOptions().Extensions[site_pb2.site]
-    return f"{', '.join(site_axes(site))} | {_code(facts.aliases)}"
+    names = _code(facts.aliases)
+    if facts.observe_only_aliases:
+        names += f"; to observe: {_code(facts.observe_only_aliases)}"
+    return f"{', '.join(site_axes(site))} | {names}"
 
 
 def _code(names: Sequence[str]) -> str:

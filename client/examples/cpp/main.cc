@@ -44,9 +44,9 @@ v1::RunRequest MakeRequest(int prompts) {
   return request;
 }
 
-// A request of seconds: the median of every attention pattern takes a sort.
+// A request of seconds: the medians of the attention patterns of 32 prompts.
 v1::RunRequest SlowRequest() {
-  v1::RunRequest request = MakeRequest(4);
+  v1::RunRequest request = MakeRequest(32);
   v1::Probe* median = request.add_probes();
   median->mutable_place()->set_path("pattern");
   median->add_quantiles(0.5);

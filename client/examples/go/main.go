@@ -87,9 +87,9 @@ func newRequest(prompts int) *pb.RunRequest {
 	return request
 }
 
-// slowRequest takes seconds: the median of every attention pattern takes a sort.
+// slowRequest takes seconds: the medians of the attention patterns of 32 prompts.
 func slowRequest() *pb.RunRequest {
-	request := newRequest(4)
+	request := newRequest(32)
 	median := &pb.Probe{Place: &pb.Place{Path: "pattern"}, Quantiles: []float64{0.5}}
 	request.Probes = append(request.Probes, median)
 	return request

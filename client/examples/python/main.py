@@ -37,8 +37,8 @@ def make_request(prompts: int = 1) -> service_pb2.RunRequest:
 
 
 def slow_request() -> service_pb2.RunRequest:
-    """A request of seconds: the median of every attention pattern takes a sort."""
-    request = make_request(prompts=4)
+    """A request of seconds: the medians of the attention patterns of 32 prompts."""
+    request = make_request(prompts=32)
     request.probes.add(place=spec_pb2.Place(path="pattern"), quantiles=[0.5])
     return request
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -314,20 +315,25 @@ TEST(Run, TopLogitsAreTheLargestWithTheirProbabilities) {
   EXPECT_THAT(IdsOf(Ask("logits { ids { ids: [5, 52, 5] } }")), ElementsAre(5, 52, 5));
 }
 
-TEST(Run, EqualLogitsComeBySmallerIdAndNaNLast) {
-  const auto order = [](const std::string& interventions) {
-    return IdsOf(Ask(interventions + "allow_non_finite: true logits { top_k { k: 53 } }"));
-  };
+TEST(Run, EqualLogitsComeBySmallerId) {
   std::vector<int> ascending(53);
-  for (int i = 0; i < 53; ++i) ascending[i] = i;
-  EXPECT_EQ(order("interventions { place { site: SITE_LOGITS } zero {} }"), ascending);
-  const auto nan = order(
+  std::iota(ascending.begin(), ascending.end(), 0);
+  EXPECT_EQ(IdsOf(Ask("interventions { place { site: SITE_LOGITS } zero {} }"
+                      "logits { top_k { k: 53 } }")),
+            ascending);
+}
+
+TEST(Run, ANaNAmongTheLogitsLeavesNoOrder) {
+  const auto answer = Ask(
       "interventions { place { site: SITE_LOGITS where { units { indices { values: 4 } } } } set { "
-      "constant: nan } }");
-  EXPECT_EQ(nan.back(), 4);
-  auto sorted = nan;
-  std::sort(sorted.begin(), sorted.end());
-  EXPECT_EQ(sorted, ascending);  // each id once, NaN or not
+      "constant: nan } } allow_non_finite: true logits { top_k { k: 3 } }");
+  EXPECT_THAT(IdsOf(answer), ElementsAre(-1, -1, -1));
+  const v1::Logits logits = answer.Logits(0);
+  for (const v1::TokenLogit& token : logits.positions(0).tokens()) {
+    EXPECT_TRUE(std::isnan(token.logit()));
+    EXPECT_TRUE(std::isnan(token.log_prob()));
+    EXPECT_EQ(token.token(), "");
+  }
 }
 
 // ---- every request ------------------------------------------------------------------------------

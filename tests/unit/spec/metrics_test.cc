@@ -87,16 +87,34 @@ TEST(Probs, AreTheExponentialsAndAddUpToOne) {
 }
 
 TEST(TopIds, FallByLogitThenRiseById) {
-  const std::vector<float> logits = {1, 3, kNan, 3, -kInfinity, 2};
+  const std::vector<float> logits = {1, 3, 0, 3, -kInfinity, 2};
   EXPECT_THAT(TopIds(logits, 6), ElementsAre(1, 3, 5, 0, 2, 4));
   EXPECT_THAT(TopIds(logits, 2), ElementsAre(1, 3));
 }
 
 TEST(RankOf, IsThePlaceInThatOrder) {
-  const std::vector<float> logits = {1, 3, kNan, 3, -kInfinity, 2};
+  const std::vector<float> logits = {1, 3, 0, 3, -kInfinity, 2};
   const std::vector<int32_t> order = TopIds(logits, 6);
   for (size_t place = 0; place < order.size(); ++place)
     EXPECT_EQ(RankOf(logits, order[place]), static_cast<int64_t>(place));
+}
+
+// One NaN among the logits makes every probability one, and an order none.
+TEST(Metrics, ANaNIsNeverANumber) {
+  const std::vector<float> logits = {1, 3, kNan, 2};
+  EXPECT_THAT(TopIds(logits, 2), ElementsAre(kNoToken, kNoToken));
+  for (int32_t id = 0; id < 4; ++id) EXPECT_TRUE(std::isnan(RankOf(logits, id)));
+  const at::Tensor bad = LogProbs(at::tensor({1.0f, 3.0f, kNan, 2.0f}));
+  const at::Tensor good = LogProbs(at::tensor({1.0f, 3.0f, 0.0f, 2.0f}));
+  const auto numbers = [](const at::Tensor& tensor) {
+    return absl::Span<const double>(tensor.const_data_ptr<double>(), tensor.numel());
+  };
+  const at::Tensor bad_p = Probs(bad), good_p = Probs(good);
+  EXPECT_TRUE(std::isnan(KlDivergence(numbers(bad_p), numbers(bad), numbers(good))));
+  EXPECT_TRUE(std::isnan(KlDivergence(numbers(good_p), numbers(good), numbers(bad))));
+  const at::Tensor infinite = LogProbs(at::tensor({1.0f, kInfinity, 0.0f, 2.0f}));
+  const at::Tensor infinite_p = Probs(infinite);
+  EXPECT_TRUE(std::isnan(KlDivergence(numbers(infinite_p), numbers(infinite), numbers(good))));
 }
 
 TEST(KlDivergence, IsTheSumOverIds) {

@@ -150,6 +150,55 @@ TEST(Compile, PatchesFromAnEarlierLayerKeepItsValue) {
   EXPECT_EQ(plan->sites.at({2, Site::kResidPost}).steps[0].source_layer, 0);
 }
 
+// A negative index belongs to the axis that it is applied to, and a token to the prompt that holds it.
+TEST(Compile, PatchesReadWhatThePlaceSaysInTheSource) {
+  const auto source_of = [](const std::string& where) {
+    const auto plan = CompileOrThrow(
+        RequestOf("interventions { place { site: SITE_EMBED where { prompts: 1 positions { " +
+                  where + " } } } patch { prompt: 0 } }"));
+    return plan->sites.at({kNoLayer, Site::kEmbed}).steps[0].source->axis(0).ToVector();
+  };
+  EXPECT_THAT(source_of("indices { values: [-1, 0] }"), ElementsAre(3, 0));  // of 4; 2 of 3 written
+  EXPECT_THAT(source_of("range { start: -2 }"), ElementsAre(2, 3));
+}
+
+TEST(Compile, ListsKeepTheirOrder) {
+  const auto plan = CompileOrThrow(RequestOf(R"(
+      interventions { place { site: SITE_Z where { prompts: [-1, 0] layers: [2, -3] heads: [2, 0]
+          positions { indices { values: [-1, 0] } } units { indices { values: [3, 1] } } } }
+        zero {} }
+      logits { full {} positions { indices { values: [-1, 0, 1] } } })"));
+  const auto& where = plan->request.interventions(0).place().where();
+  EXPECT_THAT(where.layers(), ElementsAre(2, 0));
+  EXPECT_THAT(where.prompts(), ElementsAre(1, 0));
+  const Step& step = plan->sites.at({2, Site::kZ}).steps[0];
+  EXPECT_EQ(step.row, 1);
+  EXPECT_THAT(step.target->axis(0).ToVector(), ElementsAre(2, 0));
+  EXPECT_THAT(step.target->axis(1).ToVector(), ElementsAre(2, 0));
+  EXPECT_THAT(step.target->axis(2).ToVector(), ElementsAre(3, 1));
+  EXPECT_THAT(plan->logit_positions[0], ElementsAre(3, 0, 1));
+}
+
+// The order of what is added up changes no bit of the sum.
+TEST(Compile, StatisticsReadSetsButKeepAxesInTheirOrder) {
+  const auto plan = CompileOrThrow(RequestOf(R"(
+      probes { place { site: SITE_Z where { prompts: 0 heads: [2, 0, 1]
+          units { indices { values: [3, 0] } } } } statistics: STATISTIC_MEAN keep: AXIS_HEAD })"));
+  const Region& region = *plan->sites.at({0, Site::kZ}).probes_after[0].region;
+  EXPECT_THAT(region.axis(1).ToVector(), ElementsAre(2, 0, 1));
+  EXPECT_THAT(region.axis(2).ToVector(), ElementsAre(0, 3));
+}
+
+TEST(Compile, AxesOfLengthOneInFrontOfAnOperandSayNothing) {
+  const auto plan = CompileOrThrow(RequestOf(R"(
+      interventions { place { site: SITE_MLP_OUT } add {
+          tensor { shape: [1, 1, 12] values: [0,1,2,3,4,5,6,7,8,9,10,11] } } }
+      interventions { place { site: SITE_MLP_OUT } project_out {
+          direction { shape: [1, 12] values: [0,1,2,3,4,5,6,7,8,9,10,11] } } })"));
+  EXPECT_EQ(plan->operands[0].dim(), 2);
+  EXPECT_EQ(plan->operands[1].dim(), 1);
+}
+
 TEST(Compile, KnockoutPairsBecomeTheirMesh) {
   const auto plan = CompileOrThrow(RequestOf(
       R"(interventions { place { site: SITE_ATTN_SCORES where { prompts: 0 layers: 0 } }
@@ -261,6 +310,8 @@ TEST(Refusals, Places) {
       {"interventions { zero {} }", place + ".site", "is required; give `site` or `path`"},
       {zero("site: 99"), place + ".site", "99 is no site; GetModel lists them"},
       {zero("path: \"nope\""), place + ".path", "no site has this name"},
+      {zero("path: \"lm_head:input\""), place + ".path",
+       "what is read there is ln_f_out, but an edit of ln_f_out changes more than one there would"},
       {zero("path: \"hook_z\" site: SITE_Z"), place + ".path", "is given together with `site`"},
       {zero("path: \"blocks.0.hook_q\" where { layers: 0 }"), place + ".where.layers",
        "together with a layer in `path`"},
@@ -273,13 +324,13 @@ TEST(Refusals, Places) {
        "pattern has no such axis"},
       {zero("site: SITE_Z where { key_positions {} }"), place + ".where.key_positions",
        "z has no such axis"},
-      {zero("site: SITE_Z where { layers: 3 }"), place + ".where.layers[0]", "3 is outside [0, 3)"},
-      {zero("site: SITE_Z where { layers: [1, 0] }"), place + ".where.layers[1]",
-       "strictly ascending"},
+      {zero("site: SITE_Z where { layers: 3 }"), place + ".where.layers[0]", "3 is outside [-3, 3)"},
+      {zero("site: SITE_Z where { layers: [1, -2] }"), place + ".where.layers",
+       "1 is named twice"},
       {zero("site: SITE_Z where { heads: [0, 3] }"), place + ".where.heads[1]",
-       "3 is outside [0, 3)"},
+       "3 is outside [-3, 3)"},
       {zero("site: SITE_Z where { prompts: 2 }"), place + ".where.prompts[0]",
-       "2 is outside [0, 2)"},
+       "2 is outside [-2, 2)"},
       {zero("site: SITE_Z where { units {} }"), place + ".where.units",
        "give `range` or `indices`"},
       {zero("site: SITE_Z where { units { indices { values: 4 } } }"),
@@ -335,7 +386,7 @@ TEST(Refusals, Operations) {
       {at_resid("project_out {}"), it + ".project_out.direction", "is required"},
       {at_resid("project_out { direction { values: [0, 0] } }"), it + ".project_out.direction",
        "has no length"},
-      {at_resid("project_out { direction { values: [1, 2] shape: [1, 2] } }"),
+      {at_resid("project_out { direction { values: [1, 2] shape: [2, 1] } }"),
        it + ".project_out.direction.shape", "a direction is a vector"},
       {at_resid("project_out { direction { values: [1, 2] } }"), it + ".project_out.direction",
        "shape [2] is not as long as the last axis of the selected part [4, 12]"},
@@ -360,7 +411,7 @@ TEST(Refusals, Operations) {
       {tensor("values: inf"), it + ".add.tensor", "are not finite; set `allow_non_finite`"},
       {tensor("values: [1, 2]"), it + ".add.tensor",
        "shape [2] does not broadcast to the selected part [4, 12]"},
-      {tensor("values: 1 shape: [1, 1, 1]"), it + ".add.tensor", "does not broadcast"},
+      {tensor("values: [1, 1] shape: [2, 1, 1]"), it + ".add.tensor", "does not broadcast"},
       {at_resid("name: \"" + std::string(129, 'x') + "\" zero {}"), it + ".name",
        "has 129 bytes, at most 128"},
       {at_resid("zero {} name: \"zero[1]\"") + at_resid("zero {}"), "interventions[1].name",
@@ -410,27 +461,36 @@ TEST(Refusals, KnockoutsAndPatches) {
       {patch(z0, "prompt: 2"), it + ".prompt", "2 is outside [0, 2)"},
       {patch(z0, "clean_prompt: -1"), it + ".clean_prompt", "-1 is outside [0, 2)"},
       {patch(z0, "prompt: 1"), it + ".positions",
-       "position 3 is written, but the source prompt has 3 tokens"},
+       "what the place selects, 4 positions, is 3 positions in the source, prompt 1 of 3 tokens; "
+       "say here which of its positions are read"},
+      {patch("site: SITE_Z where { prompts: 0 positions { indices { values: 3 } } }", "prompt: 1"),
+       it + ".positions", "what the place selects, 1 positions, is nothing in the source"},
+      {patch("site: SITE_Z where { prompts: 0 positions { tokens { ids: 1 } } }", "prompt: 1"),
+       it + ".positions", "what the place selects, 1 positions, is nothing in the source"},
       {patch(z0, "prompt: 0"), it, "reads the values that it would write; select other prompts"},
       {patch("site: SITE_Z", "prompt: 0"), it, "reads the values that it would write"},
-      {patch(z1, "prompt: 0 positions { range { end: 2 } }"), it,
-       "reads [2, 3, 4] but writes [3, 3, 4]"},
+      {patch(z1, "prompt: 0 positions { range { end: 2 } }"), it + ".positions",
+       "reads 2 positions, but 3 are written; name as many"},
       {patch(z1, "prompt: 0 positions {}"), it + ".positions",
        "give `range`, `indices` or `tokens`"},
       {patch(z1, "prompt: 0 key_positions { range {} }"), it + ".key_positions",
        "z has no such axis"},
       {patch("site: SITE_PATTERN where { prompts: 0 positions { range { end: 3 } } }", "prompt: 1"),
-       it + ".key_positions", "position 3 is written, but the source prompt has 3 tokens"},
-      {patch(z1, "prompt: 0 heads: 3"), it + ".heads[0]", "3 is outside [0, 3)"},
-      {patch(z1, "prompt: 0 heads: 1"), it, "reads [3, 1, 4] but writes [3, 3, 4]"},
+       it + ".key_positions", "what the place selects, 4 positions, is 3 positions in the source"},
+      {patch(z1, "prompt: 0 positions { range { end: 3 } } heads: 3"), it + ".heads[0]",
+       "3 is outside [-3, 3)"},
+      {patch(z1, "prompt: 0 positions { range { end: 3 } } heads: 1"), it + ".heads",
+       "reads 1 heads, but 3 are written; name as many"},
       {patch("site: SITE_MLP_OUT where { prompts: 1 }", "prompt: 0 heads: 1"), it + ".heads",
-       "mlp_out has no heads"},
+       "mlp_out has no such axis"},
       {patch("site: SITE_EMBED where { prompts: 1 }", "prompt: 0 layer: 0"), it + ".layer",
        "the site has no layers"},
       {patch("site: SITE_Z where { prompts: 1 layers: 1 }", "prompt: 0 layer: 2"), it + ".layer",
        "2 is outside [0, 1]: a patch reads the written layer or an earlier one"},
       {patch("site: SITE_Z where { prompts: 1 layers: 1 }", "prompt: 0 layer: -1"), it + ".layer",
-       "-1 is outside [0, 1]"},
+       "-1 is outside [0, 1]"},  // the last of three
+      {patch("site: SITE_Z where { prompts: 1 layers: 1 }", "prompt: 0 layer: -4"), it + ".layer",
+       "-4 is outside [0, 1]"},
   });
 }
 
@@ -480,7 +540,7 @@ TEST(Refusals, ProbesAndCaptures) {
       {"captures { place { site: SITE_Z } moment: 9 }", "captures[0].moment", "9 is no moment"},
       {"captures { place { site: SITE_Z } dtype: 9 }", "captures[0].dtype", "9 is no data type"},
       {"captures { place { site: SITE_Z where { heads: 7 } } }", "captures[0].place.where.heads[0]",
-       "7 is outside [0, 3)"},
+       "7 is outside [-3, 3)"},
       {"captures { name: \"a\" place { site: SITE_Z } } captures { name: \"a\" place { site: "
        "SITE_Q } }",
        "captures[1].name", "\"a\" is taken"},
@@ -497,7 +557,7 @@ TEST(Refusals, Outputs) {
       {"logits { positions { indices { values: 3 } } }", "logits.positions.indices.values[0]",
        "3 is outside [-3, 3)"},
       {"logits { positions {} }", "logits.positions", "give `range`, `indices` or `tokens`"},
-      {"block_outputs { layers: 3 }", "block_outputs.layers[0]", "3 is outside [0, 3)"},
+      {"block_outputs { layers: 3 }", "block_outputs.layers[0]", "3 is outside [-3, 3)"},
       {"block_outputs { dtype: 9 }", "block_outputs.dtype", "9 is no data type"},
   });
   const absl::Status other = Compile(RequestOf("model: \"gpt5\""), TinyFacts(), Limits()).status();

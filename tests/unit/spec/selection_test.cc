@@ -31,7 +31,6 @@ IndexSet RandomSet(std::mt19937& random, int64_t size) {
   std::iota(all.begin(), all.end(), 0);
   std::shuffle(all.begin(), all.end(), random);
   all.resize(1 + random() % size);
-  std::sort(all.begin(), all.end());
   return IndexSet::List(all);
 }
 
@@ -45,6 +44,12 @@ TEST(IndexSet, KnowsWhatAnArithmeticListIs) {
   EXPECT_EQ(primes.max(), 5);
   EXPECT_THAT(primes.ToVector(), ElementsAre(2, 3, 5));
   EXPECT_THAT(IndexSet::List({7}).ToVector(), ElementsAre(7));
+  const IndexSet falling = IndexSet::List({4, 2, 0});
+  EXPECT_FALSE(falling.arithmetic());  // no slice shows it
+  EXPECT_THAT(falling.ToVector(), ElementsAre(4, 2, 0));
+  EXPECT_EQ(falling.min(), 0);
+  EXPECT_EQ(falling.max(), 4);
+  EXPECT_THAT(falling.Ascending().ToVector(), ElementsAre(0, 2, 4));
   EXPECT_THAT(IndexSet::Arithmetic(1, 3, 4).ToVector(), ElementsAre(1, 5, 9));
 }
 
@@ -107,7 +112,7 @@ TEST(Causal, MaskAndCountAgreeWithTheDefinition) {
   }
 }
 
-TEST(ResolveList, AscendingWithinTheSizeOrAll) {
+TEST(ResolveList, InTheOrderSaidWithinTheSizeOrAll) {
   const auto resolve = [](std::vector<int32_t> list, Violations& violations) {
     google::protobuf::RepeatedField<int32_t> field(list.begin(), list.end());
     return ResolveList(field, 3, "layers", violations);
@@ -115,12 +120,14 @@ TEST(ResolveList, AscendingWithinTheSizeOrAll) {
   Violations none(9);
   EXPECT_THAT(*resolve({}, none), ElementsAre(0, 1, 2));
   EXPECT_THAT(*resolve({0, 2}, none), ElementsAre(0, 2));
+  EXPECT_THAT(*resolve({2, 0, -2}, none), ElementsAre(2, 0, 1));
   EXPECT_TRUE(none.empty());
   const std::vector<std::pair<std::vector<int32_t>, std::string>> bad = {
-      {{3}, "layers[0]: 3 is outside [0, 3)"},
-      {{0, -1}, "layers[1]: -1 is outside [0, 3)"},
-      {{2, 1}, "layers[1]: 1 follows 2; list them in strictly ascending order"},
-      {{1, 1}, "layers[1]: 1 follows 1; list them in strictly ascending order"}};
+      {{3}, "layers[0]: 3 is outside [-3, 3)"},
+      {{0, -4}, "layers[1]: -4 is outside [-3, 3)"},
+      {{1, 0, 1}, "layers: 1 is named twice; name it once"},
+      {{1, 0, 1, 0}, "layers: 4 indices for an axis of 3; name each at most once"},
+      {{2, -1}, "layers: 2 is named twice; name it once"}};
   for (const auto& [list, words] : bad) {
     Violations violations(9);
     EXPECT_FALSE(resolve(list, violations));
@@ -138,7 +145,7 @@ TEST(ResolveUnits, RangesAndIndicesCountFromBothEnds) {
       {"range { start: 2 end: 7 step: 4 }", {2, 6}},
       {"range { start: -7 end: 7 step: 100 }", {0}},
       {"range { start: 6 step: 9223372036854775807 }", {6}},
-      {"indices { values: [5, 0, -1] }", {0, 5, 6}},
+      {"indices { values: [5, 0, -1] }", {5, 0, 6}},
       {"indices { values: [-7, 1] }", {0, 1}}};
   for (const auto& [text, expected] : good) {
     Violations violations(9);

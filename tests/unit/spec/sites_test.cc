@@ -14,6 +14,7 @@ namespace scalpel::spec {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 v1::Site SiteOf(const std::string& path) {
   const auto resolved = ResolvePath(path);
@@ -21,10 +22,11 @@ v1::Site SiteOf(const std::string& path) {
 }
 
 TEST(Sites, EveryEnumValueHasFactsInOrder) {
-  ASSERT_EQ(AllSites().size(), static_cast<size_t>(v1::Site_MAX));
-  int number = 0;
+  ASSERT_EQ(AllSites().size(), static_cast<size_t>(model::kSites));
+  int place = 0;
   for (const SiteEntry& entry : AllSites()) {
-    EXPECT_EQ(entry.site, ++number);
+    EXPECT_EQ(ToModel(entry.site), static_cast<model::Site>(place++)) << entry.name;
+    EXPECT_EQ(ToProto(ToModel(entry.site)), entry.site);
     EXPECT_EQ(FindSite(entry.site), &entry);
     EXPECT_EQ("SITE_" + absl::AsciiStrToUpper(entry.name), v1::Site_Name(entry.site));
     EXPECT_GE(entry.facts.axes_size(), 2) << entry.name;
@@ -58,6 +60,8 @@ TEST(ResolvePath, NoNameMeansTwoSites) {
       EXPECT_TRUE(names.insert(alias).second) << alias << " stands twice at " << entry.name;
       names.emplace(absl::StripPrefix(alias, "transformer."));
     }
+    for (const std::string& alias : entry.facts.observe_only_aliases())
+      EXPECT_TRUE(names.insert(alias).second) << alias << " stands twice at " << entry.name;
     for (const std::string& name : names) {
       EXPECT_TRUE(owners.emplace(name, entry.site).second) << name << " names two sites";
     }
@@ -98,6 +102,26 @@ TEST(ResolvePath, TheFieldsOwnNames) {
   EXPECT_EQ(SiteOf("ln_f"), v1::SITE_LN_F_OUT);
   EXPECT_EQ(SiteOf("lm_head"), v1::SITE_LOGITS);
   EXPECT_EQ(SiteOf("Resid_Post"), v1::SITE_RESID_POST);
+  EXPECT_EQ(SiteOf("transformer.h.3.ln_2:input"), v1::SITE_LN2_IN);
+  EXPECT_EQ(SiteOf("blocks.3.hook_mlp_in"), v1::SITE_LN2_IN);
+  EXPECT_EQ(SiteOf("model.transformer.h.3.mlp.act:output"), v1::SITE_MLP_POST);
+  EXPECT_EQ(SiteOf("transformer.h.3.output"), v1::SITE_RESID_POST);
+  EXPECT_EQ(SiteOf("transformer.h[3].attn.c_proj.input"), v1::SITE_Z);
+  EXPECT_EQ(SiteOf("model.lm_head.output"), v1::SITE_LOGITS);
+  EXPECT_EQ(SiteOf("lm_head:input"), v1::SITE_LN_F_OUT);
+  EXPECT_TRUE(ResolvePath("lm_head:input")->observe_only);
+  EXPECT_FALSE(ResolvePath("transformer.ln_f:output")->observe_only);
+}
+
+TEST(ResolvePath, SuggestsTheNearestName) {
+  const auto said = [](const std::string& path) {
+    return std::string(ResolvePath(path).status().message());
+  };
+  EXPECT_THAT(said("resid_pots"), HasSubstr("did you mean \"resid_post\"?"));
+  EXPECT_THAT(said("blocks.3.attn.hook_ks"), HasSubstr("did you mean \"attn.hook_k\"?"));
+  EXPECT_THAT(said("transformer.h.3.mlp.c_fx:output"), HasSubstr("did you mean \"mlp.c_fc:output\"?"));
+  EXPECT_THAT(said("blocks.3.lm_head:output"), HasSubstr("logits is in no layer"));
+  EXPECT_THAT(said("something else altogether"), Not(HasSubstr("did you mean")));
 }
 
 TEST(ResolvePath, RefusesEverythingElseAndSaysWhatIsAccepted) {

@@ -232,13 +232,13 @@ TEST(CompileSweep, NamesTheVariantsFields) {
       {std::string(R"(variants { variants {}
           variants { interventions { place { site: SITE_Z where { layers: 3 } } zero {} } } })") +
            kKl,
-       "variants.variants[1].interventions[0].place.where.layers[0]", "3 is outside [0, 3)"},
+       "variants.variants[1].interventions[0].place.where.layers[0]", "3 is outside [-3, 3)"},
       {std::string(R"(variants { variants { name: "a" } variants { name: "a" } })") + kKl,
        "variants.variants[1].name", "\"a\" is taken"},
       {std::string(R"(variants { variants { interventions {
           place { site: SITE_Z where { prompts: 2 } } zero {} } } })") +
            kKl,
-       "variants.variants[0].interventions[0].place.where.prompts[0]", "2 is outside [0, 2)"},
+       "variants.variants[0].interventions[0].place.where.prompts[0]", "2 is outside [-2, 2)"},
       {std::string(R"(variants { variants { interventions {
           place { site: SITE_Z where { prompts: 0 } } patch { prompt: 2 } } } })") +
            kKl,
@@ -258,7 +258,7 @@ TEST(CompileSweep, RefusesAxesThatDoNotFit) {
   ExpectRefused({
       {grid("axes {}"), "grid.axes[0]", "sets nothing"},
       {grid("axes { layers { values: [0, 3] } }"), "grid.axes[0].layers.values[1]",
-       "3 is outside [0, 3)"},
+       "3 is outside [-3, 3)"},
       {grid("axes { heads { values: [1, 1] } }"), "grid.axes[0].heads.values[1]", "named twice"},
       {grid("axes { positions { values: 4 } }"), "grid.axes[0].positions.values[0]",
        "4 is outside [-4, 4)"},
@@ -280,7 +280,7 @@ TEST(CompileSweep, RefusesAxesThatDoNotFit) {
       {grid("axes { layers {} name: \"x\" } axes { name: \"x\" heads {} }"), "grid.axes[1].name",
        "taken"},
       {grid("axes { layers {} interventions: 1 }"), "grid.axes[0].interventions[0]",
-       "1 is outside [0, 1)"},
+       "1 is outside [-1, 1)"},
       {grid("axes { directions { shape: [1, 4] values: [1, 1, 1, 1] } }"), "grid.interventions[0]",
        "has no direction"},
       {grid("axes { directions { values: [1, 1, 1, 1] } }", "place { site: SITE_Z } add {}"),

@@ -34,16 +34,23 @@ class Generator {
   bool Chance(double p) { return static_cast<double>(random_() >> 11) * 0x1p-53 < p; }
   double Number() { return static_cast<double>(Below(4001) - 2000) / 700.0; }
 
-  // `count` of [0, size), ascending.
+  // `count` of [0, size), in any order.
   std::vector<int64_t> Subset(int64_t size, int64_t count) {
     std::vector<int64_t> all(size);
     std::iota(all.begin(), all.end(), 0);
     std::shuffle(all.begin(), all.end(), random_);
     all.resize(count);
-    std::sort(all.begin(), all.end());
     return all;
   }
   std::vector<int64_t> Subset(int64_t size) { return Subset(size, 1 + Below(size)); }
+
+  // The same, some of them counted from the end.
+  std::vector<int64_t> FromEitherEnd(std::vector<int64_t> indices, int64_t size) {
+    for (int64_t& index : indices) {
+      if (Chance(0.2)) index -= size;
+    }
+    return indices;
+  }
 
   template <typename List>
   static void Assign(const std::vector<int64_t>& values, List* list) {
@@ -75,9 +82,7 @@ class Generator {
       if (Chance(0.5)) range->set_step(1 + Below(4));
       return;
     }
-    for (const int64_t index : Subset(size)) {
-      out->mutable_indices()->add_values(Chance(0.3) ? index - size : index);
-    }
+    Assign(FromEitherEnd(Subset(size), size), out->mutable_indices()->mutable_values());
   }
 
   // Within every prompt: indices from the end are another position in each, but never outside.
@@ -86,8 +91,9 @@ class Generator {
   void FillWhere(const spec::SiteEntry& site, v1::Selection* where) {
     const auto has = [&](v1::Axis axis) { return spec::AxisIndex(site.facts, axis).has_value(); };
     if (site.facts.per_layer() && Chance(0.5))
-      Assign(Subset(config_.n_layer), where->mutable_layers());
-    if (has(v1::AXIS_HEAD) && Chance(0.5)) Assign(Subset(config_.n_head), where->mutable_heads());
+      Assign(FromEitherEnd(Subset(config_.n_layer), config_.n_layer), where->mutable_layers());
+    if (has(v1::AXIS_HEAD) && Chance(0.5))
+      Assign(FromEitherEnd(Subset(config_.n_head), config_.n_head), where->mutable_heads());
     if (has(v1::AXIS_UNIT) && Chance(0.5)) {
       FillIndices(spec::UnitSize(site.facts.unit_axis(), config_), where->mutable_units());
     }
@@ -131,7 +137,12 @@ class Generator {
     if (where->heads_size() > 0 && Chance(0.3)) {
       Assign(Subset(config_.n_head, where->heads_size()), patch->mutable_heads());
     }
-    if (where->layers_size() > 0 && Chance(0.4)) patch->set_layer(Below(where->layers(0) + 1));
+    if (where->layers_size() > 0 && Chance(0.4)) {
+      int64_t first = config_.n_layer;
+      for (const int64_t layer : where->layers())
+        first = std::min(first, layer < 0 ? layer + config_.n_layer : layer);
+      patch->set_layer(Below(first + 1));
+    }
   }
 
   void FillKnockout(v1::Selection* where, v1::Knockout* knockout) {

@@ -82,9 +82,9 @@ fn make_request(prompts: usize) -> RunRequest {
     }
 }
 
-/// A request of seconds: the median of every attention pattern takes a sort.
+/// A request of seconds: the medians of the attention patterns of 32 prompts.
 fn slow_request() -> RunRequest {
-    let mut request = make_request(4);
+    let mut request = make_request(32);
     request.probes.push(pb::Probe {
         place: Some(place("pattern", &[])),
         quantiles: vec![0.5],

@@ -33,9 +33,9 @@ function makeRequest(prompts: number): RunRequest {
   });
 }
 
-/** A request of seconds: the median of every attention pattern takes a sort. */
+/** A request of seconds: the medians of the attention patterns of 32 prompts. */
 function slowRequest(): RunRequest {
-  const request = makeRequest(4);
+  const request = makeRequest(32);
   request.probes.push(Probe.fromPartial({ place: { path: "pattern" }, quantiles: [0.5] }));
   return request;
 }

@@ -81,9 +81,9 @@ public final class Main {
         .setIncludeCleanRun(true);
   }
 
-  /** A request of seconds: the median of every attention pattern takes a sort. */
+  /** A request of seconds: the medians of the attention patterns of 32 prompts. */
   private static RunRequest slowRequest() {
-    return newRequest(4)
+    return newRequest(32)
         .addProbes(Probe.newBuilder().setPlace(place("pattern")).addQuantiles(0.5))
         .build();
   }
