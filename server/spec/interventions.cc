@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -366,6 +367,14 @@ std::optional<int32_t> PatchLayer(Compilation& c, const Item& item, int32_t laye
   return read;
 }
 
+// Whether two regions of a site are the same entries in the same order.
+bool SameEntries(const Region& a, const Region& b) {
+  for (int i = 0; i < a.rank(); ++i) {
+    if (a.axis(i).ToVector() != b.axis(i).ToVector()) return false;
+  }
+  return true;
+}
+
 // Adds the patch's source to `step`; false after a violation.
 bool AddPatchSource(Compilation& c, const Item& item, const SiteEntry& site, int32_t layer,
                     Step& step) {
@@ -377,10 +386,7 @@ bool AddPatchSource(Compilation& c, const Item& item, const SiteEntry& site, int
   step.source_layer = *source_layer;
   step.source = PatchRegion(c, item, site, *step.target, source_prompt);
   if (step.source == nullptr) return false;
-  const v1::Patch& patch = item.spec->patch();
-  const bool same_part =
-      !patch.has_positions() && !patch.has_key_positions() && patch.heads().empty();
-  if (*row == step.row && *source_layer == layer && same_part) {
+  if (*row == step.row && *source_layer == layer && SameEntries(*step.source, *step.target)) {
     c.violations.Add(
         item.operation_field,
         "reads the values that it would write; select other prompts in `place.where.prompts`");
@@ -393,13 +399,24 @@ bool AddPatchSource(Compilation& c, const Item& item, const SiteEntry& site, int
   return true;
 }
 
+// The prompts of a place in the order of their steps. A prompt that the patch reads comes last, so
+// that the others read it as it stands when the intervention applies, whatever the list's order.
+std::vector<int32_t> InOrderOfSteps(const Item& item, std::vector<int32_t> prompts) {
+  if (item.spec->has_patch() && item.spec->patch().has_prompt()) {
+    std::stable_partition(prompts.begin(), prompts.end(), [&item](int32_t prompt) {
+      return prompt != item.spec->patch().prompt();
+    });
+  }
+  return prompts;
+}
+
 // Unfolds the intervention into steps; stops at the first place that is refused, since the others
 // would say the same.
 void Unfold(Compilation& c, Item& item, const ResolvedPlace& place) {
   if (!CountPlaces(c, static_cast<int64_t>(place.layers.size() * place.prompts.size()), item.field))
     return;
   const std::string place_field = absl::StrCat(item.field, ".place");
-  for (const int32_t prompt : place.prompts) {
+  for (const int32_t prompt : InOrderOfSteps(item, place.prompts)) {
     Step step;
     step.intervention = item.index;
     step.row = prompt;
