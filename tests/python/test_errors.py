@@ -71,7 +71,7 @@ WRONG_ARGUMENTS = [
     (run([[1], [1, 5000]]), ["prompts[1][1]"]),
     (run("a", zero("k", layer=12)), ["interventions.layer"]),
     (run("a", [zero("k"), zero("k", layer=[1, 12])]), ["interventions[1].layer[1]"]),
-    (run("a", zero("k", layer=[2, 1])), ["interventions.layer[1]"]),
+    (run("a", zero("k", layer=[2, 1, -10])), ["interventions.layer"]),
     (run("a", zero("k", head=12)), ["interventions.head"]),
     (run("a", zero("resid_post", head=1)), ["interventions.head"]),
     (run("a", zero("k", unit=8)), ["interventions.unit"]),
@@ -171,9 +171,9 @@ def test_the_message_is_read_by_people(model):
         "the request is refused\n"
         "in scale('k', nan, layer=12)\n"
         "  interventions[0].factor: nan is not finite; set `allow_non_finite` if it is meant\n"
-        "  interventions[0].layer: 12 is outside [0, 12)\n"
+        "  interventions[0].layer: 12 is outside [-12, 12)\n"
         "in zero('q', head=12)\n"
-        "  interventions[1].head: 12 is outside [0, 12)\n"
+        "  interventions[1].head: 12 is outside [-12, 12)\n"
         "in Logits.top_k(5000)\n"
         "  logits.k: 5000 is outside [1, 1000]"
     )

@@ -34,3 +34,23 @@ def test_torch_tensors_go_into_requests(model, torch, dtype):
     ids = torch.tensor(model.tokenize(PROMPT).ids)
     np.testing.assert_array_equal(model.run(ids, logits="full").logits(),
                                   model.run(PROMPT, logits="full").logits())  # fmt: skip
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_what_transformers_tokenizer_gives_is_a_prompt(model, torch, model_dir, side):
+    """Padded or not, for one text or for several, as lists or as tensors."""
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model_dir, padding_side=side)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.convert_ids_to_tokens(0)
+    texts = [PROMPT, "The war lasted"]
+    expected = model.run(texts, logits="full")
+    padded = tokenizer(texts, padding=True, return_tensors="pt")
+    assert padded["input_ids"].shape[0] == 2 and not padded["attention_mask"].all()
+    for given in (padded, tokenizer(texts), padded.encodings or tokenizer(texts),
+                  [tokenizer(text, return_tensors="pt") for text in texts]):  # fmt: skip
+        run = model.run(given, logits="full")
+        for prompt in range(2):
+            np.testing.assert_array_equal(run.logits(prompt=prompt), expected.logits(prompt=prompt))
+    one = model.run(tokenizer(PROMPT), logits="full")
+    np.testing.assert_array_equal(one.logits(), expected.logits())
+    assert model.detokenize(tokenizer(PROMPT, return_tensors="pt")) == PROMPT

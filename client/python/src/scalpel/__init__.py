@@ -48,6 +48,7 @@ from scalpel.metrics import (
     top_k,
 )
 from scalpel.model import Model, Stream, connect
+from scalpel.notes import TokenWarning
 from scalpel.observations import BlockOutputs, Logits, capture, probe
 from scalpel.operations import (
     Operation,
@@ -77,12 +78,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied", "BlockOutputs", "Cancelled", "DeadlineExceeded", "FailedPrecondition",
-    "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model", "ModelInfo", "NotFound",
-    "NotImplementedByServer", "Operation", "PatchingResult", "PermissionDenied", "ProtocolError",
-    "QueueFull", "Replicas", "ReplicasDiffer", "RequestError", "Retry", "RunResult", "ScalpelError",
-    "ServerError", "ServerStatus", "Stream", "SweepResult", "TLS", "Tensor", "Unauthenticated",
-    "Unavailable", "Violation", "Where", "add", "aio", "capture", "clamp", "connect", "directions",
-    "freeze", "heads",
+    "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model",
+    "ModelInfo", "NotFound", "NotImplementedByServer", "Operation", "PatchingResult",
+    "PermissionDenied", "ProtocolError", "QueueFull", "Replicas", "ReplicasDiffer", "RequestError",
+    "Retry", "RunResult", "ScalpelError", "ServerError", "ServerStatus", "Stream", "SweepResult",
+    "TLS", "Tensor", "TokenWarning", "Unauthenticated", "Unavailable", "Violation", "Where", "add",
+    "aio", "capture", "clamp", "connect", "directions", "freeze", "heads",
     "kl_from_clean", "knockout", "layers", "load_request", "log_prob", "logit", "logit_diff",
     "loss", "mean", "noise", "patch", "patching_score", "permute", "positions", "prob", "probe",
     "project_out", "rank", "save_request", "scale", "set_", "spread", "subspace", "tokens",

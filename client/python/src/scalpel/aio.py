@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -16,7 +16,7 @@ import grpc.aio
 
 from scalpel import calls, connection, methods, patching
 from scalpel.caller import Caller
-from scalpel.calls import StreamCall, UnaryCall
+from scalpel.calls import Question, StreamCall, UnaryCall
 from scalpel.connection import TLS, Attempts, Keepalive, Retry, Settings, Token
 from scalpel.errors import ScalpelError
 from scalpel.events import Started, SweepStarted
@@ -113,6 +113,7 @@ class AsyncStream(Generic[Event]):
     async def _step(self) -> None:
         """Waits for one response; an attempt that failed before its first one is made again."""
         if self._rpc is None:
+            await self._model._consider(self._reading.unasked())
             self._rpc = self._model.start(self._call, self._reading.attempts.left())
         try:
             response = await self._rpc.read()
@@ -253,6 +254,16 @@ class AsyncModel(Caller):
             error.partial = call.partial(events)
             raise
         return call.collect(events)
+
+    async def _consider(self, questions: Iterable[Question]) -> None:
+        """Asks what is to be known before a call of `scalpel.calls`. Raises or warns as the answers
+        say."""
+        for question in questions:
+            try:
+                prompts = (await self.read(question.call(None))).prompts
+            except calls.SAID_BY_THE_CALL:
+                continue
+            question.consider(prompts)
 
     async def ask(self, call: UnaryCall[Result]) -> Result:
         """Makes a call of `scalpel.calls` that has one answer."""

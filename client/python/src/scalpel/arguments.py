@@ -57,7 +57,7 @@ class Arguments:
             return Argument(argument + rest, "")
         inner, rest = _longest(rest.lstrip("."), spec.fields)
         if inner is None:
-            return Argument(argument, spec.written)
+            return Argument(argument or spec.fields.get("", argument), spec.written)
         # What is below an argument is its element, or of no interest to who wrote it.
         index = re.match(r"(?:\.indices|\.tokens|\.values|\.ids)*((?:\[\d+\])*)", rest)
         assert index is not None

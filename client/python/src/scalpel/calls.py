@@ -7,19 +7,27 @@ how bytes are read. Nothing here talks to a server, and nothing checks what the 
 from __future__ import annotations
 
 import dataclasses
-import operator
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Union
 
-from scalpel import axes, observations
+from scalpel import axes, errors, notes, observations
 from scalpel.arguments import Arguments
 from scalpel.axes import AxisLike, axes_of
-from scalpel.events import Decoder, RunDecoder, RunEvent, SweepDecoder, SweepEvent, Tokens
+from scalpel.events import (
+    Decoder,
+    RunDecoder,
+    RunEvent,
+    Started,
+    SweepDecoder,
+    SweepEvent,
+    Tokens,
+)
 from scalpel.info import ModelInfo, ServerStatus
 from scalpel.metrics import Metric, metrics_of
 from scalpel.observations import BlockOutputsLike, Captures, LogitsLike, Stats
 from scalpel.operations import Operation
-from scalpel.prompts import Prompts, is_one_prompt, prompts_of
+from scalpel.prompts import Prompt, Prompts, ids_of, parse, text_of
 from scalpel.run_result import RunResult
 from scalpel.spec import given
 from scalpel.sweep_result import SweepResult
@@ -46,6 +54,28 @@ class UnaryCall(Generic[Result]):
 
 
 @dataclasses.dataclass(frozen=True)
+class Question:
+    """Something about a call that only the server's tokenizer knows. It is asked first."""
+
+    prompts: tuple[spec_pb2.Prompt, ...]
+    """What is to be tokenized."""
+    consider: Callable[[Sequence[Tokens]], None]
+    """Raises or warns, as follows from their tokens."""
+
+    def call(self, timeout: float | None) -> StreamCall[Any, Started]:
+        """Asks for their tokens, all at once. Nothing runs."""
+        request = service_pb2.RunRequest(prompts=self.prompts)
+        return validation(_run_call(request, Arguments(), timeout, False, None), Started)
+
+
+# Refusals of a question that are left to the call itself: it is refused for the same reason, and
+# then in terms of its own arguments.
+SAID_BY_THE_CALL = (
+    errors.RequestError, errors.LimitExceeded, errors.FailedPrecondition, errors.AccessDenied,
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
 class StreamCall(Generic[Event, Result]):
     """A call that is answered by a stream."""
 
@@ -60,6 +90,8 @@ class StreamCall(Generic[Event, Result]):
     divisible: bool = False
     affinity: str | None = None
     """Which calls belong together; None: those of the same first prompt."""
+    questions: tuple[Question, ...] = ()
+    """To be asked before it."""
 
     def partial(self, events: list[Event]) -> Result | None:
         """The result of the events before an error, where they are worth something."""
@@ -87,7 +119,9 @@ def run(
 
     >>> model.run("Mary gave it to", scale("resid_post", 0.1, layer=9), stats={"resid_post": "std"})
 
-    prompts: one or several, of any length; text, or token ids.
+    prompts: one or several, of any length: texts, token ids, or what a tokenizer gives (a mapping
+        with `input_ids`; what its `attention_mask` hides is left out). Several are a list, an
+        array, a pandas Series or any other iterable.
     interventions: made by `zero`, `scale`, `patch` and the others, applied in this order.
     stats: `probe(...)` or a list of them, or site to statistics: `{"resid_post": ["mean", "std"]}`.
     capture: sites whose activations come back, or `capture(...)`, or a list of both.
@@ -158,7 +192,8 @@ def sweep(
     seed, allow_non_finite, timeout, progress, request_id: as in `run`.
 
     Returns a `SweepResult`. Raises as `run`; a sweep that was cut short, by its deadline or the
-    server, leaves what came in the exception's `partial`. Thread-safe.
+    server, leaves what came in the exception's `partial`. Warns (`TokenWarning`) of a metric's word
+    without a space where the model has a token for the same word with it. Thread-safe.
     """
     request, arguments = sweep_pb2.SweepRequest(), Arguments()
     _add_prompts(request.prompts, arguments, "prompts", prompts)
@@ -178,7 +213,8 @@ def sweep(
     request.allow_non_finite = allow_non_finite
     if seed is not None:
         request.seed = seed
-    return _sweep_call(request, arguments, timeout, progress, request_id)
+    call = _sweep_call(request, arguments, timeout, progress, request_id)
+    return dataclasses.replace(call, questions=_about_words(measured))
 
 
 def run_request(
@@ -234,29 +270,30 @@ def status(*, timeout: float | None = None) -> UnaryCall[ServerStatus]:
 
 def tokenize(text: str, *, timeout: float | None = None) -> UnaryCall[Tokens]:
     """Text to tokens: `.ids`, and `.tokens` as text. Raises FailedPrecondition where the server's
-    model has no tokenizer. Thread-safe."""
-    request = service_pb2.TokenizeRequest(text=text)
+    model has no tokenizer, TypeError for what is not one text. Thread-safe."""
+    request = service_pb2.TokenizeRequest(text=text_of(text))
     return UnaryCall("Tokenize", request, _tokens, timeout)
 
 
-def detokenize(ids: Sequence[int], *, timeout: float | None = None) -> UnaryCall[str]:
-    """Token ids to text; bytes that form no character are shown as U+FFFD. Raises InvalidArgument
-    for an id outside the vocabulary. Thread-safe."""
-    request = service_pb2.DetokenizeRequest(ids=[operator.index(i) for i in ids])
+def detokenize(ids: int | Prompt, *, timeout: float | None = None) -> UnaryCall[str]:
+    """Token ids to text, in any form in which prompts take them; bytes that form no character are
+    shown as U+FFFD. Raises InvalidArgument for an id that the tokenizer does not have. Thread-safe.
+    """
+    request = service_pb2.DetokenizeRequest(ids=ids_of(ids))
     return UnaryCall("Detokenize", request, lambda response: str(response.text), timeout)
 
 
-def detokenize_bytes(ids: Sequence[int], *, timeout: float | None = None) -> UnaryCall[bytes]:
+def detokenize_bytes(ids: int | Prompt, *, timeout: float | None = None) -> UnaryCall[bytes]:
     """Token ids to the exact bytes, which need not be whole characters. Otherwise as
     `detokenize`."""
-    request = service_pb2.DetokenizeRequest(ids=[operator.index(i) for i in ids])
+    request = service_pb2.DetokenizeRequest(ids=ids_of(ids))
     return UnaryCall("Detokenize", request, lambda response: bytes(response.raw), timeout)
 
 
 def token_id(text: str, *, timeout: float | None = None) -> UnaryCall[int]:
     """The id of the one token that a text is, with the space before it if it has one: `" Mary"`.
     Raises ValueError where the text is several tokens. Thread-safe."""
-    request = service_pb2.TokenizeRequest(text=text)
+    request = service_pb2.TokenizeRequest(text=text_of(text))
     return UnaryCall("Tokenize", request, _only_id, timeout)
 
 
@@ -281,9 +318,9 @@ def _run_request(
 
 
 def _add_prompts(field: Any, arguments: Arguments, name: str, given_prompts: Prompts) -> None:
-    messages = prompts_of(given_prompts)
-    field.extend(messages)
-    arguments.add_prompts(name, name, len(messages), is_one_prompt(given_prompts))
+    parsed = parse(given_prompts, name)
+    field.extend(parsed.messages)
+    arguments.add_prompts(name, name, len(parsed.messages), parsed.one)
 
 
 def _add_stats(request: Any, arguments: Arguments, stats: Stats) -> None:
@@ -352,6 +389,15 @@ def _intervention(operation: Operation, prompt_count: int | None) -> spec_pb2.In
 
 def _is_empty(several: Any) -> bool:
     return not isinstance(several, (Operation, axes.Axis, str)) and not several
+
+
+def _about_words(measured: Sequence[Metric]) -> tuple[Question, ...]:
+    words = notes.bare_words(measured)
+    if not words:
+        return ()
+    both = [*words, *(f" {word}" for word in words)]
+    prompts = tuple(spec_pb2.Prompt(text=text) for text in both)
+    return (Question(prompts, functools.partial(notes.warn_of_bare_words, words)),)
 
 
 def _copy(message: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -12,7 +12,7 @@ import grpc
 
 from scalpel import calls, connection, methods, patching
 from scalpel.caller import Caller
-from scalpel.calls import StreamCall, UnaryCall
+from scalpel.calls import Question, StreamCall, UnaryCall
 from scalpel.connection import TLS, Attempts, Keepalive, Retry, Settings, Token
 from scalpel.errors import ScalpelError
 from scalpel.events import Started, SweepStarted
@@ -94,6 +94,7 @@ class Stream(Generic[Event]):
     def _step(self) -> None:
         """Waits for one response; an attempt that failed before its first one is made again."""
         if self._rpc is None:
+            self._model._consider(self._reading.unasked())
             self._rpc = self._model.start(self._call, self._reading.attempts.left())
         if self._closed.is_set():
             self._rpc.cancel()
@@ -244,6 +245,16 @@ class Model(Caller):
             error.partial = call.partial(events)
             raise
         return call.collect(events)
+
+    def _consider(self, questions: Iterable[Question]) -> None:
+        """Asks what is to be known before a call of `scalpel.calls`. Raises or warns as the answers
+        say."""
+        for question in questions:
+            try:
+                prompts = self.read(question.call(None)).prompts
+            except calls.SAID_BY_THE_CALL:
+                continue
+            question.consider(prompts)
 
     def ask(self, call: UnaryCall[Result]) -> Result:
         """Makes a call of `scalpel.calls` that has one answer."""

@@ -26,7 +26,7 @@ from scalpel.place import (
     place_of,
     positions_of,
 )
-from scalpel.prompts import Prompt, prompt_of
+from scalpel.prompts import Prompts, parse
 from scalpel.spec import Spec, enum_value, given, written
 from scalpel.tensors import tensor_of
 from scalpel.v1 import spec_pb2
@@ -162,7 +162,7 @@ def mean(
     site: str,
     *,
     over: Positions | None = None,
-    reference_prompts: Sequence[Prompt] = (),
+    reference_prompts: Prompts = (),
     name: str | None = None,
     **where: Unpack[Where],
 ) -> Operation:
@@ -171,10 +171,10 @@ def mean(
     `over`: the positions averaged, default all. `reference_prompts`: prompts whose mean is taken
     instead, where the server implements it. Not at `attn_scores`.
     """
-    call = written(
-        "mean", site, over=over, reference_prompts=reference_prompts or None, **where, name=name
-    )
-    message = spec_pb2.Mean(reference_prompts=[prompt_of(one) for one in reference_prompts])
+    references = parse(reference_prompts, "reference_prompts").messages
+    shown = reference_prompts if references else None
+    call = written("mean", site, over=over, reference_prompts=shown, **where, name=name)
+    message = spec_pb2.Mean(reference_prompts=references)
     if over is not None:
         message.over.CopyFrom(positions_of(over, "over"))
     fields = {"reference_prompts": "reference_prompts", **index_fields("over", "over", over)}
@@ -199,9 +199,10 @@ def patch(
 
     The run is one of `from_prompt` (another prompt of the request, with whatever was done to it so
     far), `from_clean` (the clean run of the prompt with this index) and, in a sweep, `from_source`
-    (a source by index). It is read at the place that is written, unless `from_position`,
-    `from_key`, `from_head` or `from_layer` (at most the written one) say otherwise: ascending order
-    meets ascending order, and the parts must have equal shapes.
+    (a source by index). What the selectors say is looked up again there: `position=-1` is the last
+    of either prompt, `position=tokens(...)` where the token stands in each. `from_position`,
+    `from_key`, `from_head` and `from_layer` (at most the written one) say otherwise. The first that
+    is read goes to the first that is written, in the order of the lists, and both must be as many.
     """
     call = written(
         "patch", site, from_prompt=from_prompt, from_clean=from_clean, from_source=from_source,
@@ -234,6 +235,8 @@ def _patch(
         message.key_positions.CopyFrom(positions_of(key, "from_key"))
     if head is not None:
         message.heads.extend(index_list(head, "from_head"))
+        if not message.heads:  # On the wire that would mean those that are written.
+            raise ValueError("from_head: the list is empty; leave it out to read the written heads")
     return message
 
 
@@ -244,6 +247,10 @@ def _patch_fields(
         "prompt": "from_prompt",
         "clean_prompt": "from_clean",
         "layer": "from_layer",
+        # Also where they are left out: the server says what does not match of what is read.
+        "positions": "from_position",
+        "key_positions": "from_key",
+        "heads": "from_head",
         **index_fields("positions", "from_position", position),
         **index_fields("key_positions", "from_key", key),
         **index_fields("heads", "from_head", head),

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from scalpel import calls, operations
+from scalpel.alignment import Alignment
 from scalpel.arguments import Arguments
-from scalpel.axes import AxisLike
+from scalpel.axes import Axis, AxisLike, axes_of
 from scalpel.calls import StreamCall
 from scalpel.events import SweepEvent
 from scalpel.metrics import Metric, Tokens, metrics_of, patching_score
 from scalpel.observations import Stats
 from scalpel.operations import Operation
 from scalpel.place import Where
-from scalpel.prompts import Prompts, is_one_prompt
+from scalpel.prompts import Parsed, Prompts, parse
 from scalpel.spec import Spec, written
 from scalpel.sweep_result import SweepResult
 from scalpel.v1 import sweep_pb2
@@ -94,8 +95,9 @@ def patch(
     ...                      answer=" Mary", wrong=" John")
     >>> result.score  # [layer, position]
 
-    clean, corrupted: a prompt each, or a list of pairs of equal length; the two of a pair have as
-        many tokens.
+    clean, corrupted: a prompt each, or two lists of as many. The two of a pair meet position by
+        position, so they have as many tokens, unless `where` says positions that both have, such as
+        `position=-1` or `position=tokens(...)`: these are looked up in each of the two.
     site: what is patched, at one place of `over` at a time; `where` narrows it further.
     answer, wrong: the token that is right on the clean prompt, and the one that is right on the
         corrupted; one for all pairs or one for each. The score compares their logits.
@@ -107,41 +109,69 @@ def patch(
     metrics, stats, timeout, progress, request_id: as in `sweep`; these are of the patched run.
 
     Returns a `PatchingResult`. Its score is (d - d_corrupted) / (d_clean - d_corrupted), with d =
-    logit(answer) - logit(wrong): 0 corrupted, 1 clean. Raises as `run`. Thread-safe.
+    logit(answer) - logit(wrong): 0 corrupted, 1 clean. Raises as `run`, and ValueError where the
+    positions of a pair do not match, before the sweep is asked for. Thread-safe.
     """
     if direction not in ("denoising", "noising"):
         raise ValueError(f"direction: {direction!r} is neither 'denoising' nor 'noising'")
-    denoising = direction == "denoising"
-    prompts, sources = (corrupted, clean) if denoising else (clean, corrupted)
-    pairs = _count(prompts)
-    if pairs != _count(sources):
-        raise ValueError("corrupted: as many prompts as clean; they are compared in pairs")
+    names = ("corrupted", "clean") if direction == "denoising" else ("clean", "corrupted")
+    given_prompts = {"clean": parse(clean, "clean"), "corrupted": parse(corrupted, "corrupted")}
+    prompts, sources = (given_prompts[name].messages for name in names)
+    pairs = _pairs(given_prompts)
+    _refuse_empty_tokens(answer, wrong)
+    axes = _axes(over)
     pieces = _pieces(site, pairs, where)
     score = patching_score(answer, wrong, position=answer_position, name=SCORE)
     others = metrics_of(metrics)
     call = calls.sweep(
-        prompts, pieces, over=over, metrics=[score, *others], stats=stats, sources=sources,
+        prompts, pieces, over=axes, metrics=[score, *others], stats=stats, sources=sources,
         timeout=timeout, progress=progress, request_id=request_id,
     )  # fmt: skip
-    names = ("corrupted", "clean") if denoising else ("clean", "corrupted")
     for field, name in zip(("prompts", "sources"), names):
-        call.arguments.add_prompts(field, name, pairs, is_one_prompt(prompts))
+        call.arguments.add_prompts(field, name, pairs, given_prompts[name].one)
     call_text = written("patch", clean, corrupted, site, answer=answer, wrong=wrong, **where)
-    _name_own_arguments(call.arguments, call_text, score, pieces)
-    for i, metric in enumerate(others):
-        call.arguments.add(f"metrics[{i + 1}]", f"metrics[{i}]", metric)
+    _name_own_arguments(call.arguments, call_text, [score, *others], pieces)
+    call.arguments.add_list("grid.axes", "over", axes, isinstance(over, (Axis, str)))
+    aligned = Alignment(names, pieces[0].proto.place.where, axes).questions(prompts, sources)
 
     def collect(events: list[SweepEvent]) -> PatchingResult:
         return PatchingResult(call.request, events, direction)
 
     return StreamCall(
         call.method, call.request, call.arguments, call.decoder, collect, timeout, progress,
-        request_id, divisible=True,
+        request_id, divisible=True, questions=(*aligned, *call.questions),
     )  # fmt: skip
 
 
-def _count(prompts: Prompts) -> int:
-    return 1 if is_one_prompt(prompts) else len(prompts)
+def _pairs(given_prompts: dict[str, Parsed]) -> int:
+    """How many pairs of prompts there are."""
+    counts = {name: len(parsed.messages) for name, parsed in given_prompts.items()}
+    for name, count in counts.items():
+        if not count:
+            raise ValueError(f"{name}: no prompt; give one, or a list with one for each pair")
+    if counts["clean"] != counts["corrupted"]:
+        raise ValueError(
+            f"corrupted: as many prompts as clean, for they are compared in pairs; there are "
+            f"{counts['corrupted']}, and {counts['clean']} of clean"
+        )
+    return counts["clean"]
+
+
+def _axes(over: AxisLike | Sequence[AxisLike]) -> list[Axis]:
+    axes = axes_of(over)
+    if not axes:
+        raise ValueError("over: nothing to go over; write an axis, such as over='layers'")
+    return axes
+
+
+def _refuse_empty_tokens(answer: Tokens, wrong: Tokens) -> None:
+    for name, tokens, where in (("answer", answer, "clean"), ("wrong", wrong, "corrupted")):
+        is_empty = not tokens if isinstance(tokens, str) else np.size(tokens) == 0
+        if is_empty:
+            raise ValueError(
+                f"{name}: no token; give the one that is right on the {where} prompt, with its "
+                "space, such as ' Mary', or one for each pair"
+            )
 
 
 def _pieces(site: str, pairs: int, where: Where) -> list[Operation]:
@@ -158,11 +188,22 @@ def _pieces(site: str, pairs: int, where: Where) -> list[Operation]:
 
 
 def _name_own_arguments(
-    arguments: Arguments, call_text: str, score: Metric, pieces: Sequence[Operation]
+    arguments: Arguments, call_text: str, metrics: Sequence[Metric], pieces: Sequence[Operation]
 ) -> None:
-    """The score and the patches came from the arguments of `patch` itself."""
+    """The score, which is the first metric, and the patches came from the arguments of `patch`
+    itself."""
+    score, *others = metrics
+    for i, metric in enumerate(others):
+        arguments.add(f"metrics[{i + 1}]", f"metrics[{i}]", metric)
     own = {"target": "answer", "distractor": "wrong", "position": "answer_position"}
     fields = {field: own.get(argument, argument) for field, argument in score.fields.items()}
-    arguments.add("metrics[0]", "", Spec(score.proto, call_text, fields))
+    whole = {"": "clean, corrupted"}
+    arguments.add("metrics[0]", "", Spec(score.proto, call_text, {**whole, **fields}))
     for i, piece in enumerate(pieces):
-        arguments.add(f"grid.interventions[{i}]", "", Spec(piece.proto, call_text, piece.fields))
+        own_fields = {
+            field: argument
+            for field, argument in piece.fields.items()
+            if not argument.startswith("from_")
+        }
+        made = Spec(piece.proto, call_text, {**whole, **own_fields})
+        arguments.add(f"grid.interventions[{i}]", "", made)

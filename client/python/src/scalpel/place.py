@@ -40,15 +40,17 @@ Positions = Union[Indices, tokens]
 
 
 class Where(TypedDict, total=False):
-    """Selectors: which part of a site. Indices count from 0.
+    """Selectors: which part of a site. Indices count from 0, and negative ones from the end.
 
     An index is an int, a list, a range, a slice or a numpy array (of ints, or a mask of booleans).
+    The order of a list is the order of what comes back, and of the entries of an array that is
+    added or set.
     """
 
     layer: Indices
-    """Blocks, ascending. A slice needs an end: `slice(0, 4)`, or write `range(4)`."""
+    """Blocks. Both ends of a slice count from the same side: `slice(0, 4)`, `slice(-2, None)`."""
     head: Indices
-    """Attention heads, ascending, at sites with heads. A slice needs an end."""
+    """Attention heads, at sites with heads. A slice as of `layer`."""
     unit: Indices
     """Columns, neurons or vocabulary ids: the innermost axis. Negative from its end."""
     position: Positions
@@ -58,7 +60,7 @@ class Where(TypedDict, total=False):
     key: Positions
     """Positions attended to, at `pattern` and `attn_scores`. Negative from each prompt's end."""
     prompt: Indices
-    """Prompts of the request, ascending. A slice needs an end."""
+    """Prompts of the request. A slice as of `layer`."""
 
 
 # The field of Selection that each selector writes.
@@ -74,12 +76,9 @@ _FIELDS = {
 
 
 def index_list(indices: Indices, argument: str) -> list[int]:
-    """Plain ints. A slice must say its end, because how long the axis is, only the server knows."""
+    """Plain ints. How long the axis is, only the server knows."""
     if isinstance(indices, slice):
-        start, step = indices.start or 0, 1 if indices.step is None else indices.step
-        if indices.stop is None or start < 0 or indices.stop < 0:
-            raise TypeError(f"{argument}: this slice needs the axis's length; write a range")
-        return list(range(start, indices.stop, step))
+        return _slice_list(indices, argument)
     if isinstance(indices, np.ndarray) and indices.dtype == np.bool_:
         return [int(i) for i in np.flatnonzero(indices)]
     if isinstance(indices, (bool, np.bool_, str, bytes)):
@@ -92,6 +91,17 @@ def index_list(indices: Indices, argument: str) -> list[int]:
         return [_index(i) for i in indices]  # type: ignore[union-attr]
     except TypeError:
         raise TypeError(f"{argument}: {indices!r} is not an index nor a list of them") from None
+
+
+def _slice_list(indices: slice, argument: str) -> list[int]:
+    """A slice whose ends count from the same side."""
+    step = 1 if indices.step is None else operator.index(indices.step)
+    start, stop = indices.start or 0, indices.stop
+    if stop is None and start < 0 < step:
+        stop = 0
+    elif stop is None or (start < 0) != (stop < 0):
+        raise TypeError(f"{argument}: this slice needs the axis's length; write a range")
+    return list(range(start, stop, step))
 
 
 def _index(value: Any) -> int:
@@ -149,6 +159,8 @@ def selection_of(where: Where) -> spec_pb2.Selection:
 
 def _select(selection: spec_pb2.Selection, field: str, name: str, value: Any) -> None:
     if field in ("layers", "heads", "prompts"):
+        if isinstance(value, slice) and value == slice(None):
+            return  # All, which is what is left out.
         values = index_list(value, name)
         if not values:  # On the wire that would mean all of them.
             raise ValueError(f"{name}: the list is empty; leave `{name}` out to mean all")
@@ -165,7 +177,7 @@ def place_of(site: str, where: Where) -> spec_pb2.Place:
         raise TypeError(f"site: {site!r} is not a name such as 'resid_post'")
     place = spec_pb2.Place(path=site)
     selection = selection_of(where)
-    if any(value is not None for value in where.values()):
+    if selection.ListFields():
         place.where.CopyFrom(selection)
     return place
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Generic, TypeVar
 
-from scalpel.calls import StreamCall
+from scalpel.calls import Question, StreamCall
 from scalpel.connection import Attempts, Settings
 from scalpel.progress import Progress
 
@@ -21,8 +21,14 @@ class Reading(Generic[Event]):
         self.over = False
         self.attempts = Attempts(settings, call.timeout, call.arguments)
         self._decoder = call.decoder()
+        self._questions = call.questions
         self._begun = False
         self._progress = Progress() if call.progress else None
+
+    def unasked(self) -> tuple[Question, ...]:
+        """What is to be asked before the first attempt; nothing a second time."""
+        asked, self._questions = self._questions, ()
+        return asked
 
     def take(self, response: Any) -> None:
         """Takes the next response; None at the regular end. Raises ProtocolError."""

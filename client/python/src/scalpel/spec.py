@@ -11,6 +11,8 @@ import numpy as np
 from google.protobuf.message import Message
 
 M = TypeVar("M", bound=Message)
+# Of the text of an argument that is no string.
+_SHOWN_MAX = 200
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -22,7 +24,8 @@ class Spec(Generic[M]):
     written: str
     """The call that made it, such as `scale('resid_post', 0.1, layer=9)`."""
     fields: Mapping[str, str]
-    """Field paths below `proto` and the arguments that they came from."""
+    """Field paths below `proto` and the arguments that they came from; under an empty path, the
+    argument for all others where the spec has no name of its own."""
 
     def __repr__(self) -> str:
         return self.written
@@ -45,7 +48,10 @@ def _short(value: Any) -> str:
         return f"<{len(value)} values>"
     if isinstance(value, slice):
         return "slice({}, {}, {})".format(value.start, value.stop, value.step)
-    return repr(value)
+    shown = repr(value)
+    if len(shown) > _SHOWN_MAX and not isinstance(value, str):
+        return f"<{type(value).__name__}>"
+    return shown
 
 
 def given(**arguments: Any) -> dict[str, Any]:

@@ -23,15 +23,15 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from scalpel import calls, chunks, connection, errors, methods, patching
 from scalpel.affinity import affinity
 from scalpel.arguments import Arguments
-from scalpel.calls import StreamCall
+from scalpel.calls import Question, StreamCall
 from scalpel.chunks import Chunk
 from scalpel.connection import TLS, Keepalive, Retry, Settings, Token
 from scalpel.errors import ReplicasDiffer, ScalpelError
-from scalpel.events import SweepEvent, SweepStarted
+from scalpel.events import SweepEvent, SweepStarted, Tokens
 from scalpel.info import ModelInfo
 from scalpel.model import Model, Stream
 from scalpel.progress import VariantsDone
-from scalpel.v1 import sweep_pb2
+from scalpel.v1 import spec_pb2, sweep_pb2
 from scalpel.work import Work
 
 P = ParamSpec("P")
@@ -153,6 +153,8 @@ class Replicas:
 
     def read(self, call: StreamCall[SweepEvent, Result]) -> Result:
         """Spreads a sweep of `scalpel.calls`, waits for all of it, and returns the result."""
+        for question in call.questions:
+            self._consider(question)
         seconds = self._replicas[0].settings.timeout if call.timeout is None else call.timeout
         asker = _Asker(call, self.info.weights_sha256, seconds)
         started = self._started(asker, call.request)
@@ -188,19 +190,30 @@ class Replicas:
         return self._validated(asker, request)
 
     def _validated(self, asker: _Asker, request: sweep_pb2.SweepRequest) -> SweepStarted:
-        """What the first server that answers makes of it."""
+        """What a server makes of it."""
         checked = sweep_pb2.SweepRequest()
         checked.CopyFrom(request)
         checked.validate_only = True
+        (started,) = self._of_first(lambda replica: asker.ask(replica, Chunk(0, 0, checked)))
+        assert isinstance(started, SweepStarted)
+        return started
+
+    def _consider(self, question: Question) -> None:
+        """Asks a question of a call. Raises or warns as the answer says."""
+        try:
+            tokens = self._of_first(lambda replica: replica.tokens(question))
+        except calls.SAID_BY_THE_CALL:
+            return
+        question.consider(tokens)
+
+    def _of_first(self, ask: Callable[[_Replica], Result]) -> Result:
+        """The answer of the first server that has one."""
         failure: ScalpelError | None = None
         for replica in self._replicas:
             try:
-                (started,) = asker.ask(replica, Chunk(0, 0, checked))
+                return ask(replica)
             except _ELSEWHERE as error:
                 failure = error
-            else:
-                assert isinstance(started, SweepStarted)
-                return started
         assert failure is not None
         raise failure
 
@@ -237,6 +250,14 @@ class _Replica:
         if self.executor is None:
             return self._connected().info
         made: ModelInfo = self.executor.submit(_info_elsewhere, self.settings).result()
+        return made
+
+    def tokens(self, question: Question) -> Sequence[Tokens]:
+        """What the prompts of a question are."""
+        if self.executor is None:
+            return self._connected().read(question.call(None)).prompts
+        asked = self.executor.submit(_tokens_elsewhere, self.settings, question.prompts)
+        made: Sequence[Tokens] = asked.result()
         return made
 
     def ask(self, question: _Question, began: _Began) -> list[SweepEvent]:
@@ -397,6 +418,13 @@ def _connected_elsewhere(settings: Settings) -> Model:
 
 def _info_elsewhere(settings: Settings) -> ModelInfo:
     return _connected_elsewhere(settings).get_info()
+
+
+def _tokens_elsewhere(
+    settings: Settings, prompts: tuple[spec_pb2.Prompt, ...]
+) -> Sequence[Tokens]:
+    question = Question(prompts, lambda tokens: None)
+    return _connected_elsewhere(settings).read(question.call(None)).prompts
 
 
 def _ask_elsewhere(settings: Settings, question: _Question) -> list[SweepEvent]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from scalpel import metrics, operations
 from scalpel.events import TokenLogit, Tokens
+from scalpel.prompts import prompt_of
 from scalpel.sweep_result import SweepResult
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from scalpel.calls import Interventions
     from scalpel.model import Model
     from scalpel.prompts import Prompt
+    from scalpel.v1 import spec_pb2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +56,14 @@ def logit_lens(
     >>> [row[-1][0].token for row in lens.top]  # the last position, layer by layer
 
     k: how many tokens of each.
-    positions: not negative; left out, all of them, or the last ones of a prompt that is too long
-        for the server's `max_metrics`.
+    positions: negative from the end; left out, all of them, or the last ones of a prompt that is
+        too long for the server's `max_metrics`.
     """
-    length = _length(model, prompt)
+    asked_prompt = prompt_of(prompt)
+    length = _length(model, asked_prompt)
     if positions is None:
         positions = range(max(0, length - model.info.limits.max_metrics // 2), length)
+    positions = [p + length if p < 0 else p for p in positions]
     asked = [
         *(metrics.top_k(k, position=p, name=f"top {p}") for p in positions),
         *(metrics.kl_from_clean(position=p, name=f"kl {p}") for p in positions),
@@ -67,7 +71,7 @@ def logit_lens(
     depth = model.info.config.n_layer
     names = ("embed", *map(str, range(depth)))
     variants = {name: cut_after(layer, depth) for layer, name in enumerate(names, start=-1)}
-    sweep = model.sweep(prompt, variants=variants, metrics=asked)
+    sweep = model.sweep(asked_prompt, variants=variants, metrics=asked)
     tops = [
         tuple(metric.top for metric in variant.metrics if metric.top) for variant in sweep.variants
     ]
@@ -82,5 +86,7 @@ def cut_after(layer: int, depth: int) -> Interventions:
     return [operations.zero(site, layer=later) for site in ("attn_out", "mlp_out") if later]
 
 
-def _length(model: Model, prompt: Prompt) -> int:
-    return len(model.tokenize(prompt) if isinstance(prompt, str) else prompt)
+def _length(model: Model, prompt: spec_pb2.Prompt) -> int:
+    if prompt.HasField("text"):
+        return len(model.tokenize(prompt.text))
+    return len(prompt.token_ids.ids)
