@@ -2,6 +2,7 @@
 oldest and the newest of them; prints their versions."""
 
 import asyncio
+import pickle
 import sys
 
 import google.protobuf
@@ -57,11 +58,30 @@ async def check_asyncio(address, expected):
         np.testing.assert_array_equal(run.logits(), expected)
 
 
+async def connected(address):
+    return await scalpel.aio.connect(address)
+
+
+async def logits_of(model):
+    return (await model.run(PROMPT, logits="full")).logits()
+
+
+def check_elsewhere(model, address, expected):
+    """Unpickled, and in one event loop after the other."""
+    with pickle.loads(pickle.dumps(model)) as again:
+        np.testing.assert_array_equal(again.run(PROMPT, logits="full").logits(), expected)
+    asynchronous = asyncio.run(connected(address))
+    for _ in range(2):
+        np.testing.assert_array_equal(asyncio.run(logits_of(asynchronous)), expected)
+    asyncio.run(asynchronous.close())
+
+
 def main(address):
     with scalpel.connect(address) as model:
         run = check_run(model)
         check_sweeps(model)
         check_errors(model)
+        check_elsewhere(model, address, run.logits(clean=True))
     asyncio.run(check_asyncio(address, run.logits(clean=True)))
     extras = {"matplotlib", "pandas", "torch", "tqdm", "xarray", "grpc_tools"} & set(sys.modules)
     assert not extras, extras

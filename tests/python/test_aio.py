@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import pickle
 import threading
 import time
 
@@ -265,3 +266,41 @@ def test_a_failed_connection_leaves_nothing_open():
     asyncio.run(main())
 
 
+
+
+# ---- other loops, other processes ----------------------------------------------------------------
+
+
+def test_a_model_works_in_another_event_loop(server, model):
+    """Each `asyncio.run` has one of its own."""
+
+    async def connected():
+        return await aio.connect(server.address)
+
+    async def ask(m):
+        return (await m.run(PROMPT)).top(), await m.token_id(" Mary")
+
+    mine = asyncio.run(connected())
+    expected = model.run(PROMPT).top(), model.token_id(" Mary")
+    for _ in range(3):
+        assert asyncio.run(ask(mine)) == expected
+    assert len(mine._connections) == 1, "those of loops that have ended are let go"
+
+    async def in_threads():
+        return await asyncio.gather(
+            ask(mine), *(asyncio.to_thread(asyncio.run, ask(mine)) for _ in range(4))
+        )
+
+    assert asyncio.run(in_threads()) == [expected] * 5
+    asyncio.run(mine.close())
+    with pytest.raises(RuntimeError, match="closed; connect again"):
+        asyncio.run(ask(mine))
+
+
+def test_an_asyncio_model_can_be_pickled(server):
+    async def ask(m):
+        again = pickle.loads(pickle.dumps(m))
+        assert again.info.name == m.info.name and again is not m
+        return (await again.run("a")).top() == (await m.run("a")).top()
+
+    assert with_model(server.address, ask)

@@ -1,13 +1,19 @@
 """How a server is reached: TLS, tokens, metadata, names of the model."""
 
+import concurrent.futures
+import copy
 import dataclasses
+import multiprocessing
+import pickle
 
+import numpy as np
 import pytest
 
 import scalpel
 from scalpel import TLS, connection
 from scalpel.connection import AFFINITY as KEY
 from tests.python.fake_server import FakeServer, server_credentials
+from tests.python.raw import OTHER, PROMPT
 from tests.python.test_aio import with_model
 
 
@@ -193,3 +199,48 @@ def test_tokens(model):
         model.token_id("Mary and John")
     with pytest.raises(scalpel.InvalidArgument):
         model.detokenize([5000])
+
+
+# ---- pickles -------------------------------------------------------------------------------------
+
+
+def test_a_model_connects_again_where_it_is_unpickled(tls_server, authority):
+    """With the token, the certificate and all else that `connect` was told."""
+    mine = authority.sign("client")
+    tls = TLS(authority.certificate, mine.certificate.read_bytes(), mine.key.read_bytes(),
+              server_name="localhost")  # fmt: skip
+    options = {"token": "secret", "metadata": {"x-who": "me"}, "timeout": 30.0}
+    with scalpel.connect(tls_server.address, tls=tls, **options) as model:
+        with pickle.loads(pickle.dumps(model)) as again, copy.copy(model) as other:
+            assert again.settings == other.settings == model.settings
+            assert again.run("a").top() == other.run("a").top() == model.run("a").top()
+    assert {metadata["x-who"] for _, metadata in tls_server.calls} == {"me"}
+
+
+def test_a_pool_of_processes_can_use_a_model(model):
+    """A method of it is what each process is given; each connects once for itself, or often."""
+    spawn = multiprocessing.get_context("spawn")
+    prompts = [PROMPT, OTHER, "The war"]
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        runs = list(pool.map(model.run, prompts))
+        started = list(pool.map(model.validate, prompts))
+    for prompt, run, cost in zip(prompts, runs, started):
+        assert run.digest == model.run(prompt).digest and run.top() == model.run(prompt).top()
+        assert cost.cost == model.validate(prompt).cost and cost.digest == run.digest
+
+
+@pytest.mark.parametrize("kind", [scalpel.Model, scalpel.aio.AsyncModel])
+def test_a_method_is_pickled_as_itself(kind):
+    """By its name: two are made of the same function."""
+    for name, value in vars(kind).items():
+        if callable(value):
+            assert value.__name__ == name and value.__qualname__ == f"{kind.__name__}.{name}"
+
+
+def test_results_can_be_pickled(model):
+    run = model.run(PROMPT, capture="z", stats={"z": "std"}, logits="full")
+    again = pickle.loads(pickle.dumps(run))
+    np.testing.assert_array_equal(again.capture("z"), run.capture("z"))
+    assert again.stat("z", "std", layer=-1) == run.stat("z", "std", layer=11)
+    sweep = model.sweep(PROMPT, scalpel.zero("z"), over="layers", metrics=scalpel.loss())
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(sweep)).array(), sweep.array())

@@ -189,20 +189,41 @@ def _unary(
     return methods.as_method(build, method)  # type: ignore[no-any-return]
 
 
+@methods.named
 class AsyncModel(Caller):
-    """A served model: made by `connect`. Any number of calls at once, in one event loop."""
+    """A served model: made by `connect`. Any number of calls at once. Each event loop that uses it,
+    such as that of each `asyncio.run`, has a connection of its own. It is pickled as `Model` is."""
 
     info: ModelInfo
     """The served model, as it was when connected."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
+        # gRPC binds a channel to the loop that it is made in.
+        self._connections: dict[asyncio.AbstractEventLoop, grpc.aio.Channel] = {}
+        self._closed = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.settings,), {"info": self.info}
+
+    def _channel(self) -> grpc.aio.Channel:
+        if self._closed:
+            raise RuntimeError("this model is closed; connect again")
+        loop = asyncio.get_running_loop()
+        if loop not in self._connections:
+            # A loop that has ended cannot close its channel any more.
+            for ended in [one for one in list(self._connections) if one.is_closed()]:
+                self._connections.pop(ended, None)
+            self._connections[loop] = self._connect()
+        return self._connections[loop]
+
+    def _connect(self) -> grpc.aio.Channel:
+        settings = self.settings
         options = settings.channel_options()
         if settings.tls is None:
-            self._channel = grpc.aio.insecure_channel(settings.address, options)
-        else:
-            credentials = settings.tls.credentials()
-            self._channel = grpc.aio.secure_channel(settings.address, credentials, options)
+            return grpc.aio.insecure_channel(settings.address, options)
+        credentials = settings.tls.credentials()
+        return grpc.aio.secure_channel(settings.address, credentials, options)
 
     run = _whole(calls.run)
     sweep = _whole(calls.sweep)
@@ -226,8 +247,13 @@ class AsyncModel(Caller):
     token_id = _unary(calls.token_id)
 
     async def close(self) -> None:
-        """Closes the connection; calls that are running are cancelled."""
-        await self._channel.close()
+        """Closes the connection; calls that are running are cancelled. Those of other event loops
+        end when they are no longer used."""
+        self._closed = True
+        own = self._connections.get(asyncio.get_running_loop())
+        self._connections.clear()
+        if own is not None:
+            await own.close()
 
     async def __aenter__(self) -> AsyncModel:
         return self
@@ -268,7 +294,7 @@ class AsyncModel(Caller):
     async def ask(self, call: UnaryCall[Result]) -> Result:
         """Makes a call of `scalpel.calls` that has one answer."""
         attempts = Attempts(self.settings, call.timeout, call.arguments)
-        method = self._method(self._channel.unary_unary, call)
+        method = self._method(self._channel().unary_unary, call)
         while True:
             try:
                 response = await method(

@@ -14,11 +14,18 @@ class Caller:
     """A channel of `grpc` or of `grpc.aio`, and the settings of its calls."""
 
     settings: Settings
-    _channel: Any
+
+    def _channel(self) -> Any:
+        """The channel for the call that is about to begin."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Settings alone are pickled; what is unpickled has a connection of its own."""
+        return type(self), (self.settings,)
 
     def start(self, call: StreamCall[Any, Any], timeout: float | None) -> Any:
         """Begins an attempt at a call: gRPC's own object, of responses that can be cancelled."""
-        method = self._method(self._channel.unary_stream, call)
+        method = self._method(self._channel().unary_stream, call)
         together = call.affinity or affinity(call.request)
         return method(
             self.settings.addressed(call.request),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 STREAM = "`{0}`, as events while the model computes: see `scalpel.events`. Arguments as of `{0}`."
 VALIDATE = "Checks the arguments of `{0}`, and says what it would cost: `.cost`. Nothing runs."
@@ -29,3 +31,12 @@ def as_method(
     method.__doc__ = doc or build.__doc__
     method.__name__, method.__module__ = build.__name__, build.__module__
     return method
+
+
+def named(kind: type[T]) -> type[T]:
+    """Gives each method of a class the name that it has there: a bound method is pickled by it, and
+    two methods may be made of the same function."""
+    for name, value in vars(kind).items():
+        if inspect.isfunction(value):
+            value.__name__, value.__qualname__ = name, f"{kind.__qualname__}.{name}"
+    return kind

@@ -178,17 +178,23 @@ def _unary(build: Callable[P, UnaryCall[Result]]) -> Callable[Concatenate[Model,
     return methods.as_method(build, method)  # type: ignore[no-any-return]
 
 
+@methods.named
 class Model(Caller):
-    """A served model: made by `connect`. Thread-safe; close it, or use it in a `with` block."""
+    """A served model: made by `connect`. Thread-safe; close it, or use it in a `with` block.
+
+    It can be pickled, for pools of processes, Dask and Ray: as what `connect` was told, with which
+    it connects again where it is unpickled. That includes the token and the metadata, and keys that
+    were given as bytes: a pickle is as secret as they are. Files are read anew, there.
+    """
 
     def __init__(self, settings: Settings):
         self.settings = settings
         options = settings.channel_options()
         if settings.tls is None:
-            self._channel = grpc.insecure_channel(settings.address, options)
+            self._connection = grpc.insecure_channel(settings.address, options)
         else:
             credentials = settings.tls.credentials()
-            self._channel = grpc.secure_channel(settings.address, credentials, options)
+            self._connection = grpc.secure_channel(settings.address, credentials, options)
         try:
             self.info = self.get_info()
         except BaseException:
@@ -218,7 +224,10 @@ class Model(Caller):
 
     def close(self) -> None:
         """Closes the connection; calls that are running are cancelled."""
-        self._channel.close()
+        self._connection.close()
+
+    def _channel(self) -> grpc.Channel:
+        return self._connection
 
     def __enter__(self) -> Model:
         return self
@@ -259,7 +268,7 @@ class Model(Caller):
     def ask(self, call: UnaryCall[Result]) -> Result:
         """Makes a call of `scalpel.calls` that has one answer."""
         attempts = Attempts(self.settings, call.timeout, call.arguments)
-        method = self._method(self._channel.unary_unary, call)
+        method = self._method(self._channel().unary_unary, call)
         while True:
             try:
                 response = method(
