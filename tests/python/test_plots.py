@@ -232,8 +232,8 @@ def test_attention_of_a_head(run, clean):
 
 def test_a_part_of_a_pattern_keeps_its_names(run):
     ax = plots.attention(run, "part", head=7)
-    assert np.array_equal(drawn(ax)[1], run.capture("pattern", layer=10)[7, [2, 13]])
-    assert tick_labels(ax.yaxis) == ['2 " and"', '13 " to"']
+    assert np.array_equal(drawn(ax)[1], run.capture("pattern", layer=10)[7, [13, 2]])
+    assert tick_labels(ax.yaxis) == ['13 " to"', '2 " and"']  # In the order asked.
     with pytest.raises(LookupError, match="has no head 5; it has 3, 7"):
         plots.attention(run, "part", head=5)
     with pytest.raises(LookupError, match="say which"):

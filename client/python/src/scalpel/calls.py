@@ -22,6 +22,7 @@ from scalpel.events import (
     SweepDecoder,
     SweepEvent,
     Tokens,
+    tokens_of,
 )
 from scalpel.info import ModelInfo, ServerStatus
 from scalpel.metrics import Metric, metrics_of
@@ -436,7 +437,7 @@ def _sweep_call(
 
 
 def _tokens(response: service_pb2.TokenizeResponse) -> Tokens:
-    return Tokens(tuple(response.ids), tuple(response.tokens))
+    return tokens_of(response.ids, response.tokens)
 
 
 def _only_id(response: service_pb2.TokenizeResponse) -> int:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, Union
 
 import numpy as np
 
+from scalpel import indices, token_text
 from scalpel.errors import ProtocolError
+from scalpel.indices import Along
 from scalpel.spec import enum_name
 from scalpel.tensors import Tensor, TensorAssembler, moment_name, site_name
-from scalpel.v1 import service_pb2, site_pb2, spec_pb2, sweep_pb2
+from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,7 +30,8 @@ class Tokens:
     ids: tuple[int, ...]
     """Token ids."""
     tokens: tuple[str, ...]
-    """Each token decoded by itself; empty when the model has no tokenizer."""
+    """Each token decoded by itself, `<50300>` for an id that the tokenizer does not have; empty
+    when the model has no tokenizer."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -82,6 +85,9 @@ class ProbeResult:
     """`before` or `after` the interventions there."""
     axes: tuple[str, ...]
     """Names of the kept axes, in the site's order; empty: one number each."""
+    indices: tuple[Along, ...]
+    """For each kept axis the model's own indices along it, in order, such as `(3, 7)` for heads 3
+    and 7; None where an older server sent a part and did not say of what."""
     statistics: dict[str, npt.NDArray[np.float64]]
     """By name, such as `std`: [*kept axes]."""
     quantiles: dict[float, npt.NDArray[np.float64]]
@@ -113,9 +119,10 @@ class TokenLogit:
     """One token's logit."""
 
     token_id: int
-    """The token."""
+    """The token; -1 where there is none, because a logit of the position is NaN."""
     token: str
-    """The token decoded."""
+    """The token decoded; `<50300>` for an id that the tokenizer does not have, and empty where the
+    model has no tokenizer."""
     logit: float
     """Its logit."""
     log_prob: float
@@ -125,6 +132,11 @@ class TokenLogit:
     def prob(self) -> float:
         """Its probability under the softmax over the whole vocabulary."""
         return float(np.exp(self.log_prob))
+
+    @property
+    def shown(self) -> str:
+        """The token decoded, `<50300>` where it has no text, or `NaN` where there is none."""
+        return self.token or token_text.named(self.token_id)
 
 
 # ---- runs ------------------------------------------------------------------------------------
@@ -189,6 +201,34 @@ class Prediction:
 
 
 @dataclasses.dataclass(frozen=True)
+class FirstNonFinite:
+    """Where the first value of a run arose, in order of computation, that is infinite or NaN."""
+
+    site: str
+    """Such as `resid_post`."""
+    layer: int | None
+    """None at a site without layers."""
+    head: int | None
+    """None at a site without heads."""
+    prompt: int
+    """The prompt, by index."""
+    position: int
+    """The position, from 0; at `attn_scores` and `pattern` that of the query."""
+    clean: bool
+    """Whether it arose in the prompt's clean run."""
+    by_intervention: bool
+    """Whether the interventions there made it, and not the model."""
+
+    def __str__(self) -> str:
+        named = (("layer", self.layer), ("head", self.head))
+        parts = [self.site, *(f"{name} {index}" for name, index in named if index is not None)]
+        parts += [f"prompt {self.prompt}", f"position {self.position}"]
+        parts += ["made by an intervention"] if self.by_intervention else []
+        parts += ["in the clean run"] if self.clean else []
+        return ", ".join(parts)
+
+
+@dataclasses.dataclass(frozen=True)
 class Finished:
     """The run or sweep is complete. Last, once."""
 
@@ -200,6 +240,13 @@ class Finished:
     """Less than `Cost.tokens` where a clean run was known."""
     tensor_bytes: int = 0
     """Bytes of tensor data sent."""
+    first_non_finite: FirstNonFinite | None = None
+    """Where the first value arose that is infinite or NaN, of a sweep in the first variant that has
+    one; None: there is none in the residual stream, nor in the logits."""
+    non_finite_variants: int = 0
+    """Of a sweep: how many variants have such a value."""
+    first_non_finite_variant: int | None = None
+    """Of a sweep: the first of these, by index."""
 
 
 RunEvent = Union[Started, LayerStatistics, Tensor, BlockOutput, Prediction, Report, Finished]
@@ -360,7 +407,8 @@ class RunDecoder:
 
     def _start(self, started: service_pb2.Started) -> Started:
         self._complete = started.normalized.validate_only
-        self._tensors = TensorAssembler(started.cost.response_bytes)
+        selections = {one.name: one.place.where for one in started.normalized.captures}
+        self._tensors = TensorAssembler(started.cost.response_bytes, selections)
         self._probes = started.normalized.probes
         return Started(
             request_id=started.request_id,
@@ -425,7 +473,7 @@ class SweepDecoder:
             digest=started.digest,
             cost=_cost(started.cost),
             variants=started.variants,
-            axes=tuple(map(_axis, started.axes, request.grid.axes)),
+            axes=tuple(_axis(*pair, prompts) for pair in zip(started.axes, request.grid.axes)),
             prompts=prompts[: len(request.prompts)],
             sources=prompts[len(request.prompts) :],
             normalized=request,
@@ -450,7 +498,7 @@ def probe_result(result: spec_pb2.ProbeResult, probes: Sequence[spec_pb2.Probe])
     shape = tuple(result.shape)
     probe = probes[result.index]
     # The numbers of axes ascend in the order in which sites have them.
-    axes = tuple(enum_name(site_pb2.Axis, "AXIS_", axis) for axis in sorted(probe.keep))
+    axes = indices.axis_names([one.axis for one in result.axes] or sorted(probe.keep))
     return ProbeResult(
         index=result.index,
         probe=result.name,
@@ -460,6 +508,7 @@ def probe_result(result: spec_pb2.ProbeResult, probes: Sequence[spec_pb2.Probe])
         clean=result.clean,
         when=moment_name(result.moment),
         axes=axes,
+        indices=indices.along_axes(result.axes, axes, shape, probe.place.where),
         statistics={
             enum_name(spec_pb2.Statistic, "STATISTIC_", s.statistic): _array(s.values, shape)
             for s in result.statistics
@@ -484,7 +533,12 @@ def _histogram(result: spec_pb2.ProbeResult, probe: spec_pb2.Probe) -> Histogram
 
 
 def _prompts(prompts: Sequence[spec_pb2.TokenizedPrompt]) -> tuple[Tokens, ...]:
-    return tuple(Tokens(tuple(prompt.ids), tuple(prompt.tokens)) for prompt in prompts)
+    return tuple(tokens_of(prompt.ids, prompt.tokens) for prompt in prompts)
+
+
+def tokens_of(ids: Sequence[int], tokens: Sequence[str]) -> Tokens:
+    """A prompt as tokens, from the message's fields."""
+    return Tokens(tuple(ids), tuple(map(token_text.decoded, tokens, ids)))
 
 
 def _cost(cost: spec_pb2.Cost) -> Cost:
@@ -492,7 +546,10 @@ def _cost(cost: spec_pb2.Cost) -> Cost:
 
 
 def _token_logits(tokens: Sequence[spec_pb2.TokenLogit]) -> tuple[TokenLogit, ...]:
-    return tuple(TokenLogit(t.token_id, t.token, t.logit, t.log_prob) for t in tokens)
+    return tuple(
+        TokenLogit(t.token_id, token_text.decoded(t.token, t.token_id), t.logit, t.log_prob)
+        for t in tokens
+    )
 
 
 def _predictions(logits: spec_pb2.Logits) -> Iterator[Prediction]:
@@ -518,6 +575,7 @@ def _run_finished(finished: service_pb2.Finished) -> Finished:
         compute_seconds=finished.compute_us * 1e-6,
         tokens_computed=finished.tokens_computed,
         tensor_bytes=finished.tensor_bytes,
+        first_non_finite=_first_non_finite(finished),
     )
 
 
@@ -526,6 +584,30 @@ def _sweep_finished(finished: sweep_pb2.SweepFinished) -> Finished:
         queue_seconds=finished.queue_us * 1e-6,
         compute_seconds=finished.compute_us * 1e-6,
         tokens_computed=finished.tokens_computed,
+        first_non_finite=_first_non_finite(finished),
+        non_finite_variants=finished.non_finite_variants,
+        first_non_finite_variant=(
+            finished.first_non_finite_variant
+            if finished.HasField("first_non_finite_variant")
+            else None
+        ),
+    )
+
+
+def _first_non_finite(
+    finished: service_pb2.Finished | sweep_pb2.SweepFinished,
+) -> FirstNonFinite | None:
+    if not finished.HasField("first_non_finite"):
+        return None
+    first = finished.first_non_finite
+    return FirstNonFinite(
+        site=site_name(first.site),
+        layer=first.layer if first.HasField("layer") else None,
+        head=first.head if first.HasField("head") else None,
+        prompt=first.prompt,
+        position=first.position,
+        clean=first.clean,
+        by_intervention=first.by_intervention,
     )
 
 
@@ -536,8 +618,11 @@ def _metric_values(metrics: Sequence[sweep_pb2.MetricResult]) -> tuple[MetricVal
     )
 
 
-def _axis(info: sweep_pb2.AxisInfo, axis: sweep_pb2.GridAxis) -> SweepAxis:
-    labels = tuple(info.labels)
+def _axis(
+    info: sweep_pb2.AxisInfo, axis: sweep_pb2.GridAxis, prompts: Sequence[Tokens]
+) -> SweepAxis:
+    # Positions are labelled with their tokens where there is one prompt, which is then the first.
+    labels = tuple(token_text.relabelled(label, prompts[0].ids) for label in info.labels)
     over = axis.WhichOneof("over")
     values: tuple[float | int | str, ...] = tuple(range(len(labels)))  # Of directions: the rows.
     if over in ("layers", "heads", "positions", "values"):

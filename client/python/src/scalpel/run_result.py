@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from scalpel import lookup
+from scalpel import indices, lookup
 from scalpel.events import (
     BlockOutput,
     Cost,
     Finished,
+    FirstNonFinite,
     LayerStatistics,
     Prediction,
     Report,
@@ -35,8 +36,9 @@ class RunResult:
     """Everything that a run brought. Immutable, but for the elements of arrays.
 
     A place is said by the name that was given to the probe or capture, by the site as it was
-    written in the request, or by the site's own name. `prompt` is an index; `clean=True` means the
-    run without interventions, where it was asked for.
+    written in the request, or by the site's own name. Its layers come in the order in which they
+    were asked for. `layer` counts from 0, and negative ones from the last; `prompt` is an index;
+    `clean=True` means the run without interventions, where it was asked for.
     """
 
     request: service_pb2.RunRequest
@@ -79,6 +81,13 @@ class RunResult:
         (self.finished,) = _of(Finished, events)
         self._captures = lookup.Names(request.captures, self.normalized.captures)
 
+    @property
+    def first_non_finite(self) -> FirstNonFinite | None:
+        """Where the first value arose that is infinite or NaN: `.site`, `.layer`, `.head`,
+        `.prompt`, `.position`, `.clean`, `.by_intervention`; None where there is none in the
+        residual stream, nor in the logits. What depends on it is NaN, or means nothing."""
+        return self.finished.first_non_finite
+
     def stat(
         self,
         place: str,
@@ -114,6 +123,7 @@ class RunResult:
 
     def _select(self, place: str, layer: int | None, prompt: int, clean: bool) -> list[Tensor]:
         names = self._captures.names(place)
+        layer = self._captures.layer(place, layer)
         found = [
             tensor
             for tensor in self.tensors
@@ -124,7 +134,7 @@ class RunResult:
             and layer in (None, tensor.layer)
         ]
         what = f"capture of {place!r} at layer {layer}, prompt {prompt}, clean {clean}"
-        return lookup.by_layer(found, what)
+        return lookup.by_layer(found, what, self._captures.order(place))
 
     def logits(self, *, prompt: int = 0, clean: bool = False) -> npt.NDArray[Any]:
         """Full logits [position, vocab] of the positions asked: of `logits="full"`."""
@@ -171,6 +181,8 @@ class RunResult:
         """A block's output tuple as HuggingFace transformers 4.52 to 5.2 has it: hidden states
         [batch, position, d_model] and, with `output_attentions`, attention weights [batch, head,
         query, key]. The batch are the prompts of equal length: see `block_outputs`."""
+        asked = self.request.block_outputs.layers, self.normalized.block_outputs.layers
+        layer = lookup.layer_from_start(layer, indices.depth(*asked))  # type: ignore[assignment]
         for output in self.block_outputs:
             if output.layer == layer and output.clean == clean and prompt in output.prompts:
                 return tuple(tensor.numpy() for tensor in output.tensors)
@@ -188,7 +200,7 @@ class RunResult:
                 "position": one.position,
                 "rank": rank,
                 "token_id": token.token_id,
-                "token": token.token,
+                "token": token.shown,
                 "logit": token.logit,
                 "log_prob": token.log_prob,
                 "prob": token.prob,
@@ -209,6 +221,8 @@ class RunResult:
         for name in ("stats", "tensors", "block_outputs", "predictions"):
             if count := len(getattr(self, name)):
                 parts.append(f"{count} {name}")
+        if self.first_non_finite is not None:
+            parts.append(f"not finite: {self.first_non_finite}")
         seconds = self.finished.compute_seconds
         return f"<RunResult {self.request_id}: {', '.join(parts)}, {seconds * 1000:.1f} ms>"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from scalpel import lookup
+from scalpel import indices, lookup
 from scalpel.events import ProbeResult
 
 if TYPE_CHECKING:
@@ -45,18 +45,20 @@ class Stats(Sequence[ProbeResult]):
     def select(
         self, place: str, *, layer: int | None = None, prompt: int = 0, clean: bool = False
     ) -> list[ProbeResult]:
-        """Results of one place and prompt, by layer; `layer` left out: all that there are."""
-        indices = self._names.find(place)
+        """Results of one place and prompt, with the layers in the order asked; `layer` left out:
+        all that there are."""
+        probes = self._names.find(place)
+        layer = self._names.layer(place, layer)
         found = [
             result
             for result in self._results
-            if result.index in indices
+            if result.index in probes
             and result.prompt == prompt
             and result.clean == clean
             and layer in (None, result.layer)
         ]
         what = f"result of {place!r} at layer {layer}, prompt {prompt}, clean {clean}"
-        return lookup.by_layer(found, what)
+        return lookup.by_layer(found, what, self._names.order(place))
 
     def array(
         self,
@@ -74,8 +76,8 @@ class Stats(Sequence[ProbeResult]):
         return array
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One row for each number: probe, site, layer, prompt, clean, when, statistic, an index for
-        each kept axis, value. Needs pandas."""
+        """One row for each number: probe, site, layer, prompt, clean, when, statistic, the model's
+        own index for each kept axis, value. Needs pandas."""
         import pandas
 
         return pandas.DataFrame([row for result in self._results for row in _rows(result)])
@@ -83,12 +85,17 @@ class Stats(Sequence[ProbeResult]):
     def to_xarray(
         self, place: str, statistic: str | float, *, prompt: int = 0, clean: bool = False
     ) -> xarray.DataArray:
-        """One statistic with its axes named: (layer, *kept axes). Needs xarray."""
+        """One statistic with its axes named, and the model's own indices as coordinates: (layer,
+        *kept axes). Needs xarray."""
         import xarray
 
         found = self.select(place, prompt=prompt, clean=clean)
         array = np.stack([_values(one, statistic) for one in found])
-        coords = {"layer": [-1 if one.layer is None else one.layer for one in found]}
+        along = [indices.common(one) for one in zip(*(result.indices for result in found))]
+        coords = {
+            "layer": [-1 if one.layer is None else one.layer for one in found],
+            **indices.coordinates(found[0].axes, along),
+        }
         dims = ("layer", *found[0].axes)
         return xarray.DataArray(array, dims=dims, coords=coords, name=str(statistic))
 
@@ -121,13 +128,13 @@ def _rows(result: ProbeResult) -> Iterator[dict[str, Any]]:
     named = {**result.statistics, **{f"q{q:g}": v for q, v in result.quantiles.items()}}
     for statistic, values in named.items():
         for index in np.ndindex(values.shape):
-            at = dict(zip(result.axes, index))
+            at = indices.at(result.axes, result.indices, index)
             yield {**about, "statistic": statistic, **at, "value": float(values[index])}
     if result.histogram is None:
         return
     edges, counts = result.histogram.edges, result.histogram.counts
     for index in np.ndindex(counts.shape):
-        at = dict(zip(result.axes, index))
+        at = indices.at(result.axes, result.indices, index)
         low, high = edges[index[-1]], edges[index[-1] + 1]
         name = f"count [{low:g}, {high:g}{']' if index[-1] + 2 == len(edges) else ')'}"
         yield {**about, "statistic": name, **at, "value": float(counts[index])}

@@ -12,6 +12,7 @@ from scalpel import lookup
 from scalpel.events import (
     Cost,
     Finished,
+    FirstNonFinite,
     MetricValue,
     SweepAxis,
     SweepClean,
@@ -86,7 +87,7 @@ class SweepResult:
 
     def array(self, metric: str | None = None, *, prompt: int = 0) -> npt.NDArray[np.float64]:
         """A metric over all variants: [*shape], or [*shape, token] where several tokens were asked.
-        NaN where a sweep was cut short."""
+        NaN where the model's values were not finite, and where a sweep was cut short."""
         index = self._metric(metric)
         values = [_values(variant.metrics, index, prompt) for variant in self.variants]
         width = max((len(value) for value in values), default=1)
@@ -145,11 +146,13 @@ class SweepResult:
         self, metric: str | None = None, *, n: int = 5, prompt: int = 0, relative_to: float = 0.0
     ) -> list[tuple[dict[str, Any], float]]:
         """The n variants whose value is furthest from `relative_to`, the furthest first: where they
-        are along the axes, and the value."""
+        are along the axes, and the value. Those without a number (NaN) are none of them."""
         array = self.array(metric, prompt=prompt)
         if array.shape != self.shape:
             raise ValueError("extremes needs a metric of one number")
-        order = np.argsort(-np.abs(array - relative_to), axis=None, kind="stable")[:n]
+        distances = np.abs(array - relative_to).ravel()
+        order = np.argsort(-distances, kind="stable")  # NaN is last.
+        order = order[~np.isnan(distances[order])][:n]
         places = [np.unravel_index(i, self.shape) for i in order]
         return [
             (
@@ -209,11 +212,30 @@ class SweepResult:
             raise LookupError(f"there is no metric {metric!r}; there is: {list(self.metrics)}")
         return self.metrics.index(metric)
 
+    @property
+    def first_non_finite(self) -> FirstNonFinite | None:
+        """Where a value that is infinite or NaN arose, in the first variant that has one; None
+        where there is none. What depends on such a value is NaN, or means nothing."""
+        return self.finished.first_non_finite if self.finished else None
+
+    def non_finite_text(self) -> str:
+        """What is to be said of values that are infinite or NaN; empty where there is none."""
+        finished = self.finished
+        if finished is None or finished.first_non_finite_variant is None:
+            return ""
+        at = np.unravel_index(finished.first_non_finite_variant, self.shape)
+        first = ", ".join(f"{a.name} {a.labels[int(i)]}" for a, i in zip(self.axes, at))
+        count = finished.non_finite_variants
+        several = f"{count} variants; the first is {first}, " if count > 1 else f"{first}, "
+        return f"{several}at {finished.first_non_finite}"
+
     def __repr__(self) -> str:
         shape = " x ".join(f"{len(axis.labels)} {axis.name}" for axis in self.axes)
         cut = "" if self.finished else f", cut short after {len(self.variants)} variants"
         metrics = ", ".join(self.metrics)
-        return f"<{type(self).__name__} {self.request_id}: {shape}; {metrics}{cut}>"
+        text = self.non_finite_text()
+        first = f"; not finite: {text}" if text else ""
+        return f"<{type(self).__name__} {self.request_id}: {shape}; {metrics}{cut}{first}>"
 
     def _repr_html_(self) -> str:
         from scalpel import display

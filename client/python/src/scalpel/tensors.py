@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalpel import errors
+from scalpel import errors, indices
+from scalpel.indices import Along
 from scalpel.spec import enum_name, enum_value
-from scalpel.v1 import site_pb2, tensor_pb2
+from scalpel.v1 import site_pb2, spec_pb2, tensor_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,6 +35,10 @@ _BATCHED_AXES: dict[int, tuple[str, ...]] = {
     tensor_pb2.TENSOR_KIND_HIDDEN_STATES: ("batch", "position", "unit"),
     tensor_pb2.TENSOR_KIND_LOGITS: ("position", "unit"),
 }
+
+
+# Of full logits, whose units are all there.
+_SOME_POSITIONS = spec_pb2.Selection(positions=spec_pb2.Positions())
 
 
 def dtype_of(dtype: Any, argument: str = "dtype") -> tensor_pb2.DataType:
@@ -86,7 +92,7 @@ def site_axes(site: int) -> tuple[str, ...]:
     if value is None:
         return ()
     facts: Any = value.GetOptions().Extensions[site_pb2.site]  # type: ignore[index]
-    return tuple(enum_name(site_pb2.Axis, "AXIS_", axis) for axis in facts.axes)
+    return indices.axis_names(facts.axes)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -116,6 +122,9 @@ class Tensor:
     """`float32`, `float16` or `bfloat16`."""
     axes: tuple[str, ...]
     """Names of the axes: of `batch`, `position`, `head`, `query`, `key`, `unit`."""
+    indices: tuple[Along, ...]
+    """For each axis the model's own indices along it, in order, such as `(3, 7)` for heads 3 and 7;
+    of `batch` the prompts. None where an older server sent a part and did not say of what."""
     stored: npt.NDArray[Any] = dataclasses.field(compare=False)
     """The elements as they came, in their shape; bfloat16 as the bits, uint16."""
 
@@ -144,11 +153,15 @@ class Tensor:
         return torch.from_numpy(self.stored)
 
     def to_xarray(self) -> xarray.DataArray:
-        """A DataArray with named axes. Needs xarray."""
+        """A DataArray with named axes, and the model's own indices as their coordinates. Needs
+        xarray."""
         import xarray
 
-        attributes = {"site": self.site, "layer": self.layer, "clean": self.clean}
-        return xarray.DataArray(self.numpy(), dims=self.axes, name=self.name, attrs=attributes)
+        coords = indices.coordinates(self.axes, self.indices)
+        return xarray.DataArray(
+            self.numpy(), dims=self.axes, coords=coords, name=self.name,
+            attrs={"site": self.site, "layer": self.layer, "clean": self.clean},
+        )  # fmt: skip
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         array = self.numpy()
@@ -170,8 +183,12 @@ class TensorAssembler:
     """Puts the chunks of one stream together, in order. Memory is taken once for each tensor, and
     only as much as the whole answer may have."""
 
-    def __init__(self, bytes_max: int):
+    def __init__(
+        self, bytes_max: int, selections: Mapping[str, spec_pb2.Selection] | None = None
+    ):
+        """`selections`: what was selected, by the name of the capture."""
         self._bytes_left = bytes_max
+        self._selections = selections or {}
         self._seen: set[int] = set()
         self._header: tensor_pb2.TensorHeader | None = None
         self._buffer = np.empty(0, np.uint8)
@@ -200,7 +217,7 @@ class TensorAssembler:
         if end < len(self._buffer):
             return None
         self._header = None
-        return header.tensor_id, _tensor(header, self._buffer)
+        return header.tensor_id, _tensor(header, self._buffer, self._selections.get(header.name))
 
     def _begin(self, chunk: tensor_pb2.TensorChunk) -> None:
         header = chunk.header
@@ -222,11 +239,13 @@ class TensorAssembler:
         return errors.ProtocolError(f"tensor {chunk.tensor_id}, byte {chunk.offset}: {how}")
 
 
-def _tensor(header: tensor_pb2.TensorHeader, data: npt.NDArray[np.uint8]) -> Tensor:
+def _tensor(
+    header: tensor_pb2.TensorHeader,
+    data: npt.NDArray[np.uint8],
+    where: spec_pb2.Selection | None,
+) -> Tensor:
     shape = tuple(header.shape)
-    axes = _BATCHED_AXES.get(header.kind) or site_axes(header.site)
-    if len(axes) != len(shape):  # A kind or site that is newer than this client.
-        axes = tuple(f"axis{i}" for i in range(len(shape)))
+    axes = _axes(header)
     return Tensor(
         name=header.name,
         kind=enum_name(tensor_pb2.TensorKind, "TENSOR_KIND_", header.kind),
@@ -238,8 +257,30 @@ def _tensor(header: tensor_pb2.TensorHeader, data: npt.NDArray[np.uint8]) -> Ten
         when=moment_name(header.moment),
         dtype=enum_name(tensor_pb2.DataType, "DATA_TYPE_", header.dtype),
         axes=axes,
+        indices=_indices(header, axes, where),
         stored=data.view(_STORED[header.dtype]).reshape(shape),
     )
+
+
+def _axes(header: tensor_pb2.TensorHeader) -> tuple[str, ...]:
+    """Names of the axes; numbers for a kind or site that is newer than this client."""
+    axes = _BATCHED_AXES.get(header.kind)
+    if axes is None:
+        said = indices.axis_names(one.axis for one in header.axes)
+        axes = said or site_axes(header.site)
+    if len(axes) != len(header.shape):
+        return tuple(f"axis{i}" for i in range(len(header.shape)))
+    return axes
+
+
+def _indices(
+    header: tensor_pb2.TensorHeader, axes: tuple[str, ...], where: spec_pb2.Selection | None
+) -> tuple[Along, ...]:
+    if axes[:1] == ("batch",):
+        return (tuple(header.prompts), *(range(size) for size in header.shape[1:]))
+    if header.kind == tensor_pb2.TENSOR_KIND_LOGITS:
+        where = _SOME_POSITIONS
+    return indices.along_axes(header.axes, axes, header.shape, where)
 
 
 def moment_name(moment: int) -> str:

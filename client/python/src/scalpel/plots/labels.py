@@ -3,10 +3,12 @@ numpy alone; the pages of `scalpel.report` use it too."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scalpel.v1 import spec_pb2, sweep_pb2
+from scalpel import indices
+from scalpel.indices import Along
+from scalpel.token_text import quoted
+from scalpel.v1 import sweep_pb2
 
 if TYPE_CHECKING:
     from scalpel.events import Tokens
@@ -47,12 +49,11 @@ _STATISTICS = {
 
 
 def token_labels(prompt: Tokens) -> tuple[str, ...]:
-    """Positions with their tokens, such as `1 " Mary"`; with token ids where the model has no
-    tokenizer: `1 #856`."""
-    return tuple(
-        f'{i} "{prompt.tokens[i]}"' if prompt.tokens else f"{i} #{token_id}"
-        for i, token_id in enumerate(prompt.ids)
-    )
+    """Positions with their tokens, such as `1 " Mary"`; with the id of a token that has no text:
+    `1 <856>`."""
+    texts = prompt.tokens or [""] * len(prompt)
+    pairs = enumerate(zip(texts, prompt.ids))
+    return tuple(f"{i} {quoted(text, token_id)}" for i, (text, token_id) in pairs)
 
 
 def statistic_label(statistic: str | float, place: str) -> str:
@@ -84,7 +85,7 @@ def metric_tokens(sweep: SweepResult, metric: str | None) -> tuple[str, ...]:
     """The tokens of a metric with a number for each, as they were asked."""
     index = sweep.metrics.index(message(sweep, metric).name)
     asked = getattr(sweep.request.metrics[index], metric_kind(sweep, metric))
-    return (*(f"#{i}" for i in asked.ids), *(f'"{text}"' for text in asked.texts))
+    return (*(f"<{i}>" for i in asked.ids), *(f'"{text}"' for text in asked.texts))
 
 
 def unchanged(sweep: SweepResult, metric: str | None, prompt: int) -> float | None:
@@ -110,67 +111,19 @@ def message(sweep: SweepResult, metric: str | None) -> sweep_pb2.Metric:
     return sweep.normalized.metrics[sweep.metrics.index(metric)]
 
 
-def capture_labels(run: RunResult, tensor: Tensor) -> list[tuple[str, ...]]:
-    """For each axis of a captured tensor, what its indices are: a capture may be of a part only.
-    Positions carry their tokens."""
-    capture = next(one for one in run.normalized.captures if one.name == tensor.name)
-    return tensor_labels(run, tensor, capture.place.where)
-
-
-def tensor_labels(
-    run: RunResult, tensor: Tensor, where: spec_pb2.Selection | None = None
-) -> list[tuple[str, ...]]:
-    """As `capture_labels`, for a tensor of which `where` was selected; left out, all of it."""
-    where = spec_pb2.Selection() if where is None else where
+def tensor_labels(run: RunResult, tensor: Tensor) -> list[tuple[str, ...]]:
+    """For each axis of a tensor, what its indices are, in the order of the array. Positions carry
+    their tokens."""
     prompt = run.prompts[tensor.prompts[0]]
     return [
-        axis_labels(axis, size, prompt, where) for axis, size in zip(tensor.axes, tensor.shape)
+        axis_labels(axis, size, along, prompt)
+        for axis, size, along in zip(tensor.axes, tensor.shape, tensor.indices)
     ]
 
 
-def axis_labels(
-    axis: str, size: int, prompt: Tokens, where: spec_pb2.Selection
-) -> tuple[str, ...]:
-    """What the indices of one axis are, of a site of which `where` was selected."""
-    if axis in ("position", "query"):
+def axis_labels(axis: str, size: int, along: Along, prompt: Tokens) -> tuple[str, ...]:
+    """What the indices along one axis are; in brackets where only their places are known."""
+    if along is not None and axis in ("position", "query", "key"):
         names = token_labels(prompt)
-        return tuple(names[i] for i in _positions(where.positions, prompt))
-    if axis == "key":
-        names = token_labels(prompt)
-        return tuple(names[i] for i in _positions(where.key_positions, prompt))
-    if axis == "head" and where.heads:
-        return tuple(map(str, where.heads))
-    if axis == "unit":
-        return _units(where, size)
-    return tuple(map(str, range(size)))
-
-
-def _positions(positions: spec_pb2.Positions, prompt: Tokens) -> Sequence[int]:
-    """Ascending, as the server writes them."""
-    kind = positions.WhichOneof("kind")
-    if kind == "tokens":
-        wanted = set(positions.tokens.ids)
-        return [i for i, token_id in enumerate(prompt.ids) if token_id in wanted]
-    if kind == "indices":
-        return sorted(i % len(prompt) for i in positions.indices.values)
-    return _range(positions.range, len(prompt))
-
-
-def _units(where: spec_pb2.Selection, size: int) -> tuple[str, ...]:
-    if where.units.WhichOneof("kind") == "indices":
-        values = sorted(where.units.indices.values)
-        # Negative units count from the end of an axis whose length only the server knows; together
-        # with others their order is unknown.
-        mixed = values[0] < 0 <= values[-1]
-        return tuple(f"[{i}]" if mixed else str(value) for i, value in enumerate(values))
-    start = where.units.range.start
-    step = where.units.range.step or 1
-    return tuple(str(start + step * i) for i in range(size))
-
-
-def _range(asked: spec_pb2.Range, length: int) -> Sequence[int]:
-    """A range as Python's slices have it: negative ends count from the end."""
-    start = asked.start if asked.HasField("start") else None
-    end = asked.end if asked.HasField("end") else None
-    step = asked.step if asked.HasField("step") else None
-    return range(length)[slice(start, end, step)]
+        return tuple(names[i] for i in along)
+    return indices.labels(along, size)

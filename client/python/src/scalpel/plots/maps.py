@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def attention(
     tensor = run.tensor(place, layer=layer, prompt=prompt, clean=clean)
     if tensor.site != "pattern":
         raise ValueError(f"{place!r} is a capture of {tensor.site}, not of pattern")
-    heads, queries, keys = labels.capture_labels(run, tensor)
+    heads, queries, keys = labels.tensor_labels(run, tensor)
     if head is None and len(heads) > 1:
         raise LookupError(f"{place!r} has heads {', '.join(heads)}; say which")
     if head is not None and str(head) not in heads:
@@ -124,6 +125,6 @@ def lens_table(lens: LogitLens, *, ax: Axes | None = None) -> Axes:
 
 
 def _cell_text(ax: Axes, row: int, column: int, top: Any) -> None:
-    text = repr(top.token)[1:-1] if top.token else f"#{top.token_id}"
+    text = repr(top.shown)[1:-1] if math.isfinite(top.prob) else "NaN"
     colour = "white" if top.prob > 0.6 else "black"
     ax.text(column, row, style.plain(text), ha="center", va="center", fontsize=7, color=colour)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 from google.protobuf import json_format
 
-from scalpel.events import Cost, Finished, Tokens
+from scalpel.events import Cost, Finished, ProbeResult, Tokens
 from scalpel.info import ModelInfo
 from scalpel.plots import labels
 from scalpel.report import parts, words
@@ -33,8 +33,10 @@ def model_facts(info: ModelInfo) -> list[tuple[str, Any]]:
     ]
 
 
-def lead(info: ModelInfo, digest: str, cost: Cost, finished: Finished | None) -> Html:
-    """Who answered, and what it cost."""
+def lead(
+    info: ModelInfo, digest: str, cost: Cost, finished: Finished | None, not_finite: str = ""
+) -> Html:
+    """Who answered, what it cost, and where values are infinite or NaN."""
     pairs = [
         *model_facts(info),
         ("answer's digest", digest[:16]),
@@ -43,6 +45,8 @@ def lead(info: ModelInfo, digest: str, cost: Cost, finished: Finished | None) ->
     if finished is not None:
         pairs.append(("computed", f"{finished.tokens_computed:,} tokens"))
         pairs.append(("time", f"{1000 * finished.compute_seconds:,.1f} ms"))
+    if not_finite:
+        pairs.append(("not finite", not_finite))
     return parts.facts(pairs)
 
 
@@ -90,9 +94,14 @@ def layers_dimension(layers: Iterable[int | None]) -> Dimension:
     return Dimension("layer", ["–" if layer is None else str(layer) for layer in layers])
 
 
-def kept_dimension(axis: str, size: int, prompt: Tokens, place: spec_pb2.Place) -> Dimension:
-    """A kept axis of a probe: with tokens where it is of positions."""
-    return Dimension(axis, labels.axis_labels(axis, size, prompt, place.where))
+def kept_dimensions(
+    result: ProbeResult, shape: Sequence[int], prompt: Tokens
+) -> list[Dimension]:
+    """The kept axes of a probe: the model's own indices, with tokens where they are positions."""
+    return [
+        Dimension(axis, labels.axis_labels(axis, size, along, prompt))
+        for axis, size, along in zip(result.axes, shape, result.indices)
+    ]
 
 
 def distribution_row(array: Any) -> list[float | str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from scalpel.report.figures import Figure
+from scalpel.token_text import has_text, named
 
 if TYPE_CHECKING:
     from scalpel.events import TokenLogit
@@ -42,6 +43,11 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "NaN"
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def percent(share: float) -> str:
+    """`61.2%`, or `NaN`."""
+    return f"{100 * share:.1f}%" if math.isfinite(share) else number(share)
 
 
 def element(tag: str, content: Any, **attributes: Any) -> Html:
@@ -132,8 +138,10 @@ def code(content: str) -> Html:
     return element("pre", element("code", content), class_="scroll", tabindex="0")
 
 
-def token(content: str) -> Html:
-    """A token, with its spaces visible."""
+def token(content: str, token_id: int) -> Html:
+    """A token, with its spaces visible; or by its id, where it has no text."""
+    if not has_text(content, token_id):
+        return text(named(token_id))
     shown = content.replace("\n", "↵").replace(" ", "\N{OPEN BOX}")
     return element("code", shown, class_="token")
 
@@ -142,9 +150,10 @@ def prediction(tokens: Sequence[TokenLogit]) -> Html:
     """Tokens with their probability as a bar."""
     rows = []
     for one in tokens:
-        share = f"{100 * one.prob:.1f}%"
-        bar = element("span", "", class_="bar", style=f"width:{max(0.5, 100 * one.prob):.1f}%")
-        name = token(one.token) if one.token else text(f"#{one.token_id}")
+        share = percent(one.prob)
+        width = max(0.5, 100 * one.prob) if math.isfinite(one.prob) else 0.0
+        bar = element("span", "", class_="bar", style=f"width:{width:.1f}%")
+        name = token(one.token, one.token_id)
         cells = [element("td", name), element("td", share, class_="number")]
         rows.append(element("tr", join([*cells, element("td", bar, class_="bars")])))
     return element("table", element("tbody", join(rows)), class_="prediction")
@@ -164,9 +173,7 @@ def facts(pairs: Sequence[tuple[str, Any]]) -> Html:
 
 def tokens(words: Sequence[str], ids: Sequence[int]) -> Html:
     """A prompt, token by token; by ids where the model has no tokenizer."""
-    names = [token(word) for word in words] or [
-        element("code", f"#{i}", class_="token") for i in ids
-    ]
+    names = map(token, words or [""] * len(ids), ids)
     numbered = (
         element("span", join([name, element("sub", i)])) for i, name in enumerate(names)
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalpel.errors import InvalidArgument
 from scalpel.events import Started, SweepStarted, TokenLogit
 from scalpel.report import common, parts, words
 from scalpel.report.page import page
 from scalpel.report.parts import Html
 from scalpel.report.statistics_part import statistics
 from scalpel.report.tensors_part import block_outputs, captures, hidden_states
+from scalpel.token_text import named, quoted
 from scalpel.v1 import sweep_pb2
 
 if TYPE_CHECKING:
@@ -38,7 +41,8 @@ def run_report(run: RunResult, info: ModelInfo, title: str, decode: Decode | Non
         hidden_states(run),
         common.request(run.request),
     ]
-    lead = common.lead(info, run.digest, run.cost, run.finished)
+    not_finite = str(run.first_non_finite or "")
+    lead = common.lead(info, run.digest, run.cost, run.finished, not_finite)
     return page(title, lead, [section for section in sections if section])
 
 
@@ -117,17 +121,25 @@ def _full_logits(run: RunResult, decode: Decode | None) -> list[Html]:
 
 
 def _where(run: RunResult, prompt: int, position: int) -> str:
-    tokens = run.prompts[prompt].tokens
-    after = f' after "{tokens[position]}"' if tokens else ""
+    read = run.prompts[prompt]
+    after = f" after {quoted(read.tokens[position], read.ids[position])}" if read.tokens else ""
     return f"prompt {prompt}, position {position}: the next token{after}"
 
 
 def _largest(logits: npt.NDArray[Any], decode: Decode | None) -> list[TokenLogit]:
     wide = logits.astype(np.float64)
+    if np.isnan(wide).any():  # There is no order, as the server says of its top_k.
+        return [TokenLogit(-1, "", math.nan, math.nan)]
     log_probs = wide - wide.max() - np.log(np.sum(np.exp(wide - wide.max())))
     order = np.argsort(-wide, kind="stable")[:_FULL_SHOWN]
-    largest = []
-    for i in map(int, order):
-        text = decode([i]) if decode else ""
-        largest.append(TokenLogit(i, text, float(wide[i]), float(log_probs[i])))
-    return largest
+    return [
+        TokenLogit(i, _decoded(i, decode), float(wide[i]), float(log_probs[i]))
+        for i in map(int, order)
+    ]
+
+
+def _decoded(token_id: int, decode: Decode | None) -> str:
+    try:
+        return decode([token_id]) if decode else ""
+    except InvalidArgument:  # An id that the tokenizer does not have.
+        return named(token_id)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalpel import indices
 from scalpel.events import ProbeResult, Tokens
 from scalpel.plots.labels import statistic_label
 from scalpel.report import common, cube, parts, words
 from scalpel.report.figures import Dimension, Figure
 from scalpel.report.parts import Html
-from scalpel.v1 import spec_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -43,23 +43,23 @@ def probe_figures(run: RunResult, name: str) -> list[Figure]:
     """The figures of one probe."""
     index = next(i for i, probe in enumerate(run.normalized.probes) if probe.name == name)
     results = [result for result in run.stats if result.index == index]
-    return list(figures(run.normalized.probes[index], results, run.prompts))
+    return list(figures(results, run.prompts))
 
 
-def figures(probe: spec_pb2.Probe, results: Results, prompts: Sequence[Tokens]) -> Iterator[Figure]:
+def figures(results: Results, prompts: Sequence[Tokens]) -> Iterator[Figure]:
     """Of the numbers, and of the histogram. What is kept by position has a figure for each prompt,
     because prompts differ in their tokens."""
-    indices = sorted({result.prompt for result in results})
+    all_prompts = sorted({result.prompt for result in results})
     apart = any(axis in _POSITIONS for axis in results[0].axes)
-    for group in [[index] for index in indices] if apart else [indices]:
+    for group in [[index] for index in all_prompts] if apart else [all_prompts]:
         found = [result for result in results if result.prompt in group]
-        which = f" of prompt {group[0]}" if apart and len(indices) > 1 else ""
+        which = f" of prompt {group[0]}" if apart and len(all_prompts) > 1 else ""
         title = f"{found[0].site}{which}"
         names = list(named(found[0]))
         if names:
-            yield from _numbers(title, probe, found, names, prompts[group[0]])
+            yield from _numbers(title, found, names, prompts[group[0]])
         if found[0].histogram is not None:
-            yield from _histogram(title, probe, found, prompts[group[0]])
+            yield from _histogram(title, found, prompts[group[0]])
 
 
 def named(result: ProbeResult) -> dict[str, npt.NDArray[np.float64]]:
@@ -68,12 +68,10 @@ def named(result: ProbeResult) -> dict[str, npt.NDArray[np.float64]]:
 
 
 def _numbers(
-    title: str, probe: spec_pb2.Probe, found: Results, names: list[str], prompt: Tokens
+    title: str, found: Results, names: list[str], prompt: Tokens
 ) -> Iterator[Figure]:
-    kept = [
-        common.kept_dimension(axis, size, prompt, probe.place)
-        for axis, size in zip(found[0].axes, next(iter(named(found[0]).values())).shape)
-    ]
+    shape = next(iter(named(found[0]).values())).shape
+    kept = common.kept_dimensions(found[0], shape, prompt)
     runs, around = _by_run(found, lambda result: np.stack(list(named(result).values())))
     # [prompt, layer, statistic, *kept] to [statistic, prompt, layer, *kept]
     runs = {name: np.moveaxis(array, 2, 0) for name, array in runs.items()}
@@ -89,15 +87,10 @@ def statistic_name(name: str) -> str | float:
     return float(name[1:]) if name[0] == "q" and name[1:2].isdigit() else name
 
 
-def _histogram(
-    title: str, probe: spec_pb2.Probe, found: Results, prompt: Tokens
-) -> Iterator[Figure]:
+def _histogram(title: str, found: Results, prompt: Tokens) -> Iterator[Figure]:
     first = found[0].histogram
     assert first is not None
-    kept = [
-        common.kept_dimension(axis, size, prompt, probe.place)
-        for axis, size in zip(found[0].axes, first.below.shape)
-    ]
+    kept = common.kept_dimensions(found[0], first.below.shape, prompt)
     edges = [f"{edge:.4g}" for edge in first.edges]
     bins = [f"< {edges[0]}", *map("{} – {}".format, edges, edges[1:]), f"> {edges[-1]}"]
     runs, around = _by_run(found, _counts)
@@ -150,7 +143,8 @@ def table(results: Results) -> Html:
             continue
         edited, before = named(result), clean.get((result.prompt, result.layer), {})
         for index in np.ndindex(next(iter(edited.values())).shape):
-            cells: list[parts.Cell] = [result.layer, result.prompt, *index]
+            at = indices.at(result.axes, result.indices, index)
+            cells: list[parts.Cell] = [result.layer, result.prompt, *at.values()]
             for name in names:
                 cells.append(float(edited[name][index]))
                 if has_clean:

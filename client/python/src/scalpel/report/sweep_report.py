@@ -38,7 +38,8 @@ def sweep_report(sweep: SweepResult, info: ModelInfo, title: str) -> str:
         reports(sweep),
         common.request(sweep.request),
     ]
-    lead = common.lead(info, sweep.digest, sweep.cost, sweep.finished)
+    not_finite = sweep.non_finite_text()
+    lead = common.lead(info, sweep.digest, sweep.cost, sweep.finished, not_finite)
     return page(title, lead, [section for section in sections if section])
 
 
@@ -197,8 +198,8 @@ def _top(sweep: SweepResult, name: str) -> Html:
 
 
 def _ranked(token: Any) -> Html:
-    name = parts.token(token.token) if token.token else parts.text(f"#{token.token_id}")
-    return parts.element("span", parts.join([name, f" {100 * token.prob:.1f}%"]))
+    name = parts.token(token.token, token.token_id)
+    return parts.element("span", parts.join([name, f" {parts.percent(token.prob)}"]))
 
 
 def statistics(sweep: SweepResult) -> Html:
@@ -220,8 +221,10 @@ def _statistics_figures(
 ) -> list[Html]:
     """A map of each statistic: variants by layer, the last two axes that there are."""
     names = list(named(own[0]))
-    shape = next(iter(named(own[0]).values())).shape if names else ()
-    kept = [Dimension(axis, list(map(str, range(n)))) for axis, n in zip(own[0].axes, shape)]
+    if not names:
+        return []
+    kept = common.kept_dimensions(own[0], next(iter(named(own[0]).values())).shape,
+                                  sweep.prompts[prompt])  # fmt: skip
     layers = common.layers_dimension(sorted((r.layer for r in own), key=lambda i: i or 0))
     dimensions = [*map(dimension, sweep.axes), layers, *kept]
     shown = []

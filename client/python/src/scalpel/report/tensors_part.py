@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ def capture_figures(run: RunResult, name: str) -> list[Figure]:
         ]
         if own:
             title = f"{name} in prompt {prompt}" if len(run.prompts) > 1 else name
-            figures += _figures(title, own, labels.capture_labels(run, own[0]))
+            figures += _figures(title, own, labels.tensor_labels(run, own[0]))
     return figures
 
 
@@ -89,8 +90,10 @@ def hidden_states(run: RunResult) -> Html:
 def _of_prompt(tensor: Tensor, prompt: int) -> Tensor:
     """One prompt's part of a batch."""
     index = tensor.prompts.index(prompt)
-    fields = {**vars(tensor), "prompts": (prompt,), "axes": tensor.axes[1:]}
-    return Tensor(**{**fields, "stored": tensor.stored[index]})
+    return dataclasses.replace(
+        tensor, prompts=(prompt,), axes=tensor.axes[1:], indices=tensor.indices[1:],
+        stored=tensor.stored[index],
+    )  # fmt: skip
 
 
 def _entries(found: Sequence[Tensor]) -> list[str]:
