@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,11 @@ def sync() -> None:
         assert_type(model.patch("a", "b", answer=" c", wrong=" d", head=3), scalpel.PatchingResult)
         assert_type(model.validate("a").cost, events.Cost)
         assert_type(model.token_id(" a"), int)
+        assert_type(model.run({"input_ids": [[1, 2]]}), scalpel.RunResult)
+        assert_type(model.run(np.array(["a", "b"])), scalpel.RunResult)
+        assert_type(model.run(model.tokenize("a")), scalpel.RunResult)
+        assert_type(model.run(text for text in ("a", "b")).first_non_finite,
+                    Optional[scalpel.FirstNonFinite])  # fmt: skip
         for event in model.stream("a"):
             if isinstance(event, events.LayerStatistics):
                 assert_type(event.results, tuple[events.ProbeResult, ...])

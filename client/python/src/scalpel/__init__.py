@@ -34,6 +34,7 @@ from scalpel.errors import (
     Unavailable,
     Violation,
 )
+from scalpel.events import FirstNonFinite
 from scalpel.info import ModelInfo, ServerStatus
 from scalpel.metrics import (
     kl_from_clean,
@@ -78,7 +79,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied", "BlockOutputs", "Cancelled", "DeadlineExceeded", "FailedPrecondition",
-    "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model",
+    "FirstNonFinite", "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model",
     "ModelInfo", "NotFound", "NotImplementedByServer", "Operation", "PatchingResult",
     "PermissionDenied", "ProtocolError", "QueueFull", "Replicas", "ReplicasDiffer", "RequestError",
     "Retry", "RunResult", "ScalpelError", "ServerError", "ServerStatus", "Stream", "SweepResult",

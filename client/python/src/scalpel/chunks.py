@@ -102,9 +102,9 @@ def join(
     shape = tuple(len(axis.labels) for axis in started.axes)
     clean: SweepClean | None = None
     variants: list[SweepEvent] = []
-    ends: list[Finished] = []
+    ends: list[tuple[Chunk, Finished]] = []
     costs: list[Cost] = []
-    for chunk, events in answers:
+    for chunk, events in sorted(answers, key=lambda answer: answer[0].first):
         for event in events:
             if isinstance(event, Variant):
                 variants.append(_placed(event, chunk.first, shape))
@@ -113,7 +113,7 @@ def join(
             elif isinstance(event, SweepClean):
                 clean = clean or event
             elif isinstance(event, Finished):
-                ends.append(event)
+                ends.append((chunk, event))
     whole: list[SweepEvent] = [_as_run(started, costs)]
     if clean is not None:
         whole.append(clean)
@@ -232,13 +232,23 @@ def _placed(variant: Variant, first: int, shape: tuple[int, ...]) -> Variant:
     return dataclasses.replace(variant, index=index, coordinates=at)
 
 
-def _end(ends: Sequence[Finished]) -> Finished:
-    """Waiting was at the same time; computing was not, if there had been one server."""
-    return Finished(
+def _end(answers: Sequence[tuple[Chunk, Finished]]) -> Finished:
+    """Waiting was at the same time; computing was not, if there had been one server. The chunks in
+    order."""
+    ends = [end for _, end in answers]
+    made = Finished(
         queue_seconds=max(end.queue_seconds for end in ends),
         compute_seconds=sum(end.compute_seconds for end in ends),
         tokens_computed=sum(end.tokens_computed for end in ends),
+        non_finite_variants=sum(end.non_finite_variants for end in ends),
     )
+    for chunk, end in answers:
+        if end.first_non_finite_variant is not None:
+            first = chunk.first + end.first_non_finite_variant
+            return dataclasses.replace(
+                made, first_non_finite=end.first_non_finite, first_non_finite_variant=first
+            )
+    return made
 
 
 def _as_run(started: SweepStarted, costs: Sequence[Cost]) -> SweepStarted:

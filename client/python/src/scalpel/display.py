@@ -4,6 +4,7 @@ model or a server is escaped."""
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from scalpel import svg
 from scalpel.events import Finished, ProbeResult, TokenLogit, Tokens
+from scalpel.token_text import has_text, named
 
 if TYPE_CHECKING:
     from scalpel.info import ModelInfo
@@ -80,7 +82,7 @@ def run_html(run: RunResult) -> str:
         rows = [[text(repr(tensor)), text(tensor.nbytes)] for tensor in tensors]
         summary = f"<summary>{len(tensors)} tensors</summary>"
         parts.append(f"<details>{summary}{table(('tensor', 'bytes'), rows)}</details>")
-    parts.append(_finished(run.finished))
+    parts.append(_finished(run.finished, str(run.first_non_finite or "")))
     return "".join(parts)
 
 
@@ -91,7 +93,7 @@ def sweep_html(sweep: SweepResult) -> str:
         for prompt in range(min(len(sweep.prompts), _PROMPTS_MAX)):
             parts.append(_metric(sweep, name, prompt))
     if sweep.finished is not None:
-        parts.append(_finished(sweep.finished))
+        parts.append(_finished(sweep.finished, sweep.non_finite_text()))
     return "".join(parts)
 
 
@@ -111,7 +113,7 @@ def stats_html(stats: Stats) -> str:
 def _prompts(prompts: Sequence[Tokens]) -> str:
     shown = []
     for i, prompt in enumerate(prompts[:_PROMPTS_MAX]):
-        words = prompt.tokens or tuple(map(str, prompt.ids))
+        words = prompt.tokens or tuple(map(named, prompt.ids))
         cells = "<span style='opacity:0.4'>|</span>".join(html.escape(word) for word in words)
         shown.append(f"<div>{i}&ensp;<code>{cells}</code></div>")
     if len(prompts) > _PROMPTS_MAX:
@@ -136,8 +138,11 @@ def _predictions(run: RunResult, prompt: int) -> str:
 
 
 def _token(token: TokenLogit) -> str:
+    shown = repr(token.token) if has_text(token.token, token.token_id) else token.shown
+    if not math.isfinite(token.prob):
+        return f"<code>{text(shown)}</code> nan"
     bar = f"<span style='{_BAR};width:{100 * token.prob:.0f}px'></span>"
-    return f"<code>{text(repr(token.token))}</code> {100 * token.prob:.1f}% {bar}"
+    return f"<code>{text(shown)}</code> {100 * token.prob:.1f}% {bar}"
 
 
 def _pictures(stats: Stats) -> str:
@@ -180,7 +185,7 @@ def _metric(sweep: SweepResult, name: str, prompt: int) -> str:
         return title + svg.lines({name: array}, axes[0].labels, axes[0].name)
     if len(axes) == 2:
         names = (axes[0].name, axes[1].name)
-        centre = clean if has_clean else 0.0
+        centre = clean if has_clean and math.isfinite(clean) else 0.0
         return title + svg.heat_map(array, axes[0].labels, axes[1].labels, names, centre)
     rows = [
         [text(place), svg.number(value)] for place, value in sweep.extremes(name, prompt=prompt)
@@ -188,9 +193,11 @@ def _metric(sweep: SweepResult, name: str, prompt: int) -> str:
     return title + table(("furthest from 0", "value"), rows)
 
 
-def _finished(finished: Finished) -> str:
+def _finished(finished: Finished, not_finite: str) -> str:
     queue, compute = finished.queue_seconds * 1000, finished.compute_seconds * 1000
+    # Where the numbers above stop to mean anything.
+    note = f"<div><b>not finite</b>: {text(not_finite)}</div>" if not_finite else ""
     return (
-        f"<div style='opacity:0.6'>queue {queue:.1f} ms, compute {compute:.1f} ms, "
+        f"{note}<div style='opacity:0.6'>queue {queue:.1f} ms, compute {compute:.1f} ms, "
         f"{finished.tokens_computed:,} tokens computed</div>"
     )

@@ -50,12 +50,24 @@ def lines(
         at = f'x="{x(i):.1f}" y="{height - 4}" text-anchor="{anchor}"'
         parts.append(f"<text {at} {_FONT}>{html.escape(labels[i])}</text>")
     for (name, line), colour in zip(series.items(), _LINE_COLOURS):
-        points = [(x(i), y(float(v))) for i, v in enumerate(line) if math.isfinite(v)]
-        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-        style = f'fill="none" stroke="{colour}" stroke-width="1.5"'
+        style = f'fill="none" stroke="{colour}" stroke-width="1.5" stroke-linecap="round"'
         tip = html.escape(f"{name}: {', '.join(number(float(v)) for v in line)}")
-        parts.append(f'<polyline points="{path}" {style}><title>{tip}</title></polyline>')
+        for piece in _pieces(line):
+            path = " ".join(f"{x(i):.1f},{y(float(line[i])):.1f}" for i in piece)
+            parts.append(f'<polyline points="{path}" {style}><title>{tip}</title></polyline>')
     return _svg(width, height, parts)
+
+
+def _pieces(line: npt.NDArray[np.float64]) -> list[list[int]]:
+    """Places of finite values that follow one another: there is no line across a gap. A place alone
+    is a line to itself, which is drawn as a dot."""
+    pieces: list[list[int]] = [[]]
+    for i, value in enumerate(line):
+        if math.isfinite(value):
+            pieces[-1].append(i)
+        elif pieces[-1]:
+            pieces.append([])
+    return [piece * 2 if len(piece) == 1 else piece for piece in pieces if piece]
 
 
 def heat_map(

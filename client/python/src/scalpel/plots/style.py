@@ -50,10 +50,13 @@ def draw_map(axes: Axes, values: npt.NDArray[Any], **style: Any) -> Any:
 
 
 def diverging(values: npt.NDArray[Any], centre: float) -> Any:
-    """The norm of a diverging map: `centre` is white, and both sides reach as far."""
+    """The norm of a diverging map: `centre` is white, and both sides reach as far. A centre that is
+    not finite gives way to the middle of the values."""
     from matplotlib.colors import CenteredNorm
 
     finite = values[np.isfinite(values)]
+    if not np.isfinite(centre):
+        centre = float(finite.min() + finite.max()) / 2 if len(finite) else 0.0
     reach = float(np.max(np.abs(finite - centre), initial=0.0))
     return CenteredNorm(vcenter=centre, halfrange=reach or 1.0)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scalpel.report.parts import number
+from scalpel.token_text import has_text
 
 if TYPE_CHECKING:
     from scalpel.events import TokenLogit, Tokens
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def change(before: float, after: float) -> str:
-    """`rises from 1 to 2`, `falls from 2 to 1`, or `stays at 1`: to the digits that are shown."""
+    """`rises from 1 to 2`, `falls from 2 to 1`, `stays at 1` or `goes from 1 to NaN`: to the digits
+    that are shown."""
     if number(before) == number(after):
         return f"stays at {number(before)}"
-    verb = "rises" if after > before else "falls"
+    verb = "rises" if after > before else "falls" if after < before else "goes"
     return f"{verb} from {number(before)} to {number(after)}"
 
 
@@ -25,7 +27,7 @@ def percent(share: float) -> str:
     """A share; one that is too small to be shown is said to be so."""
     if 0 < share < 0.0005:
         return "less than 0.1%"
-    return f"{100 * share:.1f}%"
+    return f"{100 * share:.1f}%" if math.isfinite(share) else number(share)
 
 
 def ratio(value: float, reference: float) -> str:
@@ -43,14 +45,17 @@ def at_most(value: float, nothing: str, something: str) -> str:
 
 def position_name(prompt: Tokens, position: int) -> str:
     """`position 2, “ and”`."""
-    if not prompt.tokens:
-        return f"position {position}, token {prompt.ids[position]}"
-    return f"position {position}, “{prompt.tokens[position]}”"
+    token_id, text = prompt.ids[position], prompt.tokens[position] if prompt.tokens else ""
+    name = f"“{text}”" if has_text(text, token_id) else f"token {token_id}"
+    return f"position {position}, {name}"
 
 
 def token_name(token: TokenLogit) -> str:
-    """`“ Mary”`, or by id where the model has no tokenizer."""
-    return f"“{token.token}”" if token.token else f"token {token.token_id}"
+    """`“ Mary”`, or by id where it has no text; `NaN` where there is none."""
+    if token.token_id < 0:
+        return token.shown
+    is_text = has_text(token.token, token.token_id)
+    return f"“{token.token}”" if is_text else f"token {token.token_id}"
 
 
 def prediction(run: RunResult, prompt: int = 0) -> str:
