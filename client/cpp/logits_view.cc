@@ -17,6 +17,7 @@ constexpr int kTokenColumnsMax = 24;
 
 // `" Paris"    61.2% ████▉   `, as wide as asked.
 std::string TokenCell(const v1::TokenLogit& token, int columns) {
+  if (token.token_id() < 0) return PadRight("nan", columns);  // a logit is: there is no order
   const double probability = std::exp(static_cast<double>(token.log_prob()));
   const std::string percent = probability != 0 && probability < 0.0005
                                   ? absl::StrFormat("%.1e", probability)

@@ -5,6 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "client/cpp/axis_text.h"
+#include "client/cpp/non_finite.h"
 #include "client/cpp/started_view.h"
 #include "client/cpp/table.h"
 #include "client/cpp/text.h"
@@ -54,6 +56,8 @@ void RunView::AddTensor(const v1::TensorHeader& header, const std::string& path)
   const int taken = static_cast<int>(id.size() + where.size());
   const std::string name = Fit(Printable(header.name()), std::max(8, screen_.columns - taken));
   screen_.out << Fit(absl::StrCat(id, name, where), screen_.columns) << "\n";
+  const std::string part = PartText(header.axes());
+  if (!part.empty()) screen_.out << Fit(absl::StrCat("    ", part), screen_.columns) << "\n";
   if (!path.empty()) screen_.out << "    saved to " << Printable(path) << "\n";
 }
 
@@ -74,6 +78,7 @@ void RunView::End(const v1::Finished& finished) {
   statistics_->Finish();
   logits_->Print();
   PrintReports();
+  if (finished.has_first_non_finite()) PrintNonFinite(screen_, "", finished.first_non_finite());
   screen_.out << "\n"
               << screen_.Dim(absl::StrCat(
                      "queue ", Milliseconds(absl::Microseconds(finished.queue_us())), ", compute ",

@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cpp/axis_text.h"
 #include "client/cpp/sparkline.h"
 #include "client/cpp/spec_request.h"
 #include "client/cpp/table.h"
@@ -211,6 +212,11 @@ void StatisticsView::PrintArray(const v1::ProbeResult& result, const std::string
   }
   PrintLine(screen_, absl::StrCat("  ", WhereOf(result), " ", screen_.Bold(label), " [",
                                   absl::StrJoin(result.shape(), ", "), "]"));
+  if (const std::string part = PartText(result.axes()); !part.empty()) {
+    for (const std::string& line : Wrapped(part, screen_.columns - 9)) {
+      PrintLine(screen_, screen_.Dim(absl::StrCat("         ", line)));
+    }
+  }
   for (const std::string& line : Wrapped(absl::StrJoin(numbers, " "), screen_.columns - 9)) {
     PrintLine(screen_, absl::StrCat("         ", line));
   }

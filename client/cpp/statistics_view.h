@@ -19,7 +19,7 @@ namespace scalpel::client {
 // Prints one row for each layer, probe and prompt, the clean run beside the edited one, as soon as
 // both are there. Statistics stand side by side where the screen is wide enough for all of them,
 // otherwise below each other. Numbers per head, position or unit and histograms get lines of their
-// own. Not thread-safe.
+// own, with the indices of a part. Not thread-safe.
 class StatisticsView {
  public:
   // `request`: the normalised one.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "client/cpp/non_finite.h"
 #include "client/cpp/sparkline.h"
 #include "client/cpp/spec_request.h"
 #include "client/cpp/started_view.h"
@@ -100,6 +100,14 @@ void SweepView::End(const v1::SweepFinished& finished) {
   PrintTopTokens();
   PrintStatistics();
   PrintReports();
+  if (finished.has_first_non_finite_variant()) {
+    const int64_t count = finished.non_finite_variants();
+    const std::string first = LabelOf(finished.first_non_finite_variant());
+    PrintNonFinite(screen_,
+                   count == 1 ? first
+                              : absl::StrCat(Count(count, "variant"), ", the first ", first),
+                   finished.first_non_finite());
+  }
   const absl::Duration compute = absl::Microseconds(finished.compute_us());
   const std::string times = absl::StrCat(
       "queue ", Milliseconds(absl::Microseconds(finished.queue_us())), ", compute ",
@@ -188,6 +196,7 @@ void SweepView::PrintMaps(const v1::SweepMatrix& matrix) {
   fill(axes - 1, &map.columns);
   const v1::MetricResult* clean = CleanOf(matrix);
   if (clean != nullptr) map.centre = clean->values_size() == 1 ? clean->values(0) : 0;
+  if (map.centre && !std::isfinite(*map.centre)) map.centre.reset();
   const int64_t size = int64_t{matrix.shape(axes - 2)} * matrix.shape(axes - 1);
   const int64_t maps = matrix.values_size() / size;
   for (int64_t i = 0; i < std::min(maps, kMapsMax); ++i) {
@@ -207,14 +216,15 @@ void SweepView::PrintMaps(const v1::SweepMatrix& matrix) {
 
 void SweepView::PrintFurthest(const v1::SweepMatrix& matrix) {
   const v1::MetricResult* clean = CleanOf(matrix);
-  const bool centred = clean != nullptr && clean->values_size() == 1;
+  const bool centred =
+      clean != nullptr && clean->values_size() == 1 && std::isfinite(clean->values(0));
   const double centre = centred ? clean->values(0) : 0;
-  std::vector<int> order(matrix.values_size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto distance = [&](int i) {
-    const double value = matrix.values(i);
-    return std::isfinite(value) ? std::abs(value - centre) : -1;
-  };
+  std::vector<int> order;  // of those that have a number
+  for (int i = 0; i < matrix.values_size(); ++i) {
+    if (std::isfinite(matrix.values(i))) order.push_back(i);
+  }
+  if (order.empty()) return;
+  const auto distance = [&](int i) { return std::abs(matrix.values(i) - centre); };
   const size_t shown = std::min(order.size(), kFurthestShown);
   std::partial_sort(order.begin(), order.begin() + shown, order.end(), [&](int a, int b) {
     return distance(a) != distance(b) ? distance(a) > distance(b) : a < b;
@@ -240,6 +250,10 @@ void SweepView::PrintTopTokens() {
     if (static_cast<int>(rows.size()) > kListRowsMax) return;
     std::vector<std::string> tokens;
     for (const v1::TokenLogit& token : result.tokens()) {
+      if (token.token_id() < 0) {
+        tokens.push_back("nan");  // there is no order
+        continue;
+      }
       tokens.push_back(absl::StrFormat(
           "%s %.1f%%",
           token.token().empty() ? absl::StrCat("id:", token.token_id()) : Quoted(token.token()),

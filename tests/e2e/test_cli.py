@@ -49,6 +49,49 @@ def test_statistics_by_layer_are_shown_with_a_sparkline(server):
     assert "triple the MLP" in done.stdout, "the intervention's report"
 
 
+def test_a_part_is_shown_with_the_models_indices(server, tmp_path):
+    done = cli(
+        "run", "When Mary and John", "--probe", "z:l2_norm,per_head,head=7,3,layer=2",
+        "--capture", "z:layer=2,head=7,3,position=-1", "--save", str(tmp_path), address=server.address,
+    )  # fmt: skip
+    assert done.returncode == OK, done.stderr
+    lines = done.stdout.splitlines()
+    at = next(i for i, line in enumerate(lines) if "l2_norm [2]" in line)
+    assert lines[at + 1].strip() == "head 7, 3"
+    at = next(i for i, line in enumerate(lines) if "float32 [1, 2, 8]" in line)
+    assert lines[at + 1].strip() == "position 3; head 7, 3"
+
+
+def test_values_that_are_not_finite_are_said(server):
+    prompt = "When Mary and John"
+    request = {
+        "prompts": [{"text": prompt}],
+        "interventions": [
+            {
+                "place": {"path": "resid_post", "where": {"layers": [9]}},
+                "scale": {"factor": "NaN"},
+            }
+        ],
+        "allow_non_finite": True,
+        "logits": {"topK": {"k": 2}},
+    }
+    done = cli("run", "-", address=server.address, data=json.dumps(request))
+    assert done.returncode == OK, done.stderr
+    said = "not finite\n  resid_post, layer 9, prompt 0, position 0, made by an intervention\n"
+    assert said in done.stdout and "nan%" not in done.stdout
+    del request["logits"], request["interventions"][0]["scale"]["factor"]
+    request["grid"] = {
+        "interventions": request.pop("interventions"),
+        "axes": [{"values": {"values": [1, "NaN", 2]}}],
+    }
+    request["metrics"] = [{"loss": {}}]
+    done = cli("sweep", "-", address=server.address, data=json.dumps(request))
+    assert done.returncode == OK, done.stderr
+    assert "not finite\n  value nan: resid_post, layer 9" in done.stdout
+    finite = cli("run", prompt, address=server.address)
+    assert "not finite" not in finite.stdout
+
+
 def test_json_is_the_stream_one_event_a_line(server):
     done = cli(
         "run",
@@ -133,7 +176,7 @@ def test_a_refusal_shows_every_violation(server):
     )
     assert done.returncode == REFUSED
     assert "INVALID_ARGUMENT" in done.stderr
-    assert "interventions[0].place.where.layers[0]: 99 is outside [0, 12)" in done.stderr
+    assert "interventions[0].place.where.layers[0]: 99 is outside [-12, 12)" in done.stderr
     assert "interventions[1].place.path: " in done.stderr
 
 
