@@ -16,8 +16,8 @@ import scalpel
 _Names = tuple[str, ...] | None
 _EVENTS = (
     "Started", "LayerStatistics", "ProbeResult", "Histogram", "BlockOutput", "Prediction",
-    "TokenLogit", "Report", "Finished", "SweepStarted", "SweepAxis", "SweepClean", "Variant",
-    "MetricValue", "SweepProgress", "Tokens", "Cost",
+    "TokenLogit", "Report", "Finished", "FirstNonFinite", "SweepStarted", "SweepAxis", "SweepClean",
+    "Variant", "MetricValue", "SweepProgress", "Tokens", "Cost",
 )  # fmt: skip
 _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
     "python-client.md": (
@@ -34,6 +34,7 @@ _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
     "python-requests.md": (
         "What goes into a request",
         (
+            ("scalpel.prompts", ()),
             ("scalpel.place", None),
             ("scalpel.operations", None),
             ("scalpel.observations", None),
@@ -62,7 +63,10 @@ _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
             ("scalpel.study", ("logit_lens", "LogitLens", "study_page")),
         ),
     ),
-    "python-errors.md": ("Errors", (("scalpel.errors", None),)),
+    "python-errors.md": (
+        "Errors",
+        (("scalpel.errors", None), ("scalpel.notes", ("TokenWarning",))),
+    ),
 }
 _WIDTH = 96
 
