@@ -1,6 +1,6 @@
 """Numbers of heads 3 and 7 were labelled 0 and 1: what is sent names the model's own indices."""
 
-from scalpel.v1 import site_pb2
+from tests.support.client import site_pb2
 
 PROMPT = {"text": "When Mary and John went to the store, John gave a drink to"}  # 14 tokens
 

@@ -4,11 +4,16 @@ import math
 
 import pytest
 
+from tests.support.client import site_pb2
+
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 # An infinite residual stream makes every logit NaN, in HuggingFace too.
 INFINITE = {
-    "place": {"path": "resid_post", "where": {"layers": [4], "positions": {"indices": {"values": [-1]}}}},
-    "set": {"constant": math.inf},
+    "place": {
+        "path": "resid_post",
+        "where": {"layers": [4], "positions": {"indices": {"values": [-1]}}},
+    },
+    "set": {"constant": "Infinity"},
 }
 METRICS = {
     "logits": {"ids": [5]},
@@ -66,7 +71,5 @@ def test_a_run_says_where_the_first_value_arose(client):
 
 
 def where(first):
-    from scalpel.v1 import site_pb2
-
     site = site_pb2.Site.Name(first.site)
     return site, first.layer, first.prompt, first.position, first.by_intervention
