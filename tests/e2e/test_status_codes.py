@@ -53,7 +53,7 @@ def test_invalid_argument_lists_every_violation(server):
         "interventions[1].scale.factor",
         "interventions[2].place.path",
     }
-    assert found["interventions[0].place.where.layers[0]"] == "12 is outside [0, 12)"
+    assert found["interventions[0].place.where.layers[0]"] == "12 is outside [-12, 12)"
     assert "required" in found["interventions[1].scale.factor"]
     assert "no site has this name" in found["interventions[2].place.path"]
     assert next(iter(found)) in answer.text, "the message alone already says the first"

@@ -332,7 +332,7 @@ def test_exit_codes(server):
     assert cli(server, PROMPT, "--zero", "Z").returncode == REFUSED
     refused = cli(server, PROMPT, "--zero", "Z", "--over", "layers=12")
     assert refused.returncode == REFUSED
-    assert "grid.axes[0].layers.values[0]: 12 is outside [0, 12)" in refused.stderr
+    assert "grid.axes[0].layers.values[0]: 12 is outside [-12, 12)" in refused.stderr
     assert cli(server, PROMPT, "--over", "neurons").returncode == USAGE
     assert cli(server, "no-such-file.json").returncode == USAGE
     late = cli(server, "-", "--deadline", "1", data=json.dumps(endless()))

@@ -94,6 +94,7 @@ _BLOCK_MODULES = {
     "ln_1:input": "ln1_in",
     "ln_1:output": "ln1_out",
     "attn.c_attn:input": "ln1_out",
+    "attn:input": "ln1_out",
     "attn.c_attn:output": "qkv",
     "attn.c_proj:input": "z",
     "attn.c_proj:output": "attn_out",
