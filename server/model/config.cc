@@ -95,13 +95,20 @@ class FieldReader {
     *value = field->get<int64_t>();
   }
 
+  // null is false, as Python's None is to transformers 4.57; 5 refuses it.
   void Bool(const char* name, bool* value) {
     const Json* field = Find(name);
     if (field == nullptr) return;
-    if (!field->is_boolean()) {
+    if (!field->is_boolean() && !field->is_null()) {
       return Fail(name, absl::StrCat(Shown(*field), " is not true or false"));
     }
-    *value = field->get<bool>();
+    *value = *field == true;
+  }
+
+  // Whether the field is there, and not null.
+  bool Says(const char* name) const {
+    const Json* field = Find(name);
+    return field != nullptr && !field->is_null();
   }
 
   void Epsilon(const char* name, double* value) {
@@ -213,7 +220,10 @@ absl::StatusOr<Gpt2Config> ParseConfig(std::string_view json) {
   reader.Bool("scale_attn_weights", &config.scale_attn_weights);
   reader.Bool("scale_attn_by_inverse_layer_idx", &config.scale_attn_by_inverse_layer_idx);
   reader.Bool("reorder_and_upcast_attn", &config.reorder_and_upcast_attn);
-  reader.Bool("tie_word_embeddings", &config.tie_word_embeddings);
+  config.says_tie_word_embeddings = reader.Says("tie_word_embeddings");
+  if (config.says_tie_word_embeddings) {
+    reader.Bool("tie_word_embeddings", &config.tie_word_embeddings);
+  }
   reader.MustBeOff("add_cross_attention", "a decoder with cross attention needs an encoder");
   reader.MustBeOff("quantization_config", "only F32, F16 and BF16 weights can be loaded");
   reader.MustBeOff("pruned_heads", "heads that are pruned in the file change the weights' shapes");

@@ -40,6 +40,9 @@ struct Gpt2Config {
   // differs: the scale goes into the product instead of after it.
   bool reorder_and_upcast_attn = false;
   bool tie_word_embeddings = true;  // lm_head shares wte
+  // Whether the file says so, and not null: where it does not, transformers 4 ties, and 5 only if
+  // no other head is stored.
+  bool says_tie_word_embeddings = false;
 
   // Elements of all weights together; lm_head counts only when it is untied.
   int64_t ParameterCount() const;
@@ -48,7 +51,8 @@ struct Gpt2Config {
 // Bytes of config.json that are read at most.
 inline constexpr int64_t kConfigBytesMax = int64_t{1} << 20;
 
-// Parses the text of config.json. Missing fields take GPT2Config's defaults; the aliases
+// Parses the text of config.json. Missing fields take GPT2Config's defaults; a flag that is null is
+// false, and tie_word_embeddings is then not said; the aliases
 // hidden_size, num_hidden_layers, num_attention_heads and max_position_embeddings are accepted
 // (n_ctx is ignored, as transformers does). Errors are INVALID_ARGUMENT and name the field.
 absl::StatusOr<Gpt2Config> ParseConfig(std::string_view json);

@@ -136,10 +136,11 @@ absl::StatusOr<TensorInfo> ParseTensor(const std::string& name, const Json& entr
   return info;
 }
 
-absl::Status CheckMetadata(const Json& metadata) {
+absl::Status ReadMetadata(const Json& metadata, std::map<std::string, std::string>* result) {
   if (!metadata.is_object()) return Bad("__metadata__ is not an object");
-  for (const Json& value : metadata) {
+  for (const auto& [name, value] : metadata.items()) {
     if (!value.is_string()) return Bad("__metadata__ holds something else than strings");
+    result->emplace(name, value.get<std::string>());
   }
   return absl::OkStatus();
 }
@@ -208,7 +209,8 @@ absl::StatusOr<Header> ParseHeader(std::string_view bytes, uint64_t file_size) {
   header.data_offset = kPrefixBytes + text->size();
   for (const auto& [name, entry] : json->items()) {
     if (name == "__metadata__") {
-      if (absl::Status metadata = CheckMetadata(entry); !metadata.ok()) return metadata;
+      absl::Status read = ReadMetadata(entry, &header.metadata);
+      if (!read.ok()) return read;
       continue;
     }
     if (name.empty() || name.size() > kTensorNameBytesMax) {

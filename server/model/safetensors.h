@@ -61,6 +61,7 @@ struct TensorInfo {
 struct Header {
   uint64_t data_offset = 0;  // bytes from the file's start to the first tensor byte: 8 + N
   std::map<std::string, TensorInfo, std::less<>> tensors;
+  std::map<std::string, std::string> metadata;  // "__metadata__"
 };
 
 // Parses and checks the header. `bytes` is the file's beginning: all of it, or at least its first

@@ -18,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "server/model/json.h"
@@ -177,42 +178,87 @@ absl::StatusOr<std::vector<SafetensorsFile>> OpenFiles(const std::filesystem::pa
   return shards;
 }
 
-// Puts one stored tensor into `sources`, or refuses it. The prefix "transformer." is optional,
-// as in transformers.
+// A stored name without what wraps the model: "_orig_mod", which torch.compile puts before the
+// module that it compiled, and "model" before the name, of a class that holds the model.
+std::string Unwrapped(const std::string& name) {
+  std::vector<absl::string_view> parts = absl::StrSplit(name, '.');
+  parts.erase(std::remove(parts.begin(), parts.end(), "_orig_mod"), parts.end());
+  if (parts.size() > 1 && parts.front() == "model") parts.erase(parts.begin());
+  return absl::StrJoin(parts, ".");
+}
+
+// The canonical name of a stored one; empty if the model has no such weight. The prefix
+// "transformer." is optional, as in transformers.
+std::string CanonicalName(const std::string& stored, const Slots& slots) {
+  const std::string name = Unwrapped(stored);
+  if (name == kHeadName) return name;
+  const std::string canonical(absl::StripPrefix(name, "transformer."));
+  return canonical != kHeadName && slots.contains(canonical) ? canonical : "";
+}
+
+// Puts one stored tensor into `sources`, or refuses it. A head is taken whether it is needed or
+// not.
 absl::Status AddSource(const SafetensorsFile& file, const std::string& name, const TensorInfo& info,
                        const Slots& slots, const Gpt2Config& config,
                        std::map<std::string, Source>* sources) {
-  absl::string_view canonical = name;
-  const bool has_prefix = absl::ConsumePrefix(&canonical, "transformer.");
-  if (IsMaskBuffer(canonical)) return absl::OkStatus();
-  if (canonical == kHeadName && !has_prefix && config.tie_word_embeddings) {
-    // transformers ties after it has loaded, so a stored head loses against wte, equal or not.
-    return absl::OkStatus();
-  }
-  const auto slot = slots.find(canonical);
-  if (slot == slots.end() || (has_prefix && canonical == kHeadName)) {
+  const std::string unwrapped = Unwrapped(name);
+  if (IsMaskBuffer(absl::StripPrefix(unwrapped, "transformer."))) return absl::OkStatus();
+  const std::string canonical = CanonicalName(name, slots);
+  if (canonical.empty()) {
     return Refuse(file, name,
                   absl::StrCat("GPT-2 with ", config.n_layer, " layers has no such weight"));
   }
-  if (info.shape != slot->second.shape) {
-    return Refuse(file, name,
-                  absl::StrCat("shape ", ShapeText(info.shape), ", config.json implies ",
-                               ShapeText(slot->second.shape)));
-  }
-  if (info.dtype != Dtype::kF32 && info.dtype != Dtype::kF16 && info.dtype != Dtype::kBF16) {
-    return Refuse(file, name,
-                  absl::StrCat("dtype ", std::string(DtypeName(info.dtype)),
-                               " is not supported; convert it to F32, F16 or BF16"));
-  }
-  const auto [entry, inserted] =
-      sources->emplace(std::string(canonical), Source{name, &file, &info});
+  const auto [entry, inserted] = sources->emplace(canonical, Source{name, &file, &info});
   if (inserted) return absl::OkStatus();
   return Refuse(file, name,
                 absl::StrCat("stored twice: also as ", QuotedName(entry->second.name), " in ",
                              entry->second.file->name()));
 }
 
-// Which tensor of the files fills which slot: every slot exactly once, nothing left over.
+absl::Status CheckSource(const Source& source, const Slot& slot) {
+  if (source.info->shape != slot.shape) {
+    return Refuse(*source.file, source.name,
+                  absl::StrCat("shape ", ShapeText(source.info->shape), ", config.json implies ",
+                               ShapeText(slot.shape)));
+  }
+  const Dtype dtype = source.info->dtype;
+  if (dtype == Dtype::kF32 || dtype == Dtype::kF16 || dtype == Dtype::kBF16) {
+    return absl::OkStatus();
+  }
+  return Refuse(*source.file, source.name,
+                absl::StrCat("dtype ", std::string(DtypeName(dtype)),
+                             " is not supported; convert it to F32, F16 or BF16"));
+}
+
+// Of tensors that share memory, safetensors' save_model keeps one, and says in the metadata for
+// which others it stands. Adds those others to `sources`.
+void AddShared(const std::vector<SafetensorsFile>& files, const Slots& slots,
+               std::map<std::string, Source>* sources) {
+  const std::map<std::string, Source> stored = *sources;
+  for (const SafetensorsFile& file : files) {
+    for (const auto& [left, right] : file.header().metadata) {
+      const std::string names[2] = {CanonicalName(left, slots), CanonicalName(right, slots)};
+      if (names[0].empty() || names[1].empty()) continue;
+      for (int i = 0; i < 2; ++i) {
+        const auto kept = stored.find(names[i]);
+        if (kept != stored.end()) sources->emplace(names[1 - i], kept->second);
+      }
+    }
+  }
+}
+
+absl::Status Missing(const std::vector<SafetensorsFile>& files, const std::string& name,
+                     const Slot& slot) {
+  std::string message =
+      absl::StrCat(files.size() == 1 ? files[0].name() : std::string(kIndexFile), ": tensor \"",
+                   name, "\" of shape ", ShapeText(slot.shape), " is missing");
+  if (name == kHeadName) {
+    absl::StrAppend(&message, ", and config.json says tie_word_embeddings false");
+  }
+  return absl::InvalidArgumentError(message);
+}
+
+// Which tensor of the files fills which slot, every one of them; and the head, where one is stored.
 absl::StatusOr<std::map<std::string, Source>> MatchSources(
     const std::vector<SafetensorsFile>& files, const Slots& slots, const Gpt2Config& config) {
   std::map<std::string, Source> sources;
@@ -222,15 +268,17 @@ absl::StatusOr<std::map<std::string, Source>> MatchSources(
       if (!added.ok()) return added;
     }
   }
+  AddShared(files, slots, &sources);
+  // A tied head stands for an embedding that is not stored, as in transformers 5; 4.57 has no
+  // answer.
+  const auto head = sources.find(kHeadName);
+  if (config.tie_word_embeddings && head != sources.end()) {
+    sources.emplace("wte.weight", head->second);
+  }
   for (const auto& [name, slot] : slots) {
-    if (sources.contains(name)) continue;
-    std::string message =
-        absl::StrCat(files.size() == 1 ? files[0].name() : std::string(kIndexFile), ": tensor \"",
-                     name, "\" of shape ", ShapeText(slot.shape), " is missing");
-    if (name == kHeadName) {
-      absl::StrAppend(&message, ", and config.json says tie_word_embeddings false");
-    }
-    return absl::InvalidArgumentError(message);
+    const auto source = sources.find(name);
+    if (source == sources.end()) return Missing(files, name, slot);
+    if (absl::Status fits = CheckSource(source->second, slot); !fits.ok()) return fits;
   }
   return sources;
 }
@@ -261,6 +309,25 @@ absl::StatusOr<at::Tensor> ReadTensor(const Source& source) {
   return values;
 }
 
+// A tied head that is stored has to be wte, unless config.json says that it is tied: transformers
+// ties after it has loaded, so that the stored head loses.
+absl::Status CheckTiedHead(const std::map<std::string, Source>& sources, const Gpt2Config& config,
+                           const at::Tensor& wte) {
+  const auto head = sources.find(kHeadName);
+  if (config.says_tie_word_embeddings || head == sources.end()) return absl::OkStatus();
+  absl::Status fits = CheckSource(head->second, {{config.vocab_size, config.d_model}, nullptr});
+  if (!fits.ok()) return fits;
+  absl::StatusOr<at::Tensor> tensor = ReadTensor(head->second);
+  if (!tensor.ok()) return tensor.status();
+  if (at::equal(*tensor, wte)) return absl::OkStatus();
+  return Refuse(
+      *head->second.file, head->second.name,
+      absl::StrCat("differs from ", QuotedName(sources.at("wte.weight").name),
+                   ", and config.json does not say tie_word_embeddings: transformers 5 "
+                   "takes it for the head, 4 ignores it; say false to take it, or true to "
+                   "ignore it"));
+}
+
 // Lower-case hex SHA-256 of the files' bytes, one after the other; empty if OpenSSL refuses.
 std::string Sha256(const std::vector<SafetensorsFile>& files) {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
@@ -288,12 +355,16 @@ absl::StatusOr<Weights> LoadOrThrow(const std::filesystem::path& dir, const Gpt2
   // waits, hence `files` outlives the thread on every path.
   std::future<std::string> hash =
       std::async(std::launch::async, [&files] { return Sha256(*files); });
-  for (const auto& [name, source] : *sources) {
-    absl::StatusOr<at::Tensor> tensor = ReadTensor(source);
+  for (const auto& [name, slot] : slots) {
+    absl::StatusOr<at::Tensor> tensor = ReadTensor(sources->at(name));
     if (!tensor.ok()) return tensor.status();
-    *slots.find(name)->second.target = *std::move(tensor);
+    *slot.target = *std::move(tensor);
   }
-  if (config.tie_word_embeddings) weights.lm_head = weights.wte;
+  if (config.tie_word_embeddings) {
+    absl::Status tied = CheckTiedHead(*sources, config, weights.wte);
+    if (!tied.ok()) return tied;
+    weights.lm_head = weights.wte;
+  }
   weights.sha256 = hash.get();
   if (weights.sha256.empty()) return absl::InternalError("OpenSSL cannot compute a SHA-256");
   return weights;

@@ -48,9 +48,12 @@ struct Weights {
 
 // Loads model.safetensors, or the shards that model.safetensors.index.json lists, from `dir`.
 // Tensors of F32, F16 and BF16 become float32, contiguous and owned: no mapping stays open.
-// Every weight must be there, once, in the shape that `config` implies, and finite; a tensor that
-// GPT-2 does not have is refused. Errors are NOT_FOUND (no such files), INVALID_ARGUMENT (naming
-// file and tensor) or RESOURCE_EXHAUSTED (not enough memory). Uses the calling thread and one more.
+// Every weight must be there, once, in the shape that `config` implies, and finite; or the metadata
+// says which stored tensor it shares, as safetensors' save_model writes. Names may have the
+// prefixes "transformer.", "model." and "_orig_mod.". A tensor that GPT-2 does not have is refused,
+// and so is a head that differs from wte where the config does not say whether they are tied.
+// Errors are NOT_FOUND (no such files), INVALID_ARGUMENT (naming file and tensor) or
+// RESOURCE_EXHAUSTED (not enough memory). Uses the calling thread and one more.
 absl::StatusOr<Weights> LoadWeights(const std::filesystem::path& dir, const Gpt2Config& config);
 
 // Weights for tests, the same for the same seed: normal(0, 0.02) matrices, gains near 1, biases

@@ -60,12 +60,27 @@ TEST(ParseConfig, ReadsEveryFieldThatChangesTheMaths) {
   EXPECT_TRUE(config->scale_attn_by_inverse_layer_idx);
   EXPECT_TRUE(config->reorder_and_upcast_attn);
   EXPECT_FALSE(config->tie_word_embeddings);
+  EXPECT_TRUE(config->says_tie_word_embeddings);
 }
 
 TEST(ParseConfig, NullInnerIsFourTimesTheWidth) {
   const absl::StatusOr<Gpt2Config> config = Parse(R"("n_embd": 24, "n_inner": null)");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->d_mlp, 96);
+}
+
+// As transformers 4.57 computes with it.
+TEST(ParseConfig, ANullFlagIsFalse) {
+  const absl::StatusOr<Gpt2Config> config =
+      Parse(R"("scale_attn_weights": null, "scale_attn_by_inverse_layer_idx": null,
+               "reorder_and_upcast_attn": null, "tie_word_embeddings": null)");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->scale_attn_weights);
+  EXPECT_FALSE(config->scale_attn_by_inverse_layer_idx);
+  EXPECT_FALSE(config->reorder_and_upcast_attn);
+  EXPECT_TRUE(config->tie_word_embeddings);
+  EXPECT_FALSE(config->says_tie_word_embeddings);
+  EXPECT_TRUE(Parse(R"("tie_word_embeddings": true)")->says_tie_word_embeddings);
 }
 
 TEST(ParseConfig, AcceptsAliases) {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "tests/unit/model/temp_folder.h"
@@ -82,8 +83,10 @@ std::string DtypeText(at::ScalarType type) {
 }
 
 // A safetensors file with these tensors.
-std::string FileBytes(const Tensors& tensors) {
+std::string FileBytes(const Tensors& tensors,
+                      const std::map<std::string, std::string>& metadata = {}) {
   std::string json = "{";
+  if (!metadata.empty()) json += "\"__metadata__\":" + nlohmann::json(metadata).dump();
   std::string data;
   for (const auto& [name, tensor] : tensors) {
     std::string shape;
@@ -106,7 +109,7 @@ std::string FileBytes(const Tensors& tensors) {
 class LoadWeightsTest : public TempFolderTest {
  protected:
   absl::StatusOr<Weights> LoadFile(const Tensors& tensors) {
-    Write(dir_ / kFile, FileBytes(tensors));
+    Write(dir_ / kFile, FileBytes(tensors, metadata_));
     return LoadWeights(dir_, config_);
   }
 
@@ -127,6 +130,7 @@ class LoadWeightsTest : public TempFolderTest {
   }
 
   Gpt2Config config_ = TinyConfig();
+  std::map<std::string, std::string> metadata_;
   Weights weights_ = RandomWeights(config_, 1);
   Tensors tensors_ = Named(weights_);
 };
@@ -149,9 +153,83 @@ TEST_F(LoadWeightsTest, TiedHeadIsTheEmbeddingEvenIfAnotherIsStored) {
   EXPECT_TRUE(weights->lm_head.is_same(weights->wte));
   Tensors with_head = tensors_;
   with_head["lm_head.weight"] = tensors_["wte.weight"] + 1;
+  config_.says_tie_word_embeddings = true;
   weights = LoadFile(with_head);
   ExpectLoaded(weights);
   EXPECT_TRUE(weights->lm_head.is_same(weights->wte));
+}
+
+TEST_F(LoadWeightsTest, AHeadOfItsOwnNeedsTheConfigsWord) {
+  Tensors with_head = Prefixed(tensors_);
+  with_head["lm_head.weight"] = tensors_["wte.weight"].clone();
+  absl::StatusOr<Weights> weights = LoadFile(with_head);
+  ExpectLoaded(weights);
+  EXPECT_TRUE(weights->lm_head.is_same(weights->wte));
+  with_head["lm_head.weight"][6][3].add_(1e-6);
+  ExpectRefused(
+      LoadFile(with_head),
+      "tensor \"lm_head.weight\": differs from \"transformer.wte.weight\", and config.json "
+      "does not say tie_word_embeddings: transformers 5 takes it for the head, 4 ignores "
+      "it; say false to take it, or true to ignore it");
+  with_head["lm_head.weight"] = at::ones({6, 4});
+  ExpectRefused(LoadFile(with_head), "tensor \"lm_head.weight\": shape [6, 4]");
+}
+
+// What safetensors' save_model writes of a model whose head is its embedding.
+TEST_F(LoadWeightsTest, TheMetadataSaysWhichTensorsAreShared) {
+  for (const bool tied : {true, false}) {
+    config_.tie_word_embeddings = config_.says_tie_word_embeddings = tied;
+    Tensors kept = Prefixed(tensors_);
+    kept["lm_head.weight"] = kept["transformer.wte.weight"];
+    kept.erase("transformer.wte.weight");
+    metadata_ = {{"transformer.wte.weight", "lm_head.weight"}, {"format", "pt"}};
+    absl::StatusOr<Weights> weights = LoadFile(kept);
+    ExpectLoaded(weights);
+    EXPECT_TRUE(at::equal(weights->lm_head, tensors_["wte.weight"]));
+
+    metadata_ = {{"lm_head.weight", "transformer.wte.weight"}};
+    weights = LoadFile(Prefixed(tensors_));
+    ExpectLoaded(weights);
+    EXPECT_TRUE(at::equal(weights->lm_head, tensors_["wte.weight"]));
+  }
+}
+
+TEST_F(LoadWeightsTest, ATiedHeadStandsForTheEmbedding) {
+  Tensors stored = tensors_;
+  stored["lm_head.weight"] = stored["wte.weight"];
+  stored.erase("wte.weight");
+  ExpectLoaded(LoadFile(stored));
+  config_.tie_word_embeddings = false;
+  ExpectRefused(LoadFile(stored), "tensor \"wte.weight\" of shape [7, 4] is missing");
+}
+
+TEST_F(LoadWeightsTest, TheMetadataSharesOnlyWhatFits) {
+  Tensors stored = tensors_;
+  stored.erase("h.1.ln_1.bias");
+  metadata_ = {{"h.1.ln_1.bias", "h.0.ln_1.bias"}};
+  const absl::StatusOr<Weights> weights = LoadFile(stored);
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_TRUE(at::equal(weights->blocks[1].ln1.bias, tensors_["h.0.ln_1.bias"]));
+  metadata_ = {{"h.1.ln_1.bias", "wpe.weight"}};
+  ExpectRefused(LoadFile(stored), "tensor \"wpe.weight\": shape [5, 4], config.json implies [4]");
+  metadata_ = {{"h.1.ln_1.bias", "h.7.ln_1.bias"}};
+  ExpectRefused(LoadFile(stored), "tensor \"h.1.ln_1.bias\" of shape [4] is missing");
+}
+
+TEST_F(LoadWeightsTest, NamesMayHaveWhatWrapsAModel) {
+  for (const char* prefix : {"_orig_mod.", "model.", "_orig_mod.transformer.", "model.transformer.",
+                             "model._orig_mod.transformer.", "transformer._orig_mod."}) {
+    Tensors stored;
+    for (const auto& [name, tensor] : tensors_) stored[prefix + name] = tensor;
+    stored[std::string(prefix) + "h.0.attn.bias"] = at::ones({1, 1, 5, 5}, at::kBool);
+    ExpectLoaded(LoadFile(stored));
+  }
+  Tensors stored = tensors_;
+  stored["_orig_mod.ln_f.bias"] = tensors_["ln_f.bias"];
+  ExpectRefused(LoadFile(stored), "stored twice: also as \"_orig_mod.ln_f.bias\"");
+  stored = tensors_;
+  stored["model.score.weight"] = at::ones({4});
+  ExpectRefused(LoadFile(stored), "tensor \"model.score.weight\": GPT-2 with 2 layers has no such");
 }
 
 TEST_F(LoadWeightsTest, UntiedHeadIsLoadedAndRequired) {
@@ -187,7 +265,8 @@ TEST_F(LoadWeightsTest, SkipsTheMaskBuffersOfOldFiles) {
 TEST_F(LoadWeightsTest, RefusesTensorsThatGpt2DoesNotHave) {
   for (const char* name :
        {"score.weight", "h.2.ln_1.weight", "h.0.attn.biases", "h.x.attn.bias",
-        "transformer.transformer.wte.weight", "transformer.lm_head.weight", "h.00.ln_1.bias"}) {
+        "transformer.transformer.wte.weight", "transformer.lm_head.weight", "h.00.ln_1.bias",
+        "model.model.wte.weight", "transformer.model.wte.weight"}) {
     Tensors stored = tensors_;
     stored[name] = at::ones({4});
     ExpectRefused(LoadFile(stored), std::string("model.safetensors: tensor \"") + name +
