@@ -1,8 +1,5 @@
 #include "server/model/tokenizer.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -12,7 +9,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "server/model/added_tokens.h"
 #include "server/model/json.h"
+#include "server/model/pattern.h"
 #include "server/model/tokenizer_files.h"
 #include "server/model/unicode.h"
 
@@ -83,31 +82,12 @@ void MergeWord(const MergeTable& merges, std::vector<Symbol>* symbols) {
   }
 }
 
-struct PatternDeleter {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-};
-struct MatchDeleter {
-  void operator()(pcre2_match_data* match) const { pcre2_match_data_free(match); }
-};
-using Pattern = std::unique_ptr<pcre2_code, PatternDeleter>;
-using MatchData = std::unique_ptr<pcre2_match_data, MatchDeleter>;
-
 // GPT-2's pattern: it matches at every position, so that the words cover the text:
 // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-absl::StatusOr<Pattern> CompilePattern() {
-  const std::string text =
-      absl::StrCat("'s|'t|'re|'ve|'m|'ll|'d| ?[", kLetters, "]+| ?[", kNumbers, "]+| ?[^", kSpaces,
-                   kLetters, kNumbers, "]+|[", kSpaces, "]+(?![^", kSpaces, "])|[", kSpaces, "]+");
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  Pattern pattern(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                                PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &offset, nullptr));
-  if (pattern == nullptr) {
-    return absl::InternalError(absl::StrCat("PCRE2 refuses the pattern at byte ", offset));
-  }
-  // Without a just-in-time compiler the interpreter does the same, slower.
-  pcre2_jit_compile(pattern.get(), PCRE2_JIT_COMPLETE);
-  return pattern;
+std::string WordPattern() {
+  return absl::StrCat("'s|'t|'re|'ve|'m|'ll|'d| ?[", kLetters, "]+| ?[", kNumbers, "]+| ?[^",
+                      kSpaces, kLetters, kNumbers, "]+|[", kSpaces, "]+(?![^", kSpaces, "])|[",
+                      kSpaces, "]+");
 }
 
 // GPT-2's byte alphabet: printable Latin-1 stands for itself, and the other bytes, in order, are
@@ -142,79 +122,7 @@ std::string TokenBytes(const absl::flat_hash_map<std::string, char>& byte_of, st
   return bytes;
 }
 
-absl::Status TooManyTokens(size_t tokens_max) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("text: more than ", tokens_max, " tokens; shorten it"));
-}
-
-// Tokens to be found in the text, by first byte, the longest first.
-class AddedTokenFinder {
- public:
-  struct Found {
-    size_t begin;
-    const AddedToken* token;  // null: none
-  };
-
-  void Add(AddedToken token) {
-    std::vector<AddedToken>& same = by_first_byte_[static_cast<unsigned char>(token.content[0])];
-    same.push_back(std::move(token));
-    std::sort(same.begin(), same.end(), [](const AddedToken& a, const AddedToken& b) {
-      return a.content.size() > b.content.size();
-    });
-  }
-
-  // The leftmost token, the longest of those that begin there.
-  Found Find(std::string_view text) const {
-    for (size_t begin = 0; begin < text.size(); ++begin) {
-      for (const AddedToken& token : by_first_byte_[static_cast<unsigned char>(text[begin])]) {
-        if (text.substr(begin, token.content.size()) == token.content) return {begin, &token};
-      }
-    }
-    return {text.size(), nullptr};
-  }
-
- private:
-  std::array<std::vector<AddedToken>, 256> by_first_byte_;
-};
-
-}  // namespace
-
-struct Tokenizer::Impl {
-  // One Encode call: what it has written so far, and its scratch space.
-  struct Encoding {
-    size_t tokens_max;
-    std::vector<int32_t> ids;
-    std::vector<Symbol> word;
-    MatchData match;
-  };
-
-  absl::Status Build(TokenizerFiles files);
-  absl::Status AddMerges(const TokenizerFiles& files);
-  void SetToken(int32_t id, std::string bytes);
-  absl::Status EncodeText(std::string_view text, size_t level, Encoding* out) const;
-  absl::Status EncodeWords(std::string_view text, Encoding* out) const;
-  absl::Status EncodeWord(std::string_view word, Encoding* out) const;
-  const std::string* Find(int32_t id) const {
-    if (id < 0 || static_cast<size_t>(id) >= bytes_of.size() || !bytes_of[id]) return nullptr;
-    return &*bytes_of[id];
-  }
-
-  std::vector<std::optional<std::string>> bytes_of;  // by id
-  std::array<std::optional<int32_t>, 256> id_of_byte;
-  size_t longest_token = 1;  // bytes
-  MergeTable merges;
-  // As HuggingFace: first the tokens that are not "normalized", then the others in what is left.
-  std::array<AddedTokenFinder, 2> added;
-  Pattern pattern;
-};
-
-void Tokenizer::Impl::SetToken(int32_t id, std::string bytes) {
-  if (static_cast<size_t>(id) >= bytes_of.size()) bytes_of.resize(static_cast<size_t>(id) + 1);
-  longest_token = std::max(longest_token, bytes.size());
-  bytes_of[id] = std::move(bytes);
-}
-
-absl::Status Tokenizer::Impl::AddMerges(const TokenizerFiles& files) {
+absl::Status MakeMerges(const TokenizerFiles& files, MergeTable* merges) {
   for (size_t i = 0; i < files.merges.size(); ++i) {
     const auto& [left, right] = files.merges[i];
     int32_t ids[3];
@@ -228,12 +136,58 @@ absl::Status Tokenizer::Impl::AddMerges(const TokenizerFiles& files) {
       }
       ids[part] = token->second;
     }
-    merges[PairKey(ids[0], ids[1])] = {static_cast<int32_t>(i), ids[2]};
+    (*merges)[PairKey(ids[0], ids[1])] = {static_cast<int32_t>(i), ids[2]};
   }
   return absl::OkStatus();
 }
 
-absl::Status Tokenizer::Impl::Build(TokenizerFiles files) {
+absl::Status TooManyTokens(size_t tokens_max) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("text: more than ", tokens_max, " tokens; shorten it"));
+}
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  // One Encode call: what it has written so far, and its scratch space.
+  struct Encoding {
+    size_t tokens_max;
+    std::vector<int32_t> ids;
+    std::vector<Symbol> word;
+    Pattern::Matches matches;
+  };
+
+  Impl(TokenizerFiles files, MergeTable merges, Pattern words);
+  void SetToken(int32_t id, std::string bytes);
+  absl::Status EncodeText(std::string_view text, Encoding* out) const;
+  absl::Status EncodeWords(std::string_view text, Encoding* out) const;
+  absl::Status EncodeWord(std::string_view word, Encoding* out) const;
+  const std::string* Find(int32_t id) const {
+    if (id < 0 || static_cast<size_t>(id) >= bytes_of.size() || !bytes_of[id]) return nullptr;
+    return &*bytes_of[id];
+  }
+
+  std::vector<std::optional<std::string>> bytes_of;  // by id
+  std::array<std::optional<int32_t>, 256> id_of_byte;
+  size_t longest_token = 1;  // bytes; a token may also take any amount of white space
+  MergeTable merges;
+  AddedTokens added;
+  bool takes_space = false;  // some token does
+  bool add_prefix_space;
+  Pattern words;
+};
+
+void Tokenizer::Impl::SetToken(int32_t id, std::string bytes) {
+  if (static_cast<size_t>(id) >= bytes_of.size()) bytes_of.resize(static_cast<size_t>(id) + 1);
+  longest_token = std::max(longest_token, bytes.size());
+  bytes_of[id] = std::move(bytes);
+}
+
+Tokenizer::Impl::Impl(TokenizerFiles files, MergeTable merges, Pattern words)
+    : merges(std::move(merges)),
+      added(std::move(files.added)),
+      add_prefix_space(files.add_prefix_space),
+      words(std::move(words)) {
   const std::array<std::string, 256> alphabet = ByteAlphabet();
   absl::flat_hash_map<std::string, char> byte_of;
   for (int byte = 0; byte < 256; ++byte) {
@@ -242,31 +196,28 @@ absl::Status Tokenizer::Impl::Build(TokenizerFiles files) {
     if (token != files.vocabulary.end()) id_of_byte[byte] = token->second;
   }
   for (const auto& [token, id] : files.vocabulary) SetToken(id, TokenBytes(byte_of, token));
-  if (absl::Status added_merges = AddMerges(files); !added_merges.ok()) return added_merges;
-  for (AddedToken& token : files.added) {
-    if (Find(token.id) != nullptr && !files.vocabulary.contains(token.content)) {
-      return absl::InvalidArgumentError(absl::StrCat("tokenizer: added token ",
-                                                     QuotedName(token.content), " has id ",
-                                                     token.id, ", which is another token's"));
-    }
-    SetToken(token.id, token.content);
-    added[token.normalized ? 1 : 0].Add(std::move(token));
+  for (const auto& [id, token] : added.by_id()) {
+    // A new token stands for its own text. transformers would read one that happens to be written
+    // in the byte alphabet, such as "é", as bytes, and lose it.
+    if (!files.vocabulary.contains(token.content)) SetToken(id, token.content);
+    longest_token = std::max(longest_token, token.content.size());
+    takes_space = takes_space || token.lstrip || token.rstrip;
   }
-  absl::StatusOr<Pattern> compiled = CompilePattern();
-  if (!compiled.ok()) return compiled.status();
-  pattern = *std::move(compiled);
-  return absl::OkStatus();
 }
 
-absl::Status Tokenizer::Impl::EncodeText(std::string_view text, size_t level, Encoding* out) const {
-  if (level == added.size()) return EncodeWords(text, out);
-  while (!text.empty()) {
-    const AddedTokenFinder::Found found = added[level].Find(text);
-    absl::Status before = EncodeText(text.substr(0, found.begin), level + 1, out);
-    if (!before.ok() || found.token == nullptr) return before;
-    out->ids.push_back(found.token->id);
-    if (out->ids.size() > out->tokens_max) return TooManyTokens(out->tokens_max);
-    text.remove_prefix(found.begin + found.token->content.size());
+absl::Status Tokenizer::Impl::EncodeText(std::string_view text, Encoding* out) const {
+  const absl::StatusOr<std::vector<TextPiece>> pieces = added.Split(text);
+  if (!pieces.ok()) return pieces.status();
+  for (const TextPiece& piece : *pieces) {
+    if (piece.id) {
+      out->ids.push_back(*piece.id);
+      if (out->ids.size() > out->tokens_max) return TooManyTokens(out->tokens_max);
+      continue;
+    }
+    absl::Status encoded = add_prefix_space && !piece.text.starts_with(' ')
+                               ? EncodeWords(absl::StrCat(" ", std::string(piece.text)), out)
+                               : EncodeWords(piece.text, out);
+    if (!encoded.ok()) return encoded;
   }
   return absl::OkStatus();
 }
@@ -274,18 +225,14 @@ absl::Status Tokenizer::Impl::EncodeText(std::string_view text, size_t level, En
 absl::Status Tokenizer::Impl::EncodeWords(std::string_view text, Encoding* out) const {
   size_t begin = 0;
   while (begin < text.size()) {
-    // The text is known to be UTF-8, and matches end between characters.
-    const int count =
-        pcre2_match(pattern.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), begin,
-                    PCRE2_NO_UTF_CHECK, out->match.get(), nullptr);
-    const size_t end = count < 1 ? begin : pcre2_get_ovector_pointer(out->match.get())[1];
-    if (end <= begin) {
-      return absl::InternalError(
-          absl::StrCat("text: PCRE2 fails with ", count, " at byte ", begin));
+    const absl::StatusOr<size_t> bytes = words.MatchAt(text, begin, &out->matches);
+    if (!bytes.ok()) return bytes.status();
+    if (*bytes == 0) {
+      return absl::InternalError(absl::StrCat("text: no word begins at byte ", begin));
     }
-    absl::Status encoded = EncodeWord(text.substr(begin, end - begin), out);
+    absl::Status encoded = EncodeWord(text.substr(begin, *bytes), out);
     if (!encoded.ok()) return encoded;
-    begin = end;
+    begin += *bytes;
   }
   return absl::OkStatus();
 }
@@ -316,9 +263,11 @@ Tokenizer::~Tokenizer() = default;
 absl::StatusOr<Tokenizer> Tokenizer::Load(const std::filesystem::path& dir) {
   absl::StatusOr<TokenizerFiles> files = ReadTokenizerFiles(dir);
   if (!files.ok()) return files.status();
-  auto impl = std::make_unique<Impl>();
-  if (absl::Status built = impl->Build(*std::move(files)); !built.ok()) return built;
-  return Tokenizer(std::move(impl));
+  absl::StatusOr<Pattern> words = Pattern::Compile(WordPattern());
+  if (!words.ok()) return words.status();
+  MergeTable merges;
+  if (absl::Status made = MakeMerges(*files, &merges); !made.ok()) return made;
+  return Tokenizer(std::make_unique<Impl>(*std::move(files), std::move(merges), *std::move(words)));
 }
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8,
@@ -335,10 +284,10 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8,
     offset += step.bytes;
   }
   // No token covers more bytes than the longest, so a long text need not be read to be refused.
-  if (utf8.size() / impl_->longest_token > tokens_max) return TooManyTokens(tokens_max);
-  Impl::Encoding out{tokens_max, {}, {}, MatchData(pcre2_match_data_create(1, nullptr))};
-  if (out.match == nullptr) return absl::ResourceExhaustedError("text: out of memory");
-  absl::Status encoded = impl_->EncodeText(utf8, 0, &out);
+  if (!impl_->takes_space && utf8.size() / impl_->longest_token > tokens_max)
+    return TooManyTokens(tokens_max);
+  Impl::Encoding out{tokens_max, {}, {}, {}};
+  absl::Status encoded = impl_->EncodeText(utf8, &out);
   if (!encoded.ok()) return encoded;
   return std::move(out.ids);
 }

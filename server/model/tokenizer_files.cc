@@ -1,5 +1,8 @@
 #include "server/model/tokenizer_files.h"
 
+#include <algorithm>
+#include <array>
+#include <cstdint>
 #include <initializer_list>
 #include <set>
 #include <string_view>
@@ -10,33 +13,31 @@
 #include "absl/strings/string_view.h"
 #include "server/model/json.h"
 #include "server/model/model_file.h"
+#include "server/model/special_tokens.h"
+#include "server/model/tokenizer_json.h"
 
 namespace scalpel::model {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kTokenizerFile[] = "tokenizer.json";
-constexpr char kVocabFile[] = "vocab.json";
-constexpr char kMergesFile[] = "merges.txt";
-constexpr char kConfigFile[] = "tokenizer_config.json";
-constexpr char kSpecialMapFile[] = "special_tokens_map.json";
-constexpr char kAddedFile[] = "added_tokens.json";
+constexpr char kModelConfigFile[] = "config.json";
 constexpr int64_t kFileBytesMax = int64_t{256} << 20;
-constexpr size_t kAddedTokensMax = 10'000;
 constexpr JsonLimits kLimits{/*depth_max=*/16, /*values_max=*/20'000'000};
 
-absl::Status Refuse(absl::string_view file, absl::string_view problem) {
-  return absl::InvalidArgumentError(absl::StrCat(file, ": ", problem));
-}
+// The classes that tokenizer_config.json may name, or config.json. Those of the last three take the
+// tokenizer from tokenizer.json alone.
+constexpr std::array<const char*, 2> kGpt2Classes = {"GPT2Tokenizer", "GPT2TokenizerFast"};
+constexpr std::array<const char*, 3> kPlainClasses = {"PreTrainedTokenizerFast",
+                                                      "PreTrainedTokenizer", "TokenizersBackend"};
 
 // The file's JSON object. NOT_FOUND if there is no such file.
 absl::StatusOr<Json> ReadObject(const std::filesystem::path& dir, const char* file) {
   absl::StatusOr<std::string> text = ReadModelFile(dir, file, kFileBytesMax);
   if (!text.ok()) return text.status();
   absl::StatusOr<Json> json = ParseJson(*text, kLimits);
-  if (!json.ok()) return Refuse(file, json.status().message());
-  if (!json->is_object()) return Refuse(file, "not a JSON object");
+  if (!json.ok()) return RefuseFile(file, json.status().message());
+  if (!json->is_object()) return RefuseFile(file, "not a JSON object");
   return json;
 }
 
@@ -47,35 +48,21 @@ absl::StatusOr<Json> ReadOptionalObject(const std::filesystem::path& dir, const 
   return json;
 }
 
-// The field, or null.
-const Json& Field(const Json& object, const char* name) {
-  static const Json kNull;
-  const auto field = object.find(name);
-  return field == object.end() ? kNull : *field;
-}
-
-bool IsTrue(const Json& object, const char* name) { return Field(object, name) == true; }
-
-bool IsTokenId(const Json& value) {
-  return value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t{kTokenIdMax};
-}
-
-absl::StatusOr<std::map<std::string, int32_t>> ParseVocabulary(const char* file,
-                                                               const Json& object) {
-  if (!object.is_object()) return Refuse(file, "the vocabulary is not an object");
-  if (object.empty()) return Refuse(file, "the vocabulary is empty");
-  std::map<std::string, int32_t> vocabulary;
+absl::StatusOr<Vocabulary> ParseVocabulary(const char* file, const Json& object) {
+  if (!object.is_object()) return RefuseFile(file, "the vocabulary is not an object");
+  if (object.empty()) return RefuseFile(file, "the vocabulary is empty");
+  Vocabulary vocabulary;
   std::set<int32_t> ids;
   for (const auto& [token, id] : object.items()) {
     if (!IsTokenId(id)) {
-      return Refuse(file, absl::StrCat("token ", QuotedName(token),
-                                       ": its id is not an integer in "
-                                       "[0, ",
-                                       kTokenIdMax, "]"));
+      return RefuseFile(file, absl::StrCat("token ", QuotedName(token),
+                                           ": its id is not an integer in "
+                                           "[0, ",
+                                           kTokenIdMax, "]"));
     }
     if (!ids.insert(id.get<int32_t>()).second) {
-      return Refuse(file, absl::StrCat("token ", QuotedName(token), ": its id ", id.get<int32_t>(),
-                                       " is another token's too"));
+      return RefuseFile(file, absl::StrCat("token ", QuotedName(token), ": its id ",
+                                           id.get<int32_t>(), " is another token's too"));
     }
     vocabulary.emplace(token, id.get<int32_t>());
   }
@@ -91,27 +78,32 @@ bool SplitMerge(absl::string_view line, std::pair<std::string, std::string>* mer
 }
 
 // Lines "a b" after a first line "#version: ...". transformers drops the first line and what
-// follows the last newline whatever they hold, so a merge there would be lost without a word.
+// follows the last newline whatever they hold, so a merge there would be lost without a word. Of a
+// merge that comes twice the first counts.
 absl::Status ReadMerges(const std::filesystem::path& dir, TokenizerFiles* files) {
   absl::StatusOr<std::string> text = ReadModelFile(dir, kMergesFile, kFileBytesMax);
   if (!text.ok()) return text.status();
   if (text->rfind("#version", 0) != 0)
-    return Refuse(kMergesFile, "line 1 is not \"#version: ...\"");
-  if (text->back() != '\n') return Refuse(kMergesFile, "does not end with a newline");
+    return RefuseFile(kMergesFile, "line 1 is not \"#version: ...\"");
+  if (text->back() != '\n') return RefuseFile(kMergesFile, "does not end with a newline");
   const std::vector<absl::string_view> lines = absl::StrSplit(*text, '\n');
+  std::set<std::pair<std::string, std::string>> known;
   for (size_t i = 1; i + 1 < lines.size(); ++i) {
     absl::string_view line = lines[i];
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    if (!SplitMerge(line, &files->merges.emplace_back())) {
-      return Refuse(kMergesFile, absl::StrCat("line ", i + 1, " is not two tokens and a space"));
+    std::pair<std::string, std::string> merge;
+    if (!SplitMerge(line, &merge)) {
+      return RefuseFile(kMergesFile,
+                        absl::StrCat("line ", i + 1, " is not two tokens and a space"));
     }
+    if (known.insert(merge).second) files->merges.push_back(std::move(merge));
   }
   return absl::OkStatus();
 }
 
 // The merges of tokenizer.json: "a b", or ["a", "b"] as newer versions write.
 absl::Status ParseMerges(const Json& merges, TokenizerFiles* files) {
-  if (!merges.is_array()) return Refuse(kTokenizerFile, "model.merges is not a list");
+  if (!merges.is_array()) return RefuseFile(kTokenizerFile, "model.merges is not a list");
   for (size_t i = 0; i < merges.size(); ++i) {
     const Json& entry = merges[i];
     std::pair<std::string, std::string>& merge = files->merges.emplace_back();
@@ -120,123 +112,80 @@ absl::Status ParseMerges(const Json& merges, TokenizerFiles* files) {
       merge = {entry[0].get<std::string>(), entry[1].get<std::string>()};
       continue;
     }
-    return Refuse(kTokenizerFile, absl::StrCat("model.merges[", i, "] is not two tokens"));
+    return RefuseFile(kTokenizerFile, absl::StrCat("model.merges[", i, "] is not two tokens"));
   }
   return absl::OkStatus();
 }
 
-// Adds a token, once: the files may name it several times, with the same id.
-absl::Status AddToken(const char* file, AddedToken token, TokenizerFiles* files) {
-  if (token.content.empty()) return Refuse(file, "an added token is empty");
-  for (const AddedToken& known : files->added) {
-    if (known.content == token.content && known.id == token.id) return absl::OkStatus();
-    if (known.content == token.content || known.id == token.id) {
-      return Refuse(
-          file, absl::StrCat("added token ", QuotedName(token.content), " with id ", token.id,
-                             " contradicts ", QuotedName(known.content), " with id ", known.id));
-    }
+// Whether a post-processor leaves the ids as they are: ByteLevel changes only offsets, and a
+// template may hold nothing but the text, which is how transformers 5 writes that nothing is added.
+bool LeavesIds(const Json& processor) {
+  const Json& type = Field(processor, "type");
+  if (type == "ByteLevel") return true;
+  if (type == "TemplateProcessing") {
+    const Json& single = Field(processor, "single");
+    return single.is_array() && single.size() == 1 &&
+           Field(Field(single[0], "Sequence"), "id") == "A";
   }
-  const auto in_vocabulary = files->vocabulary.find(token.content);
-  if (in_vocabulary != files->vocabulary.end() && in_vocabulary->second != token.id) {
-    return Refuse(file, absl::StrCat("added token ", QuotedName(token.content), " has id ",
-                                     token.id, " but the vocabulary says ", in_vocabulary->second));
-  }
-  if (files->added.size() == kAddedTokensMax) {
-    return Refuse(file, absl::StrCat("more than ", kAddedTokensMax, " added tokens"));
-  }
-  files->added.push_back(std::move(token));
-  return absl::OkStatus();
+  const Json& parts = Field(processor, "processors");
+  return type == "Sequence" && parts.is_array() &&
+         std::all_of(parts.begin(), parts.end(), LeavesIds);
 }
 
-// An entry of added_tokens or added_tokens_decoder.
-absl::Status ParseAddedToken(const char* file, const Json& entry, const Json& id,
-                             TokenizerFiles* files) {
-  if (!entry.is_object() || !Field(entry, "content").is_string() || !IsTokenId(id)) {
-    return Refuse(file, "an added token is not an object with content and id");
-  }
-  const std::string content = entry["content"].get<std::string>();
-  for (const char* flag : {"single_word", "lstrip", "rstrip"}) {
-    if (IsTrue(entry, flag)) {
-      return Refuse(
-          file, absl::StrCat("added token ", QuotedName(content), ": ", flag, " is not supported"));
-    }
-  }
-  return AddToken(file, {content, id.get<int32_t>(), IsTrue(entry, "normalized")}, files);
+std::string TypeText(const Json& part) {
+  const Json& type = part.is_object() ? Field(part, "type") : part;
+  return type.is_string() ? QuotedName(type.get<std::string>()) : "unknown";
 }
 
-// What tokenizer_config.json changes.
-absl::Status ReadConfig(const std::filesystem::path& dir, TokenizerFiles* files, Json* config) {
-  absl::StatusOr<Json> read = ReadOptionalObject(dir, kConfigFile);
-  if (!read.ok()) return read.status();
-  *config = *std::move(read);
-  for (const char* flag : {"add_prefix_space", "add_bos_token"}) {
-    if (IsTrue(*config, flag)) return Refuse(kConfigFile, absl::StrCat(flag, " is not supported"));
-  }
-  const Json& decoder = Field(*config, "added_tokens_decoder");
-  if (decoder.is_null()) return absl::OkStatus();
-  if (!decoder.is_object()) return Refuse(kConfigFile, "added_tokens_decoder is not an object");
-  for (const auto& [key, entry] : decoder.items()) {
-    absl::StatusOr<Json> id = ParseJson(key);
-    absl::Status added = ParseAddedToken(kConfigFile, entry, id.ok() ? *id : Json(), files);
-    if (!added.ok()) return added;
-  }
-  return absl::OkStatus();
-}
-
-// The tokens that are special by their role. One that the vocabulary lacks is left out: it has no
-// row in the model either.
-absl::Status AddSpecialTokens(const char* file, const Json& roles, TokenizerFiles* files) {
-  for (const char* role : {"bos_token", "eos_token", "unk_token", "pad_token", "sep_token",
-                           "cls_token", "mask_token"}) {
-    const Json& value = Field(roles, role);
-    const Json& content = value.is_object() ? Field(value, "content") : value;
-    if (!content.is_string()) continue;
-    const auto token = files->vocabulary.find(content.get<std::string>());
-    if (token == files->vocabulary.end()) continue;
-    absl::Status added = AddToken(file, {token->first, token->second, false}, files);
-    if (!added.ok()) return added;
-  }
-  return absl::OkStatus();
+absl::Status CheckPostProcessor(const Json& processor) {
+  if (processor.is_null() || LeavesIds(processor)) return absl::OkStatus();
+  const Json& type = Field(processor, "type");
+  const bool known = type == "TemplateProcessing" || type == "Sequence";
+  return RefuseFile(kTokenizerFile,
+                    absl::StrCat("post_processor of type ", TypeText(processor),
+                                 known ? " adds tokens to the text, which is not supported"
+                                       : " is not supported"));
 }
 
 absl::Status CheckPart(const Json& tokenizer, const char* part) {
   const Json& value = Field(tokenizer, part);
-  if (value.is_null()) return absl::OkStatus();
-  if (value.is_object() && Field(value, "type") == "ByteLevel") return absl::OkStatus();
-  const Json& type = value.is_object() ? Field(value, "type") : value;
-  return Refuse(kTokenizerFile, absl::StrCat(part, " of type ",
-                                             type.is_string() ? QuotedName(type.get<std::string>())
-                                                              : std::string("unknown"),
-                                             " is not supported; only ByteLevel is"));
+  if (value.is_null() || Field(value, "type") == "ByteLevel") return absl::OkStatus();
+  return RefuseFile(kTokenizerFile, absl::StrCat(part, " of type ", TypeText(value),
+                                                 " is not supported; only ByteLevel is"));
 }
 
 // Refuses a tokenizer.json whose parts are not those of GPT-2. pre_tokenizer.add_prefix_space is
-// not looked at: GPT2TokenizerFast overrides it by tokenizer_config.json.
+// not looked at: transformers 4.57 overrides it by that of tokenizer_config.json, or by false.
 absl::Status CheckTokenizer(const Json& tokenizer, const Json& model) {
-  for (const char* part : {"pre_tokenizer", "post_processor", "decoder"}) {
+  if (tokenizer.contains("version") && tokenizer["version"] != "1.0") {
+    return RefuseFile(kTokenizerFile, "version is not \"1.0\"");
+  }
+  for (const char* part : {"pre_tokenizer", "decoder"}) {
     if (absl::Status known = CheckPart(tokenizer, part); !known.ok()) return known;
   }
+  absl::Status processor = CheckPostProcessor(Field(tokenizer, "post_processor"));
+  if (!processor.ok()) return processor;
   if (!Field(tokenizer, "normalizer").is_null()) {
-    return Refuse(kTokenizerFile, "a normalizer is not supported");
+    return RefuseFile(kTokenizerFile, "a normalizer is not supported");
   }
   const Json& pre_tokenizer = Field(tokenizer, "pre_tokenizer");
   if (pre_tokenizer.is_null() || Field(pre_tokenizer, "use_regex") == false) {
-    return Refuse(kTokenizerFile, "pre_tokenizer does not split words; GPT-2's ByteLevel does");
+    return RefuseFile(kTokenizerFile, "pre_tokenizer does not split words; GPT-2's ByteLevel does");
   }
   if (!model.is_object() || (model.contains("type") && model["type"] != "BPE")) {
-    return Refuse(kTokenizerFile, "model.type is not supported; only BPE is");
+    return RefuseFile(kTokenizerFile, "model.type is not supported; only BPE is");
   }
   for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!Field(model, affix).is_null() && Field(model, affix) != "") {
-      return Refuse(kTokenizerFile, absl::StrCat("model.", affix, " is not supported"));
+      return RefuseFile(kTokenizerFile, absl::StrCat("model.", affix, " is not supported"));
     }
   }
   if (!Field(model, "dropout").is_null() && Field(model, "dropout") != 0.0) {
-    return Refuse(kTokenizerFile, "model.dropout is not supported");
+    return RefuseFile(kTokenizerFile, "model.dropout is not supported");
   }
   for (const char* flag : {"byte_fallback", "ignore_merges"}) {
     if (IsTrue(model, flag)) {
-      return Refuse(kTokenizerFile, absl::StrCat("model.", flag, " is not supported"));
+      return RefuseFile(kTokenizerFile, absl::StrCat("model.", flag, " is not supported"));
     }
   }
   return absl::OkStatus();
@@ -245,65 +194,118 @@ absl::Status CheckTokenizer(const Json& tokenizer, const Json& model) {
 absl::Status ParseTokenizer(const Json& tokenizer, TokenizerFiles* files) {
   const Json& model = Field(tokenizer, "model");
   if (absl::Status known = CheckTokenizer(tokenizer, model); !known.ok()) return known;
-  absl::StatusOr<std::map<std::string, int32_t>> vocabulary =
-      ParseVocabulary(kTokenizerFile, Field(model, "vocab"));
+  absl::StatusOr<Vocabulary> vocabulary = ParseVocabulary(kTokenizerFile, Field(model, "vocab"));
   if (!vocabulary.ok()) return vocabulary.status();
   files->vocabulary = *std::move(vocabulary);
-  if (absl::Status read = ParseMerges(Field(model, "merges"), files); !read.ok()) return read;
-  const Json& added = Field(tokenizer, "added_tokens");
-  if (!added.is_null() && !added.is_array()) {
-    return Refuse(kTokenizerFile, "added_tokens is not a list");
-  }
-  for (const Json& entry : added) {
-    const Json& id = entry.is_object() ? Field(entry, "id") : entry;
-    absl::Status parsed = ParseAddedToken(kTokenizerFile, entry, id, files);
-    if (!parsed.ok()) return parsed;
-  }
-  return absl::OkStatus();
+  return ParseMerges(Field(model, "merges"), files);
 }
 
 absl::Status ReadVocabAndMerges(const std::filesystem::path& dir, TokenizerFiles* files) {
   absl::StatusOr<Json> json = ReadObject(dir, kVocabFile);
   if (!json.ok()) return json.status();
-  absl::StatusOr<std::map<std::string, int32_t>> vocabulary = ParseVocabulary(kVocabFile, *json);
+  absl::StatusOr<Vocabulary> vocabulary = ParseVocabulary(kVocabFile, *json);
   if (!vocabulary.ok()) return vocabulary.status();
   files->vocabulary = *std::move(vocabulary);
-  if (absl::Status read = ReadMerges(dir, files); !read.ok()) return read;
-  absl::StatusOr<Json> added = ReadOptionalObject(dir, kAddedFile);
-  if (!added.ok()) return added.status();
-  for (const auto& [content, id] : added->items()) {
-    if (!IsTokenId(id)) return Refuse(kAddedFile, absl::StrCat(QuotedName(content), ": not an id"));
-    absl::Status known = AddToken(kAddedFile, {content, id.get<int32_t>(), true}, files);
-    if (!known.ok()) return known;
+  return ReadMerges(dir, files);
+}
+
+// The class that transformers makes: tokenizer_config.json says it, else config.json, else it is
+// GPT-2's.
+absl::StatusOr<bool> IsGpt2Class(const std::filesystem::path& dir, const TokenFiles& files) {
+  const char* file = kTokenizerConfigFile;
+  Json name = Field(files.tokenizer_config, "tokenizer_class");
+  if (name.is_null()) {
+    absl::StatusOr<Json> model = ReadOptionalObject(dir, kModelConfigFile);
+    if (!model.ok()) return model.status();
+    file = kModelConfigFile;
+    name = Field(*model, "tokenizer_class");
   }
-  return absl::OkStatus();
+  if (name.is_null()) return true;
+  const auto is_name = [&name](const char* known) { return name == known; };
+  if (std::any_of(kGpt2Classes.begin(), kGpt2Classes.end(), is_name)) return true;
+  const std::string text = name.is_string() ? QuotedName(name.get<std::string>()) : name.dump();
+  if (std::none_of(kPlainClasses.begin(), kPlainClasses.end(), is_name)) {
+    return RefuseFile(file, absl::StrCat("tokenizer_class ", text,
+                                         " is not supported; GPT2Tokenizer and "
+                                         "PreTrainedTokenizerFast are"));
+  }
+  if (!files.tokenizer.empty()) return false;
+  return RefuseFile(file, absl::StrCat("tokenizer_class ", text, " needs ", kTokenizerFile,
+                                       ", which is not in the folder"));
+}
+
+// What tokenizer_config.json says beside tokens. Where there is a tokenizer.json, its
+// post-processor says whether bos or eos are added, and these flags say nothing.
+absl::Status ReadConfig(const TokenFiles& files, TokenizerFiles* result) {
+  const Json& config = files.tokenizer_config;
+  for (const char* flag : {"add_bos_token", "add_eos_token"}) {
+    if (!files.tokenizer.empty() || !IsTrue(config, flag)) continue;
+    return RefuseFile(kTokenizerConfigFile,
+                      absl::StrCat(flag, " is not supported; give the token in the text"));
+  }
+  for (const char* name : {"tokenizer_file", "vocab_file", "merges_file"}) {
+    if (!config.contains(name)) continue;
+    return RefuseFile(kTokenizerConfigFile,
+                      absl::StrCat(name, " names a file beside the folder's own; remove it"));
+  }
+  for (const Json& file : Field(config, "fast_tokenizer_files")) {
+    if (file == kTokenizerFile) continue;
+    return RefuseFile(kTokenizerConfigFile,
+                      "fast_tokenizer_files names another file than tokenizer.json; remove it");
+  }
+  const Json& space = Field(config, "add_prefix_space");
+  if (!config.contains("add_prefix_space") || space.is_boolean()) {
+    result->add_prefix_space = space == true;
+    return absl::OkStatus();
+  }
+  return RefuseFile(kTokenizerConfigFile, "add_prefix_space is not true or false");
+}
+
+// tokenizer.json where it exists, else vocab.json and merges.txt.
+absl::Status ReadVocabulary(const std::filesystem::path& dir, TokenFiles* files,
+                            TokenizerFiles* result) {
+  files->tokenizer = Json::object();
+  absl::StatusOr<Json> tokenizer = ReadObject(dir, kTokenizerFile);
+  if (tokenizer.ok()) {
+    files->tokenizer = *std::move(tokenizer);
+    return ParseTokenizer(files->tokenizer, result);
+  }
+  if (!absl::IsNotFound(tokenizer.status())) return tokenizer.status();
+  absl::Status read = ReadVocabAndMerges(dir, result);
+  if (!absl::IsNotFound(read)) return read;
+  for (const char* file : {kVocabFile, kMergesFile}) {
+    if (absl::IsNotFound(OpenModelFile(dir, file).status())) continue;
+    return RefuseFile(file,
+                      absl::StrCat("there is no ", file == kVocabFile ? kMergesFile : kVocabFile,
+                                   " beside it, and no ", kTokenizerFile));
+  }
+  return absl::NotFoundError("the model's folder has no tokenizer");
 }
 
 }  // namespace
 
 absl::StatusOr<TokenizerFiles> ReadTokenizerFiles(const std::filesystem::path& dir) {
-  TokenizerFiles files;
-  absl::StatusOr<Json> tokenizer = ReadObject(dir, kTokenizerFile);
-  if (!tokenizer.ok() && !absl::IsNotFound(tokenizer.status())) return tokenizer.status();
-  absl::Status read =
-      tokenizer.ok() ? ParseTokenizer(*tokenizer, &files) : ReadVocabAndMerges(dir, &files);
-  if (absl::IsNotFound(read)) {
-    return absl::NotFoundError(absl::StrCat("the model folder has neither ", kTokenizerFile,
-                                            " nor both ", kVocabFile, " and ", kMergesFile,
-                                            "; without them only token ids work, not text"));
+  absl::StatusOr<AddedTokens> none = AddedTokens::Make();
+  if (!none.ok()) return none.status();
+  TokenizerFiles result{.vocabulary = {}, .merges = {}, .added = *std::move(none)};
+  TokenFiles files;
+  if (absl::Status read = ReadVocabulary(dir, &files, &result); !read.ok()) return read;
+  for (const auto& [file, json] : std::initializer_list<std::pair<const char*, Json*>>{
+           {kTokenizerConfigFile, &files.tokenizer_config},
+           {kSpecialTokensMapFile, &files.special_tokens_map},
+           {kAddedTokensFile, &files.added_tokens}}) {
+    absl::StatusOr<Json> read = ReadOptionalObject(dir, file);
+    if (!read.ok()) return read.status();
+    *json = *std::move(read);
   }
-  if (!read.ok()) return read;
-
-  Json config;
-  if (read = ReadConfig(dir, &files, &config); !read.ok()) return read;
-  absl::StatusOr<Json> special = ReadOptionalObject(dir, kSpecialMapFile);
-  if (!special.ok()) return special.status();
-  // GPT2TokenizerFast's own defaults, where the files name no other token.
-  const Json defaults = {{"bos_token", "<|endoftext|>"}};
-  if (read = AddSpecialTokens(kConfigFile, config, &files); !read.ok()) return read;
-  if (read = AddSpecialTokens(kSpecialMapFile, *special, &files); !read.ok()) return read;
-  if (read = AddSpecialTokens(kVocabFile, defaults, &files); !read.ok()) return read;
-  return files;
+  if (absl::Status read = ReadConfig(files, &result); !read.ok()) return read;
+  const absl::StatusOr<bool> is_gpt2 = IsGpt2Class(dir, files);
+  if (!is_gpt2.ok()) return is_gpt2.status();
+  files.is_gpt2_class = *is_gpt2;
+  absl::StatusOr<AddedTokens> added = ReadAddedTokens(files, result.vocabulary);
+  if (!added.ok()) return added.status();
+  result.added = *std::move(added);
+  return result;
 }
 
 }  // namespace scalpel::model

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -223,18 +224,181 @@ TEST_F(TokenizerTest, TokenizerJsonEqualsVocabAndMerges) {
   }
 }
 
-TEST_F(TokenizerTest, SpecialTokensOfTheConfigsCount) {
+// A token of the vocabulary that a file names is found inside a word, where no merge could reach; a
+// new one has the next id. What transformers gives for each is in tests/parity/test_tokenizer.py.
+TEST_F(TokenizerTest, SpecialTokensOfEveryFileCount) {
   WriteVocabulary();
-  Write(dir_ / "special_tokens_map.json", R"({"pad_token": {"content": "aaa"}})");
-  Write(dir_ / "tokenizer_config.json",
-        R"({"eos_token": "hello", "mask_token": "absent",
-            "added_tokens_decoder": {"900": {"content": "<new>"}}})");
-  Write(dir_ / "added_tokens.json", R"({"<old>": 901})");
+  const int32_t next = static_cast<int32_t>(vocabulary_.tokens.size());
+  Write(dir_ / "tokenizer_config.json", R"({"eos_token": "hello", "mask_token": "new"})");
+  Write(dir_ / "special_tokens_map.json",
+        R"({"pad_token": {"content": "aaa"}, "additional_special_tokens": ["12", "<s>"]})");
+  Write(dir_ / "added_tokens.json", "{\"<old>\": " + std::to_string(next) + "}");
   const Tokenizer tokenizer = Loaded();
-  // Inside a word, where a merge could not reach.
-  EXPECT_THAT(*tokenizer.Encode("xhelloaaa", kNoLimit), ElementsAre('x', Id("hello"), Id("aaa")));
-  EXPECT_THAT(*tokenizer.Encode("<new><old>", kNoLimit), ElementsAre(900, 901));
-  EXPECT_EQ(tokenizer.Encode("absent", kNoLimit)->size(), 6u);
+  EXPECT_THAT(*tokenizer.Encode("xhelloaaa0123", kNoLimit),
+              ElementsAre('x', Id("hello"), Id("aaa"), '0', Id("12"), '3'));
+  EXPECT_THAT(*tokenizer.Encode("<old>new<s>", kNoLimit), ElementsAre(next, next + 1, next + 2));
+  EXPECT_EQ(*tokenizer.Decode({next, Id("12")}), "<old>12");
+}
+
+// transformers 4.57 then reads no other file of tokens.
+TEST_F(TokenizerTest, TheConfigsAddedTokensStandForTheOtherFiles) {
+  WriteVocabulary();
+  const std::string next = std::to_string(vocabulary_.tokens.size());
+  Write(dir_ / "tokenizer_config.json",
+        R"({"added_tokens_decoder": {")" + next + R"(": {"content": "<new>"}}})");
+  Write(dir_ / "special_tokens_map.json", R"({"pad_token": "aaa"})");
+  Write(dir_ / "added_tokens.json", R"({"<old>": 7})");
+  const Tokenizer tokenizer = Loaded();
+  EXPECT_THAT(*tokenizer.Encode("aaaa<new>", kNoLimit),
+              ElementsAre(Id("aa"), Id("aa"), Id("<|endoftext|>") + 1));
+  EXPECT_EQ(tokenizer.Encode("<old>", kNoLimit)->size(), 5u);
+}
+
+TEST_F(TokenizerTest, TokensWithFlagsTakeSpaceAndAskForWordsEnd) {
+  WriteVocabulary();
+  const int32_t next = static_cast<int32_t>(vocabulary_.tokens.size());
+  Write(dir_ / "special_tokens_map.json",
+        R"({"mask_token": {"content": "<m>", "lstrip": true},
+            "cls_token": {"content": "<c>", "rstrip": true},
+            "sep_token": {"content": "sep", "single_word": true}})");
+  const Tokenizer tokenizer = Loaded();
+  const int32_t sep = next, cls = next + 1, mask = next + 2;
+  EXPECT_THAT(*tokenizer.Encode("a \t\u3000<m> b", kNoLimit), ElementsAre('a', mask, ' ', 'b'));
+  EXPECT_THAT(*tokenizer.Encode("a <c>\n\u00a0b", kNoLimit), ElementsAre('a', ' ', cls, 'b'));
+  EXPECT_THAT(*tokenizer.Encode("<c> <m>", kNoLimit), ElementsAre(cls, mask));
+  EXPECT_THAT(*tokenizer.Encode("sep-sep!", kNoLimit), ElementsAre(sep, '-', sep, '!'));
+  for (const char* text : {"asep", "sepa", "sep_", "1sep", "\u00e9sep", "sep\u0301"}) {
+    EXPECT_THAT(*tokenizer.Encode(text, kNoLimit), testing::Not(testing::Contains(sep))) << text;
+  }
+  // Space is taken without end, and a text of it is no longer than its tokens.
+  EXPECT_THAT(*tokenizer.Encode("<c>" + std::string(5000, ' '), 1), ElementsAre(cls));
+}
+
+TEST_F(TokenizerTest, FlagsOfTokenizerJsonHold) {
+  Json tokenizer_json = vocabulary_.TokenizerJson(true);
+  const int32_t next = static_cast<int32_t>(vocabulary_.tokens.size());
+  tokenizer_json["added_tokens"].push_back(
+      {{"id", next}, {"content", "<m>"}, {"lstrip", true}, {"rstrip", true}});
+  tokenizer_json["added_tokens"].push_back(
+      {{"id", next + 1}, {"content", "ab"}, {"single_word", true}, {"normalized", false}});
+  Write(dir_ / "tokenizer.json", tokenizer_json.dump());
+  const Tokenizer tokenizer = Loaded();
+  EXPECT_THAT(*tokenizer.Encode("x  <m>  ab cab", kNoLimit),
+              ElementsAre('x', next, next + 1, ' ', 'c', 'a', 'b'));
+}
+
+TEST_F(TokenizerTest, SplitsSpecialTokensWhereTheConfigSaysSo) {
+  WriteVocabulary();
+  Write(dir_ / "tokenizer_config.json", R"({"split_special_tokens": true, "pad_token": "aaa"})");
+  Write(dir_ / "added_tokens.json",
+        "{\"<old>\": " + std::to_string(vocabulary_.tokens.size()) + "}");
+  const Tokenizer tokenizer = Loaded();
+  EXPECT_EQ(tokenizer.Encode("<|endoftext|>", kNoLimit)->size(), 13u);
+  EXPECT_EQ(tokenizer.Encode("<old>", kNoLimit)->size(), 1u);  // it is not special
+}
+
+TEST_F(TokenizerTest, APrefixSpaceGoesBeforeEveryPieceOfText) {
+  WriteVocabulary();
+  Write(dir_ / "tokenizer_config.json", R"({"add_prefix_space": true})");
+  const Tokenizer tokenizer = Loaded();
+  const int32_t end = Id("<|endoftext|>"), hello = Id(std::string(kSpace) + "hello");
+  EXPECT_THAT(*tokenizer.Encode("hello<|endoftext|>hello<|endoftext|> hello", kNoLimit),
+              ElementsAre(hello, end, hello, end, hello));
+  EXPECT_THAT(*tokenizer.Encode("", kNoLimit), IsEmpty());
+}
+
+TEST_F(TokenizerTest, ATokenThatTheVocabularyLacksIsNewWhereTheClassHasIt) {
+  vocabulary_.tokens.erase("<|endoftext|>");
+  const int32_t next = static_cast<int32_t>(vocabulary_.tokens.size());
+  WriteVocabulary();
+  EXPECT_THAT(*Loaded().Encode("<|endoftext|>", kNoLimit), ElementsAre(next));
+  Write(dir_ / "tokenizer_config.json",
+        R"({"bos_token": null, "eos_token": null, "unk_token": null})");
+  EXPECT_EQ(Loaded().Encode("<|endoftext|>", kNoLimit)->size(), 13u);
+}
+
+TEST_F(TokenizerTest, ATemplateThatAddsNothingIsNoChange) {
+  const Json sequence = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const Json token = {{"SpecialToken", {{"id", "<|endoftext|>"}, {"type_id", 0}}}};
+  const auto processor = [](const Json& single) {
+    return Json{{"type", "TemplateProcessing"},
+                {"single", single},
+                {"pair", Json::array()},
+                {"special_tokens", Json::object()}};
+  };
+  Json tokenizer = vocabulary_.TokenizerJson(true);
+  for (const Json& identity :
+       {processor(Json::array({sequence})),
+        Json{{"type", "Sequence"},
+             {"processors", {processor(Json::array({sequence})), {{"type", "ByteLevel"}}}}}}) {
+    tokenizer["post_processor"] = identity;
+    Write(dir_ / "tokenizer.json", tokenizer.dump());
+    EXPECT_THAT(*Loaded().Encode("hello", kNoLimit), ElementsAre(Id("hello")));
+  }
+  for (const Json& adds :
+       {processor(Json::array({token, sequence})), processor(Json::array()),
+        Json{{"type", "Sequence"}, {"processors", {processor(Json::array({sequence, token}))}}}}) {
+    tokenizer["post_processor"] = adds;
+    ExpectTokenizerJsonRefused(tokenizer, "adds tokens to the text, which is not supported");
+  }
+}
+
+TEST_F(TokenizerTest, RefusesIdsThatTransformersWouldNotGive) {
+  WriteVocabulary();
+  const std::string size = std::to_string(vocabulary_.tokens.size());
+  Write(dir_ / "added_tokens.json", R"({"<old>": 900})");
+  ExpectRefused(
+      "added_tokens.json: added token \"<old>\" has id 900 but transformers, whose fast "
+      "tokenizer leaves no gaps, gives it " +
+      size);
+  Write(dir_ / "added_tokens.json", R"({"<old>": 900, "<new>": 900})");
+  ExpectRefused("with id 900 contradicts");
+  fs::remove(dir_ / "added_tokens.json");
+  vocabulary_.tokens.erase("ss");
+  vocabulary_.merges.pop_back();
+  WriteVocabulary();
+  Write(dir_ / "special_tokens_map.json", R"({"pad_token": "<pad>"})");
+  ExpectRefused("which is another token's: the vocabulary's ids have gaps");
+}
+
+TEST_F(TokenizerTest, RefusesTokensThatAreNone) {
+  WriteVocabulary();
+  for (const auto& [file, json, words] : std::vector<std::array<std::string, 3>>{
+           {"special_tokens_map.json", R"({"pad_token": 7})", "pad_token is neither a text nor"},
+           {"special_tokens_map.json", R"({"additional_special_tokens": "<s>"})",
+            "additional_special_tokens is not a list"},
+           {"special_tokens_map.json", R"({"pad_token": {"content": "<p>", "lstrip": 1}})",
+            "added token \"<p>\": lstrip is not true or false"},
+           {"tokenizer_config.json", R"({"pad_token": {"content": "<p>"}})",
+            "pad_token is neither a text nor an added token"},
+           {"tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "<p>"}}})",
+            "added token \"<p>\": its id is not an integer"},
+           {"tokenizer_config.json", R"({"added_tokens_decoder": []})",
+            "added_tokens_decoder is not an object"},
+           {"tokenizer_config.json", R"({"extra_special_tokens": {"a": "<a>", "b": "<b>"}})",
+            "several tokens that have no id"},
+           {"added_tokens.json", R"({"": 1})", "an added token is empty"},
+           {"added_tokens.json", R"({"<p>": "1"})", "its id is not an integer"}}) {
+    Write(dir_ / file, json);
+    ExpectRefused(file + ": ");
+    ExpectRefused(words);
+    fs::remove(dir_ / file);
+  }
+}
+
+TEST_F(TokenizerTest, ClassesOtherThanGpt2sAreRefusedByName) {
+  WriteVocabulary();
+  Write(dir_ / "config.json", R"({"tokenizer_class": "BertTokenizer"})");
+  ExpectRefused("config.json: tokenizer_class \"BertTokenizer\" is not supported");
+  Write(dir_ / "tokenizer_config.json", R"({"tokenizer_class": "GPT2TokenizerFast"})");
+  EXPECT_TRUE(Tokenizer::Load(dir_).ok());
+  Write(dir_ / "tokenizer_config.json", R"({"tokenizer_class": "PreTrainedTokenizerFast"})");
+  ExpectRefused("\"PreTrainedTokenizerFast\" needs tokenizer.json");
+  // It has no tokens of its own.
+  Json tokenizer = vocabulary_.TokenizerJson(true);
+  tokenizer["added_tokens"] = Json::array();
+  Write(dir_ / "tokenizer.json", tokenizer.dump());
+  EXPECT_EQ(Loaded().Encode("<|endoftext|>", kNoLimit)->size(), 13u);
 }
 
 TEST_F(TokenizerTest, RefusesBadTextAndTooMuchOfIt) {
@@ -297,10 +461,9 @@ TEST_F(TokenizerTest, AVocabularyWithoutAByteRefusesIt) {
 
 TEST_F(TokenizerTest, SaysWhichFilesItLooksFor) {
   EXPECT_TRUE(absl::IsNotFound(Tokenizer::Load(dir_).status()));
-  EXPECT_THAT(std::string(Tokenizer::Load(dir_).status().message()),
-              HasSubstr("neither tokenizer.json nor both vocab.json and merges.txt"));
+  EXPECT_EQ(Tokenizer::Load(dir_).status().message(), "the model's folder has no tokenizer");
   Write(dir_ / "vocab.json", vocabulary_.tokens.dump());
-  EXPECT_TRUE(absl::IsNotFound(Tokenizer::Load(dir_).status()));
+  ExpectRefused("vocab.json: there is no merges.txt beside it, and no tokenizer.json");
 }
 
 TEST_F(TokenizerTest, RefusesBadVocabularies) {
@@ -313,7 +476,7 @@ TEST_F(TokenizerTest, RefusesBadVocabularies) {
            {R"({"a": "0"})", "its id is not an integer"},
            {R"({"a": 1, "b": 1})", "token \"b\": its id 1 is another token's too"},
            {R"({"a": 1, "a": 2})", "duplicate key \"a\""},
-           {R"({"a": 1})", "merge 0 needs the token \"h\", which is not in the vocabulary"}}) {
+           {R"({"a": 0})", "merge 0 needs the token \"h\", which is not in the vocabulary"}}) {
     Write(dir_ / "vocab.json", json);
     ExpectRefused(words);
   }
@@ -341,8 +504,9 @@ TEST_F(TokenizerTest, RefusesOtherTokenizersByName) {
        {{{"type", "Whitespace"}}, "pre_tokenizer of type \"Whitespace\" is not supported"}},
       {"/pre_tokenizer/use_regex", {false, "pre_tokenizer does not split words"}},
       {"/post_processor",
-       {{{"type", "TemplateProcessing"}},
-        "post_processor of type \"TemplateProcessing\" is not supported"}},
+       {{{"type", "RobertaProcessing"}},
+        "post_processor of type \"RobertaProcessing\" is not supported"}},
+      {"/version", {"2.0", "version is not \"1.0\""}},
       {"/decoder", {{{"type", "Metaspace"}}, "decoder of type \"Metaspace\" is not supported"}},
       {"/model/dropout", {0.1, "model.dropout is not supported"}},
       {"/model/end_of_word_suffix", {"</w>", "model.end_of_word_suffix is not supported"}},
@@ -350,7 +514,7 @@ TEST_F(TokenizerTest, RefusesOtherTokenizersByName) {
       {"/model/ignore_merges", {true, "model.ignore_merges is not supported"}},
       {"/model/merges", {{"a"}, "model.merges[0] is not two tokens"}},
       {"/model/vocab", {nullptr, "the vocabulary is not an object"}},
-      {"/added_tokens/0/lstrip", {true, "\"<|endoftext|>\": lstrip is not supported"}},
+      {"/added_tokens/0/lstrip", {nullptr, "\"<|endoftext|>\": lstrip is not true or false"}},
       {"/added_tokens/0/id", {7, "has id 7 but the vocabulary says"}},
       {"/added_tokens/0/content", {"", "an added token is empty"}},
   };
@@ -364,16 +528,25 @@ TEST_F(TokenizerTest, RefusesOtherTokenizersByName) {
   ExpectTokenizerJsonRefused(tokenizer, "pre_tokenizer does not split words");
   tokenizer = vocabulary_.TokenizerJson(true);
   tokenizer["added_tokens"].push_back({{"id", 'a'}, {"content", "<new>"}});
-  ExpectTokenizerJsonRefused(tokenizer,
-                             "added token \"<new>\" has id 97, which is another token's");
+  ExpectTokenizerJsonRefused(tokenizer, "added token \"<new>\" has id 97 but transformers");
 }
 
 TEST_F(TokenizerTest, RefusesWhatTheConfigChanges) {
   WriteVocabulary();
-  for (const char* flag : {"add_prefix_space", "add_bos_token"}) {
-    Write(dir_ / "tokenizer_config.json", "{\"" + std::string(flag) + "\": true}");
-    ExpectRefused("tokenizer_config.json: " + std::string(flag) + " is not supported");
+  for (const auto& [json, words] : std::map<std::string, std::string>{
+           {R"({"add_bos_token": true})", "add_bos_token is not supported"},
+           {R"({"add_eos_token": true})", "add_eos_token is not supported"},
+           {R"({"add_prefix_space": null})", "add_prefix_space is not true or false"},
+           {R"({"split_special_tokens": 1})", "split_special_tokens is not true or false"},
+           {R"({"tokenizer_file": null})", "tokenizer_file names a file beside the folder's own"},
+           {R"({"fast_tokenizer_files": ["tokenizer.4.0.0.json"]})", "fast_tokenizer_files"}}) {
+    Write(dir_ / "tokenizer_config.json", json);
+    ExpectRefused("tokenizer_config.json: " + words);
   }
+  // With tokenizer.json its post-processor says it.
+  Write(dir_ / "tokenizer_config.json", R"({"add_bos_token": true, "add_eos_token": true})");
+  Write(dir_ / "tokenizer.json", vocabulary_.TokenizerJson(true).dump());
+  EXPECT_THAT(*Loaded().Encode("hello", kNoLimit), ElementsAre(Id("hello")));
 }
 
 TEST(Utf8, InvalidSequencesAreReplacedAsPythonDoes) {
