@@ -6,11 +6,11 @@
 #include <exception>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/model/config.h"
@@ -24,13 +24,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A model without a tokenizer is served; one whose tokenizer is broken is not.
-absl::StatusOr<std::optional<model::Tokenizer>> LoadTokenizer(const fs::path& folder) {
+// A model without a tokenizer that can be used is served too: the weights do not need it.
+void LoadTokenizer(const fs::path& folder, spec::ModelFacts* facts) {
   absl::StatusOr<model::Tokenizer> tokenizer = model::Tokenizer::Load(folder);
-  if (tokenizer.ok()) return std::optional<model::Tokenizer>(*std::move(tokenizer));
-  if (!absl::IsNotFound(tokenizer.status())) return tokenizer.status();
-  spdlog::warn("the folder has no tokenizer: prompts have to be token ids");
-  return std::optional<model::Tokenizer>();
+  if (tokenizer.ok()) {
+    facts->tokenizer = *std::move(tokenizer);
+    return;
+  }
+  facts->tokenizer_problem = std::string(tokenizer.status().message());
+  spdlog::warn("prompts have to be token ids: {}", absl::Utf8SafeCEscape(facts->tokenizer_problem));
 }
 
 absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {
@@ -45,12 +47,13 @@ absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {
   if (!json.ok()) return json.status();
   absl::StatusOr<model::Gpt2Config> architecture = model::ParseConfig(*json);
   if (!architecture.ok()) return architecture.status();
-  auto tokenizer = LoadTokenizer(config.model);
-  if (!tokenizer.ok()) return tokenizer.status();
+  loaded.facts.name = config.model_name;
+  loaded.facts.config = *architecture;
+  LoadTokenizer(config.model, &loaded.facts);
   absl::StatusOr<model::Weights> weights = model::LoadWeights(config.model, *architecture);
   if (!weights.ok()) return weights.status();
 
-  loaded.facts = {config.model_name, *architecture, *std::move(tokenizer), weights->sha256};
+  loaded.facts.weights_sha256 = weights->sha256;
   loaded.gpt2 = std::make_unique<const model::Gpt2>(*architecture, *std::move(weights), *device);
   return loaded;
 }

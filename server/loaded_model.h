@@ -20,8 +20,9 @@ struct LoadedModel {
   int threads;  // that compute on the CPU; set for the calling thread
 };
 
-// Opens the device and reads config.json, the weights and the tokenizer. Every message is one line
-// that names the file or flag.
+// Opens the device and reads config.json, the weights and the tokenizer. A tokenizer that cannot be
+// used is no error: it is logged, and the facts say why. Every message is one line that names the
+// file or flag.
 absl::StatusOr<LoadedModel> LoadModel(const Config& config);
 
 // Runs one token through the engine, which makes it allocate what it keeps.

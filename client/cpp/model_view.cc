@@ -78,6 +78,12 @@ std::vector<std::vector<std::string>> SiteRows(const v1::GetModelResponse& model
   return rows;
 }
 
+std::string Tokenizer(const v1::GetModelResponse& model) {
+  if (model.has_tokenizer()) return "yes";
+  if (model.tokenizer_problem().empty()) return "no: prompts are token ids";
+  return Printable(absl::StrCat("no, prompts are token ids: ", model.tokenizer_problem()));
+}
+
 std::vector<std::vector<std::string>> HeadRows(const v1::GetModelResponse& model) {
   std::vector<std::string> statistics;
   for (const int statistic : model.statistics()) {
@@ -87,7 +93,7 @@ std::vector<std::vector<std::string>> HeadRows(const v1::GetModelResponse& model
       {"server", Printable(model.server_version())},
       {"device", Printable(absl::StrCat(model.device(), ", ", NameOf(model.dtype()), ", ",
                                         model.kernels(), ", ", Count(model.threads(), "thread")))},
-      {"tokenizer", model.has_tokenizer() ? "yes" : "no: prompts are token ids"},
+      {"tokenizer", Tokenizer(model)},
       {"weights", Printable(absl::StrCat("sha256 ", model.weights_sha256()))},
       {"tuples", Printable(absl::StrCat("as ", model.tuple_convention()))},
       {"operations", Printable(absl::StrJoin(model.operations(), " "))},

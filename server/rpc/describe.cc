@@ -110,6 +110,7 @@ v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits)
   out.set_kernels(backend.kernels);
   out.set_threads(backend.threads);
   out.set_has_tokenizer(backend.facts.tokenizer.has_value());
+  if (!backend.facts.tokenizer) out.set_tokenizer_problem(backend.facts.tokenizer_problem);
   return out;
 }
 

@@ -14,25 +14,24 @@
 namespace scalpel::rpc {
 namespace {
 
-absl::Status NoTokenizer() {
+absl::Status NoTokenizer(const spec::ModelFacts& facts) {
   return absl::FailedPreconditionError(
-      "the model's folder has no tokenizer; send token ids, or put vocab.json and merges.txt into "
-      "the "
-      "folder and restart the server");
+      absl::StrCat(facts.tokenizer_problem,
+                   "; send token ids, or mend the model's folder and restart the server"));
 }
 
 }  // namespace
 
 absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request,
                                               const spec::ModelFacts& facts, const Limits& limits) {
-  if (!facts.tokenizer) return NoTokenizer();
+  if (!facts.tokenizer) return NoTokenizer(facts);
   const auto bytes = static_cast<int64_t>(request.text().size());
   if (bytes > limits.text_bytes_max) {
     return spec::InvalidField("text", absl::StrCat(bytes, " bytes, at most ", limits.text_bytes_max,
                                                    " are allowed; split it"));
   }
-  // No text has more tokens than bytes.
-  auto ids = facts.tokenizer->Encode(request.text(), request.text().size());
+  // No text has more tokens than bytes, but each piece of it may have a prefix space before it.
+  auto ids = facts.tokenizer->Encode(request.text(), 2 * request.text().size());
   if (absl::IsInvalidArgument(ids.status())) {
     return spec::InvalidField("text",
                               std::string(absl::StripPrefix(ids.status().message(), "text: ")));
@@ -49,7 +48,7 @@ absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request
 absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& request,
                                                   const spec::ModelFacts& facts,
                                                   const Limits& limits) {
-  if (!facts.tokenizer) return NoTokenizer();
+  if (!facts.tokenizer) return NoTokenizer(facts);
   spec::Violations violations(limits.violations_max);
   v1::DetokenizeResponse response;
   for (int i = 0; i < request.ids_size(); ++i) {

@@ -10,8 +10,8 @@
 
 namespace scalpel::rpc {
 
-// Both answer FAILED_PRECONDITION when the model has no tokenizer, and INVALID_ARGUMENT by field
-// otherwise.
+// Both answer FAILED_PRECONDITION when the model has no tokenizer, saying why, and INVALID_ARGUMENT
+// by field otherwise.
 absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request,
                                               const spec::ModelFacts& facts, const Limits& limits);
 absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& request,

@@ -30,7 +30,7 @@ void CheckIds(Compilation& c, const Ids& ids, const std::string& field) {
 bool ResolveTexts(Compilation& c, Texts* texts, Ids* ids, const std::string& field) {
   const int before = c.violations.count();
   if (!texts->empty() && !c.facts.tokenizer) {
-    c.violations.Add(field, "the model's folder has no tokenizer; give token ids");
+    c.violations.AddUnmet(field, absl::StrCat(c.facts.tokenizer_problem, "; give token ids"));
     return false;
   }
   for (int i = 0; i < texts->size(); ++i) {

@@ -30,6 +30,8 @@ struct ModelFacts {
   model::Gpt2Config config;
   std::optional<model::Tokenizer> tokenizer;
   std::string weights_sha256;
+  // Why there is no tokenizer; it means nothing where there is one.
+  std::string tokenizer_problem = "the model's folder has no tokenizer";
 };
 
 // A row of the forward pass: one prompt, with its interventions or clean. Rows of one request are

@@ -22,7 +22,7 @@ std::vector<int32_t> EncodeText(const ModelFacts& facts, Violations& violations,
                                 const std::string& text, absl::string_view field) {
   const std::string text_field = absl::StrCat(field, ".text");
   if (!facts.tokenizer) {
-    violations.Add(text_field, "the model's folder has no tokenizer; give `token_ids`");
+    violations.AddUnmet(text_field, absl::StrCat(facts.tokenizer_problem, "; give `token_ids`"));
     return {};
   }
   const auto ids = facts.tokenizer->Encode(text, static_cast<size_t>(facts.config.n_ctx));

@@ -39,6 +39,11 @@ void Violations::AddUnimplemented(absl::string_view field, absl::string_view des
   Add(field, description);
 }
 
+void Violations::AddUnmet(absl::string_view field, absl::string_view description) {
+  ++unmet_;
+  Add(field, description);
+}
+
 void Violations::AddNew(const Violations& other, absl::string_view remark) {
   const int before = listed_.field_violations_size();
   for (const auto& violation : other.listed_.field_violations()) {
@@ -47,6 +52,7 @@ void Violations::AddNew(const Violations& other, absl::string_view remark) {
                     [&](const auto& seen) { return seen.field() == violation.field(); }))
       continue;
     if (other.count_ == other.unimplemented_) ++unimplemented_;
+    if (other.count_ == other.unmet_) ++unmet_;
     Add(violation.field(), absl::StrCat(violation.description(), remark));
   }
 }
@@ -60,6 +66,7 @@ absl::Status Violations::ToStatus() const {
   }
   if (count_ > 1) absl::StrAppend(&message, " (and ", count_ - 1, " more, see the details)");
   absl::Status status(count_ == unimplemented_ ? absl::StatusCode::kUnimplemented
+                      : count_ == unmet_       ? absl::StatusCode::kFailedPrecondition
                                                : absl::StatusCode::kInvalidArgument,
                       message);
   AttachDetail(status, listed_);

@@ -25,6 +25,8 @@ class Violations {
   void Add(absl::string_view field, absl::string_view description);
   // Something that the contract defines and this server does not implement.
   void AddUnimplemented(absl::string_view field, absl::string_view description);
+  // Something that the request may ask for, but not of the model that is served.
+  void AddUnmet(absl::string_view field, absl::string_view description);
 
   // Takes over what `other` lists for fields that are not listed here, with `remark` behind it: of
   // many variants with the same mistake, the first one tells.
@@ -33,14 +35,15 @@ class Violations {
   bool empty() const { return count_ == 0; }
   int count() const { return count_; }
 
-  // OK when empty. UNIMPLEMENTED when that is all that is wrong, else INVALID_ARGUMENT; with a
-  // google.rpc.BadRequest payload.
+  // OK when empty. UNIMPLEMENTED or, where something is unmet, FAILED_PRECONDITION when that is all
+  // that is wrong, else INVALID_ARGUMENT; with a google.rpc.BadRequest payload.
   absl::Status ToStatus() const;
 
  private:
   const int listed_max_;
   int count_ = 0;
   int unimplemented_ = 0;
+  int unmet_ = 0;
   google::rpc::BadRequest listed_;
 };
 

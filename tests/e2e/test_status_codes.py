@@ -236,8 +236,9 @@ def test_token_ids_need_no_tokenizer(bare_server):
     answer = grpcurl.call(bare_server.address, "Run", {"prompts": [{"token_ids": {"ids": [1, 2]}}]})
     assert answer.code == OK
     answer = grpcurl.call(bare_server.address, "Run", {"prompts": PROMPT})
-    assert answer.code == INVALID_ARGUMENT
-    assert "token_ids" in violations(answer)["prompts[0].text"]
+    assert answer.code == FAILED_PRECONDITION
+    expected = "the model's folder has no tokenizer; give `token_ids`"
+    assert violations(answer) == {"prompts[0].text": expected}
 
 
 def test_unavailable_while_draining(start_server):

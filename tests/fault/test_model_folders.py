@@ -4,6 +4,7 @@ import json
 import os
 import struct
 
+import grpc
 import pytest
 
 from tests.fault.model_folders import header_and_data, safetensors, shapes, write
@@ -279,14 +280,30 @@ def test_index_of_shards(tmp_path, index, words):
         ("tokenizer.json", b"{}"),
     ],
 )
-def test_tokenizer(tmp_path, name, text):
+def test_tokenizer(tmp_path, start_server, name, text):
     """weights: truncated, offset overlap, wrapped shape, wrong dtype, 100 MB header, symlink
 
-    Tokenizer files that are broken.
+    Tokenizer files that are broken: the weights are served all the same, and whoever sends text is
+    told which file it is.
     """
     folder = write(tmp_path / "model")
     if name != "tokenizer.json":
         (folder / "vocab.json").write_text(json.dumps({"a": 0, "b": 1, "ab": 2}))
         (folder / "merges.txt").write_text("#version: 0.2\na b\n")
     (folder / name).write_bytes(text)
-    assert_refused(folder, name)
+    server = start_server(model=folder)
+    with Client(server.address) as client:
+        model = client.model()
+        assert not model.has_tokenizer and model.tokenizer_problem.startswith(f"{name}: ")
+        client.run({"prompts": [{"token_ids": {"ids": [1, 19]}}]})
+        for call in (
+            lambda: client.tokenize("a"),
+            lambda: client.detokenize([1]),
+            lambda: client.run({"prompts": [{"text": "a"}]}),
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                call()
+            assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+            assert model.tokenizer_problem in refused.value.details()
+    (warning,) = [line for line in server.log().splitlines() if name in line]
+    assert f"prompts have to be token ids: {name}: " in warning

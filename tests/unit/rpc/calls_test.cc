@@ -422,7 +422,7 @@ TEST_F(LogTest, AsJsonTheFieldsAreMembers) {
   EXPECT_EQ(line["message"], "call");
   EXPECT_EQ(line["method"], "Run");
   EXPECT_EQ(line["caller"], "anonymous");
-  EXPECT_EQ(line["code"], "INVALID_ARGUMENT");
+  EXPECT_EQ(line["code"], "FAILED_PRECONDITION");
   EXPECT_EQ(line["reason"], "invalid");
   EXPECT_TRUE(line["total_us"].is_number_integer());
   EXPECT_EQ(line["tokens"], 0);

@@ -165,6 +165,7 @@ TEST_F(ServiceTest, GetModelTellsTheModelAndItsLimits) {
   EXPECT_EQ(model.kernels(), "avx2");
   EXPECT_EQ(model.threads(), 3);
   EXPECT_FALSE(model.has_tokenizer());
+  EXPECT_EQ(model.tokenizer_problem(), "the model's folder has no tokenizer");
 }
 
 TEST_F(ServiceTest, AnotherModelIsNotFound) {
@@ -186,7 +187,8 @@ TEST_F(ServiceTest, TextNeedsATokenizer) {
   for (const grpc::Status& status :
        {stub_->Tokenize(&contexts[0], {}, &tokens), stub_->Detokenize(&contexts[1], {}, &text)}) {
     EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
-    EXPECT_THAT(status.error_message(), HasSubstr("send token ids"));
+    EXPECT_THAT(status.error_message(),
+                HasSubstr("the model's folder has no tokenizer; send token ids"));
   }
 }
 

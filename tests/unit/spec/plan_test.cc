@@ -292,12 +292,30 @@ TEST(Refusals, Prompts) {
       {"prompts { token_ids { ids: [0, 53] } }", "prompts[2].token_ids.ids[1]",
        "53 is outside [0, 53)"},
       {"prompts { token_ids { ids: -1 } }", "prompts[2].token_ids.ids[0]", "-1 is outside [0, 53)"},
-      {"prompts { text: \"a\" }", "prompts[2].text", "has no tokenizer; give `token_ids`"},
       {long_prompt + "] } }", "prompts[2]", "has 25 tokens; the model takes at most 24"},
   });
   ExpectRefused(Compile(v1::RunRequest(), TinyFacts(), Limits()).status(),
                 {"", "prompts", "is empty; give at least one prompt"},
                 absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Refusals, TextWithoutATokenizer) {
+  ModelFacts facts{.name = "tiny",
+                   .config = test::TinyConfig(),
+                   .tokenizer = std::nullopt,
+                   .weights_sha256 = "w"};
+  const std::string text = "prompts { text: \"a\" }";
+  ExpectRefused(Compile(RequestOf(text), facts, Limits()).status(),
+                {text, "prompts[2].text", "the model's folder has no tokenizer; give `token_ids`"},
+                absl::StatusCode::kFailedPrecondition);
+  facts.tokenizer_problem = "vocab.json: not a JSON object";
+  ExpectRefused(Compile(RequestOf(text), facts, Limits()).status(),
+                {text, "prompts[2].text", "vocab.json: not a JSON object; give `token_ids`"},
+                absl::StatusCode::kFailedPrecondition);
+  // With other mistakes it is one of them.
+  const absl::Status status = Compile(RequestOf(text + " prompts {}"), facts, Limits()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(status).field_violations_size(), 2);
 }
 
 // A place inside an intervention; the same code resolves those of probes and captures.

@@ -321,8 +321,6 @@ TEST(CompileSweep, RefusesMetricsThatDoNotFit) {
        "-4 is outside [-3, 3) of prompts[1]"},
       {metric("logits {}"), "metrics[0].logits", "names 0 tokens"},
       {metric("ranks { ids: [1, 53] }"), "metrics[0].ranks.ids[1]", "53 is outside [0, 53)"},
-      {metric("probabilities { texts: \" a\" }"), "metrics[0].probabilities.texts",
-       "has no tokenizer"},
       {metric("top_k {}"), "metrics[0].top_k.k", "0 is outside [1, 53]"},
       {metric("logit_diff { targets: 1 }"), "metrics[0].logit_diff.distractors", "has 0 entries"},
       {metric("logit_diff { targets: [1, 2, 3] distractors: 1 }"), "metrics[0].logit_diff.targets",
@@ -340,6 +338,10 @@ TEST(CompileSweep, RefusesMetricsThatDoNotFit) {
        "sources[1] has a single token"},
       {metric("name: \"a\" loss {} } metrics { name: \"a\" loss {}"), "metrics[1].name", "taken"},
   });
+  const absl::Status text = StatusOf(metric("probabilities { texts: \" a\" }"));
+  EXPECT_TRUE(absl::IsFailedPrecondition(text)) << text;
+  EXPECT_EQ(ViolationsOf(text).field_violations(0).field(), "metrics[0].probabilities.texts");
+  EXPECT_THAT(text.message(), HasSubstr("the model's folder has no tokenizer; give token ids"));
   v1::SweepRequest alone = SweepOf(metric("patching_score { targets: 1 distractors: 2 }"));
   alone.clear_sources();
   EXPECT_THAT(CompileSweep(alone, TinyFacts(), Limits()).status().message(),

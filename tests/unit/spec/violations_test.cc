@@ -51,6 +51,20 @@ TEST(Violations, UnimplementedOnlyWhenNothingIsInvalid) {
   EXPECT_EQ(violations.ToStatus().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(Violations, UnmetOnlyWhenNothingElseIsWrong) {
+  Violations violations(5);
+  violations.AddUnmet("prompts[0].text", "no tokenizer");
+  violations.AddUnmet("prompts[1].text", "no tokenizer");
+  EXPECT_EQ(violations.ToStatus().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(violations.ToStatus()).field_violations_size(), 2);
+  Violations taken(5);
+  taken.AddNew(violations, " (in variant 0)");
+  EXPECT_EQ(taken.ToStatus().code(), absl::StatusCode::kFailedPrecondition);
+  violations.AddUnimplemented("interventions[0].freeze", "is not implemented");
+  EXPECT_EQ(violations.ToStatus().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(violations.ToStatus()).field_violations_size(), 3);
+}
+
 TEST(Violations, LongTextsAreCutBetweenCharacters) {
   Violations violations(1);
   std::string text = "x";

@@ -112,6 +112,11 @@ class ModelInfo:
         return self.proto.has_tokenizer
 
     @property
+    def tokenizer_problem(self) -> str:
+        """Why there is no tokenizer; empty where there is one."""
+        return self.proto.tokenizer_problem
+
+    @property
     def cache(self) -> service_pb2.BaselineCache:
         """The cache of clean runs: `.bytes`, `.hits`, `.misses` and others."""
         return self.proto.baseline_cache
