@@ -6,7 +6,17 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
 # No pickled weights, and no copies of the weights for other frameworks.
-FILES = ["config.json", "model*.safetensors", "model.safetensors.index.json", "vocab.json", "merges.txt", "tokenizer.json"]
+FILES = [
+    "config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+]
 
 UNREACHABLE = "the hub cannot be reached; check the network and try again"
 

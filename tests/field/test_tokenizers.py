@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from tests.parity.tokenizer_folders import SPEAKERS, fast, slow, token, write
+from tests.support import environment
 from tests.support.client import Client
 from tests.support.server import Server
 
@@ -81,3 +82,10 @@ def test_a_folder_without_a_tokenizer(serve):
         client.tokenize("Hello")
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     assert "the model's folder has no tokenizer" in refused.value.details()
+
+
+def test_a_download_has_every_file_that_names_tokens():
+    """`./scalpel fetch-model` left out the last three: a model with tokens of its own lost them."""
+    script = (environment.ROOT / "deploy" / "fetch_model.py").read_text()
+    for file in ("tokenizer", "vocab", "tokenizer_config", "special_tokens_map", "added_tokens"):
+        assert f'"{file}.json"' in script
