@@ -1,8 +1,6 @@
 """Writes the golden files: `python -m tests.parity.make_golden`, with torch and transformers
 installed. Run it whenever the bundled model, an example or the contract changes."""
 
-import shutil
-
 from transformers import GPT2TokenizerFast
 
 from tests.parity import cells, golden, models, places, random_specs, strings, twin
@@ -86,7 +84,6 @@ def demo_strings() -> list[tuple[str, list[int]]]:
 
 
 def main() -> None:
-    shutil.rmtree(golden.FOLDER, ignore_errors=True)
     for name in CONFIGS:
         report(golden.save(name, tiny_cases(name)))
     report(golden.save("demo", demo_cases()))
