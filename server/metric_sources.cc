@@ -45,7 +45,7 @@ void AddEngine(const std::function<engine::Counts()>& counts, insight::Sources& 
 
 void AddCache(const std::function<engine::BaselineCache::Counts()>& counts, int64_t bytes_max,
               insight::Sources& sources) {
-  const auto read = [&counts](int64_t engine::BaselineCache::Counts::* number) {
+  const auto read = [&counts](int64_t engine::BaselineCache::Counts::*number) {
     return [counts, number] { return static_cast<double>(counts().*number); };
   };
   using Counts = engine::BaselineCache::Counts;

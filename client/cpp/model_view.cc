@@ -70,8 +70,8 @@ std::vector<std::vector<std::string>> SiteRows(const v1::GetModelResponse& model
         absl::StrCat(site.facts().per_layer() ? "L" : "-", site.facts().editable() ? "E" : "-");
     std::string names = absl::StrJoin(site.facts().aliases(), " ");
     if (!site.facts().observe_only_aliases().empty()) {
-      absl::StrAppend(&names, " (to observe: ",
-                      absl::StrJoin(site.facts().observe_only_aliases(), " "), ")");
+      absl::StrAppend(
+          &names, " (to observe: ", absl::StrJoin(site.facts().observe_only_aliases(), " "), ")");
     }
     rows.push_back({Printable(site.name()), marks, AxesText(site), Printable(names)});
   }

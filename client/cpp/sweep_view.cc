@@ -103,10 +103,9 @@ void SweepView::End(const v1::SweepFinished& finished) {
   if (finished.has_first_non_finite_variant()) {
     const int64_t count = finished.non_finite_variants();
     const std::string first = LabelOf(finished.first_non_finite_variant());
-    PrintNonFinite(screen_,
-                   count == 1 ? first
-                              : absl::StrCat(Count(count, "variant"), ", the first ", first),
-                   finished.first_non_finite());
+    PrintNonFinite(
+        screen_, count == 1 ? first : absl::StrCat(Count(count, "variant"), ", the first ", first),
+        finished.first_non_finite());
   }
   const absl::Duration compute = absl::Microseconds(finished.compute_us());
   const std::string times = absl::StrCat(

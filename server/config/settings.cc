@@ -16,35 +16,35 @@ namespace {
 using Text = const std::string&;
 
 Setting Path(std::string name, std::string value, std::string help, absl::string_view what,
-             std::filesystem::path Config::* member) {
+             std::filesystem::path Config::*member) {
   return {std::move(name), std::move(value), std::move(help),
           [=](Text text, Config* config) { return SetPath(text, what, &(config->*member)); }};
 }
 
-Setting Address(std::string name, std::string help, std::string Config::* member) {
+Setting Address(std::string name, std::string help, std::string Config::*member) {
   return {std::move(name), "HOST:PORT", std::move(help),
           [member](Text text, Config* config) { return SetAddress(text, &(config->*member)); }};
 }
 
 Setting Choice(std::string name, std::string value, std::string help,
-               std::vector<absl::string_view> choices, std::string Config::* member) {
+               std::vector<absl::string_view> choices, std::string Config::*member) {
   return {std::move(name), std::move(value), std::move(help),
           [=](Text text, Config* config) { return SetChoice(text, choices, &(config->*member)); }};
 }
 
 Setting Integer(std::string name, std::string help, int64_t least, int64_t most,
-                int Config::* member) {
+                int Config::*member) {
   return {std::move(name), "N", std::move(help), [=](Text text, Config* config) {
             return SetInteger(text, least, most, &(config->*member));
           }};
 }
 
-Setting Switch(std::string name, std::string help, bool Config::* member) {
+Setting Switch(std::string name, std::string help, bool Config::*member) {
   return {std::move(name), "", std::move(help),
           [member](Text text, Config* config) { return SetSwitch(text, &(config->*member)); }};
 }
 
-Setting Name(std::string name, std::string help, size_t most, std::string Config::* member) {
+Setting Name(std::string name, std::string help, size_t most, std::string Config::*member) {
   return {std::move(name), "NAME", std::move(help),
           [=](Text text, Config* config) { return SetName(text, most, &(config->*member)); }};
 }

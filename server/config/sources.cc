@@ -13,8 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
-#include "server/text/suggestion.h"
 #include "server/model/json.h"
+#include "server/text/suggestion.h"
 
 namespace scalpel {
 namespace {

@@ -35,7 +35,11 @@ at::Tensor NotFinite(const at::Tensor& value, Site site) {
 class Search final : public model::Tap {
  public:
   Search(const spec::Plan& plan, int32_t row, at::Device device, absl::FunctionRef<bool()> wanted)
-      : plan_(plan), row_(row), wanted_(wanted), sender_(sink_), tap_(plan, device, sink_, sender_) {}
+      : plan_(plan),
+        row_(row),
+        wanted_(wanted),
+        sender_(sink_),
+        tap_(plan, device, sink_, sender_) {}
 
   bool Wants(Site site, int32_t layer) const override {
     return LooksAt(site) || tap_.Wants(site, layer);
@@ -55,9 +59,7 @@ class Search final : public model::Tap {
     for (const Site site : sites) Look(site, layer, row_of, /*by_intervention=*/true);
   }
 
-  bool LayerDone(int32_t layer) override {
-    return !found_ && tap_.LayerDone(layer) && wanted_();
-  }
+  bool LayerDone(int32_t layer) override { return !found_ && tap_.LayerDone(layer) && wanted_(); }
 
   // `value`: of the row, its first position being `first`.
   void Note(const at::Tensor& value, Site site, int32_t layer, int64_t first,
@@ -112,8 +114,7 @@ std::optional<v1::FirstNonFinite> FindFirstNonFinite(const model::Gpt2& gpt2,
   if (!logits.defined()) return std::nullopt;
   for (int64_t i = 0; i < logits.size(0); ++i) {
     search.Note(logits[i].unsqueeze(0), Site::kLogits, model::kNoLayer,
-                plan.logit_positions[row][i],
-                search.Edits(Site::kLogits, model::kNoLayer, row));
+                plan.logit_positions[row][i], search.Edits(Site::kLogits, model::kNoLayer, row));
   }
   return search.found();
 }

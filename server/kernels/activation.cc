@@ -3,7 +3,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/kernels/activation.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target
-
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -33,8 +32,7 @@ template <class Function>
 HWY_INLINE NarrowVec Gated(NarrowVec x, Function function) {
   const Narrow d;
   const auto finite = hn::Lt(hn::Abs(x), hn::Inf(d));
-  const NarrowVec value =
-      Rounded(function(hn::PromoteTo(Tag64(), hn::IfThenElseZero(finite, x))));
+  const NarrowVec value = Rounded(function(hn::PromoteTo(Tag64(), hn::IfThenElseZero(finite, x))));
   return hn::IfThenElse(finite, value, hn::Add(x, hn::Abs(x)));
 }
 
@@ -63,9 +61,8 @@ struct QuickGelu {
 
 struct Silu {
   NarrowVec operator()(NarrowVec x) const {
-    return Gated(x, [](Vec64 w) HWY_ATTR {
-      return OverOnePlusExp2(w, hn::Mul(w, Constant(-kLog2E)));
-    });
+    return Gated(
+        x, [](Vec64 w) HWY_ATTR { return OverOnePlusExp2(w, hn::Mul(w, Constant(-kLog2E))); });
   }
 };
 
@@ -114,8 +111,8 @@ struct TanhOf {
 struct Laplace {  // 0.5 (1 + erf(z)) = 0.5 erfc(-z)
   NarrowVec operator()(NarrowVec x) const {
     return Plain(x, [](Vec64 w) HWY_ATTR {
-      const Vec64 z = hn::Div(hn::Sub(Constant(0.707107), w),
-                                Constant(0.282095 * 1.4142135623730951));
+      const Vec64 z =
+          hn::Div(hn::Sub(Constant(0.707107), w), Constant(0.282095 * 1.4142135623730951));
       return hn::Mul(Constant(0.5), Erfc(Tag64(), z));
     });
   }

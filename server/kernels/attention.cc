@@ -3,7 +3,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/kernels/attention.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target
-
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -71,11 +70,11 @@ HWY_INLINE void TransposeFour(const float* from, int64_t stride, float* to) {
 
 // The memory that a thread works in, kept from one item to the next.
 struct Scratch {
-  Buffer keys;    // panels of [d_head, kPanel]
-  Buffer values;  // [positions, columns of a tile], where a head is narrower than a tile
-  Buffer scores;  // [kTileRows, positions]
+  Buffer keys;     // panels of [d_head, kPanel]
+  Buffer values;   // [positions, columns of a tile], where a head is narrower than a tile
+  Buffer scores;   // [kTileRows, positions]
   Buffer queries;  // [kTileRows, d_head], where they are scaled first
-  Buffer z;       // [kTileRows, columns of a tile], as `values`
+  Buffer z;        // [kTileRows, columns of a tile], as `values`
 };
 
 float* Ensure(Buffer& buffer, int64_t floats) {
@@ -300,8 +299,7 @@ void ForEachHead(const AttentionShape& shape, absl::Span<const AttentionRow> row
         if (keys) head.PackKeys(row.k, row.keys_first, own);
         if (values) head.PackValues(row.v, row.keys_first, own);
         const int64_t share = item % shares;
-        body(head, item / shares % shape.heads, row,
-             row.queries_first + share * all / shares,
+        body(head, item / shares % shape.heads, row, row.queries_first + share * all / shares,
              row.queries_first + (share + 1) * all / shares);
       }
     }
@@ -336,39 +334,37 @@ void AttendAll(const AttentionShape& shape, absl::Span<const AttentionRow> rows)
 }
 
 void ScoresAll(const AttentionShape& shape, absl::Span<const AttentionRow> rows) {
-  ForEachHead(
-      shape, rows, /*keys=*/true, /*values=*/false,
-      [](const Head& head, int64_t h, const AttentionRow& row, int64_t begin, int64_t end) {
-        ForEachTile(begin, end, [&](int64_t query, int64_t count) {
-          head.Scores(row, query, count, head.scores());
-          for (int64_t i = 0; i < count; ++i) {
-            float* to = EntriesOf(row, row.scores, h, query + i);
-            std::copy_n(head.scores() + i * head.positions(), query + i + 1, to);
-            std::fill(to + query + i + 1, to + row.length, kMinusInfinity);
-          }
-        });
-      });
+  ForEachHead(shape, rows, /*keys=*/true, /*values=*/false,
+              [](const Head& head, int64_t h, const AttentionRow& row, int64_t begin, int64_t end) {
+                ForEachTile(begin, end, [&](int64_t query, int64_t count) {
+                  head.Scores(row, query, count, head.scores());
+                  for (int64_t i = 0; i < count; ++i) {
+                    float* to = EntriesOf(row, row.scores, h, query + i);
+                    std::copy_n(head.scores() + i * head.positions(), query + i + 1, to);
+                    std::fill(to + query + i + 1, to + row.length, kMinusInfinity);
+                  }
+                });
+              });
 }
 
 void PatternAll(const AttentionShape& shape, absl::Span<const AttentionRow> rows) {
-  ForEachHead(
-      shape, rows, /*keys=*/false, /*values=*/false,
-      [](const Head& head, int64_t h, const AttentionRow& row, int64_t begin, int64_t end) {
-        for (int64_t query = begin; query < end; ++query) {
-          Softmax(EntriesOf(row, row.scores, h, query), query + 1, row.knocked_out, head.scores());
-          float* to = EntriesOf(row, row.pattern, h, query);
-          std::copy_n(head.scores(), query + 1, to);
-          std::fill(to + query + 1, to + row.length, 0.0f);
-        }
-      });
+  ForEachHead(shape, rows, /*keys=*/false, /*values=*/false,
+              [](const Head& head, int64_t h, const AttentionRow& row, int64_t begin, int64_t end) {
+                for (int64_t query = begin; query < end; ++query) {
+                  Softmax(EntriesOf(row, row.scores, h, query), query + 1, row.knocked_out,
+                          head.scores());
+                  float* to = EntriesOf(row, row.pattern, h, query);
+                  std::copy_n(head.scores(), query + 1, to);
+                  std::fill(to + query + 1, to + row.length, 0.0f);
+                }
+              });
 }
 
 void MixAll(const AttentionShape& shape, absl::Span<const AttentionRow> rows) {
   ForEachHead(shape, rows, /*keys=*/false, /*values=*/true,
               [](const Head& head, int64_t h, const AttentionRow& row, int64_t begin, int64_t end) {
                 ForEachTile(begin, end, [&](int64_t query, int64_t count) {
-                  head.Mix(row, query, count,
-                           {EntriesOf(row, row.pattern, h, query), row.length});
+                  head.Mix(row, query, count, {EntriesOf(row, row.pattern, h, query), row.length});
                 });
               });
 }

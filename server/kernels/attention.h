@@ -19,14 +19,15 @@ struct AttentionRow {
   int64_t length;
   int64_t queries_first;  // queries [queries_first, length) are computed; at least keys_first
   int64_t keys_first;
-  Rows q;                // [length - queries_first, heads * d_head]
-  Rows k, v;             // [length - keys_first, heads * d_head]
-  Rows clean_k, clean_v; // [keys_first, heads * d_head]
-  float* z;              // [length - queries_first, heads * d_head]
+  Rows q;                 // [length - queries_first, heads * d_head]
+  Rows k, v;              // [length - keys_first, heads * d_head]
+  Rows clean_k, clean_v;  // [keys_first, heads * d_head]
+  float* z;               // [length - queries_first, heads * d_head]
   // Scores and weights, [heads, length - queries_first, length], for the functions that say so.
   float* scores = nullptr;
   float* pattern = nullptr;
-  // Whether a query may have no key left, its scores all minus infinity: it attends to nothing then.
+  // Whether a query may have no key left, its scores all minus infinity: it attends to nothing
+  // then.
   bool knocked_out = false;
 };
 
@@ -39,8 +40,8 @@ struct AttentionShape {
 
 // A score is one chain of fused multiply-adds in the order of the head's dimensions, a query's
 // output one in the order of its keys; the sum under the softmax is of sixteen parts, by position
-// modulo sixteen. So the bits of a query depend on its own keys alone, and the three steps one after
-// the other give those of Attend. Uses all threads. Rows must not overlap in what they write.
+// modulo sixteen. So the bits of a query depend on its own keys alone, and the three steps one
+// after the other give those of Attend. Uses all threads. Rows must not overlap in what they write.
 
 // Writes z.
 void Attend(const AttentionShape& shape, absl::Span<const AttentionRow> rows);

@@ -3,7 +3,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/kernels/linear.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target
-
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -43,8 +42,7 @@ void Finish(const Product& product, int64_t row, int64_t rows, int64_t column, i
   for (int64_t r = row; r < row + rows; ++r) {
     float* y = product.y + r * product.y_stride + column;
     if (product.activation != Activation::kLinear) Activate(product.activation, y, y, columns);
-    if (product.add.data != nullptr)
-      Add(y, product.add[r] + column, y, columns);
+    if (product.add.data != nullptr) Add(y, product.add[r] + column, y, columns);
   }
 }
 
@@ -55,9 +53,9 @@ const float* BiasOf(const PackedMatrix& m, const Product& p, int64_t panel) {
 }
 
 // The last panel where it has fewer columns than its width: a tile at a time, by way of a buffer.
-void NarrowPanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t row_begin, int64_t row_end) {
-  const int64_t inputs = p.last - p.first, column = panel * kPanel,
-                columns = m.out() - column;
+void NarrowPanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t row_begin,
+                 int64_t row_end) {
+  const int64_t inputs = p.last - p.first, column = panel * kPanel, columns = m.out() - column;
   HWY_ALIGN float tile[kTileRows * kPanel];
   const float* w = m.panel(panel) + p.first * kPanel;
   for (int64_t row = row_begin; row < row_end; row += kTileRows) {
@@ -74,9 +72,10 @@ void NarrowPanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t
   Finish(p, row_begin, row_end - row_begin, column, columns);
 }
 
-// Some rows through one panel, block after block; meanwhile the next block is fetched, a share of it
-// by each of the first tiles.
-void WholePanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t row_begin, int64_t row_end) {
+// Some rows through one panel, block after block; meanwhile the next block is fetched, a share of
+// it by each of the first tiles.
+void WholePanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t row_begin,
+                int64_t row_end) {
   const int64_t inputs = p.last - p.first, column = panel * kPanel;
   const float* w = m.panel(panel) + p.first * kPanel;
   const int64_t all = row_end - row_begin, tiles = TilesOf(all);
@@ -88,14 +87,15 @@ void WholePanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t 
       const int64_t row = row_begin + tile * all / tiles,
                     rows = row_begin + (tile + 1) * all / tiles - row;
       float* y = p.y + row * p.y_stride + column;
-      RunTile<kTileVectors>(rows, {.x = {p.x[row] + k, p.x.stride},
-                                   .w = {w + k * kPanel, kPanel},
-                                   .steps = block,
-                                   .from = k == 0 ? Rows{BiasOf(m, p, panel), 0} : Rows{y, p.y_stride},
-                                   .to = y,
-                                   .to_stride = p.y_stride,
-                                   .ahead = ahead + tile * lines * block * kLineFloats,
-                                   .lines = tile * lines < kLines ? lines : 0});
+      RunTile<kTileVectors>(rows,
+                            {.x = {p.x[row] + k, p.x.stride},
+                             .w = {w + k * kPanel, kPanel},
+                             .steps = block,
+                             .from = k == 0 ? Rows{BiasOf(m, p, panel), 0} : Rows{y, p.y_stride},
+                             .to = y,
+                             .to_stride = p.y_stride,
+                             .ahead = ahead + tile * lines * block * kLineFloats,
+                             .lines = tile * lines < kLines ? lines : 0});
     }
   }
   Finish(p, row_begin, row_end - row_begin, column, kPanel);

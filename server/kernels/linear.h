@@ -48,9 +48,9 @@ class PackedMatrix {
 
 // One product with a matrix [in, out].
 struct Product {
-  Rows x = {};          // [rows, last - first]
-  int64_t rows = 0;     // any number
-  float* y = nullptr;   // [rows, out]; not x
+  Rows x = {};         // [rows, last - first]
+  int64_t rows = 0;    // any number
+  float* y = nullptr;  // [rows, out]; not x
   int64_t y_stride = 0;
   // What happens to an output behind its chain: the function, then the sum with `add` ([rows, out];
   // null: none; not y), each rounded.
@@ -61,9 +61,9 @@ struct Product {
   bool with_bias = true;
 };
 
-// Every output is one chain of fused multiply-adds: it begins with the bias, goes through the inputs
-// in their order, and is rounded at each step. So its bits depend on nothing but its own row and
-// column: not on the other rows, nor on threads, nor on the CPU's vectors. Uses all threads.
+// Every output is one chain of fused multiply-adds: it begins with the bias, goes through the
+// inputs in their order, and is rounded at each step. So its bits depend on nothing but its own row
+// and column: not on the other rows, nor on threads, nor on the CPU's vectors. Uses all threads.
 void Multiply(const PackedMatrix& matrix, Product product);
 
 }  // namespace scalpel::kernels

@@ -1,7 +1,8 @@
-// Functions on vectors, by polynomials of our own: the same bits on every target, since each step is
-// an operation that IEEE 754 rounds in one way. Included like vectors-inl.h.
+// Functions on vectors, by polynomials of our own: the same bits on every target, since each step
+// is an operation that IEEE 754 rounds in one way. Included like vectors-inl.h.
 //
-// Coefficients are Chebyshev expansions, fitted at 50 digits to the error that each function states.
+// Coefficients are Chebyshev expansions, fitted at 50 digits to the error that each function
+// states.
 
 #if defined(SCALPEL_SERVER_KERNELS_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SCALPEL_SERVER_KERNELS_MATH_INL_H_
@@ -95,8 +96,8 @@ HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> Erfc(D d, hwy::HWY_NAMESPACE::Vec<D> x) {
                             -0.05869256450489157, 0.028361568278444274, -0.0097503665033798818,
                             0.0017572739896736608, 0.00030290706240311687, -0.00029149163950098391,
                             3.9755230665695221e-5, 2.1808737373838905e-5, -4.0162526169371682e-6);
-  const auto positive = hn::Mul(ExpD(d, hn::Neg(hn::Mul(z, z))),
-                                hn::Div(p, hn::Add(hn::Add(z, z), one)));
+  const auto positive =
+      hn::Mul(ExpD(d, hn::Neg(hn::Mul(z, z))), hn::Div(p, hn::Add(hn::Add(z, z), one)));
   return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Sub(hn::Set(d, 2.0), positive), positive);
 }
 

@@ -3,7 +3,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "server/kernels/targets.cc"
 #include <hwy/foreach_target.h>  // compiles this file once for each target
-
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();

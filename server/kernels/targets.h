@@ -23,8 +23,8 @@ namespace scalpel::kernels {
 const std::vector<std::string_view>& Targets();
 // The one in use; the first of Targets() unless another was forced.
 std::string_view Target();
-// All kernels by this one of Targets() from now on; empty: by the best again. Matrices packed before
-// keep the one that they were packed for. Not while a kernel runs.
+// All kernels by this one of Targets() from now on; empty: by the best again. Matrices packed
+// before keep the one that they were packed for. Not while a kernel runs.
 void ForceTarget(std::string_view name);
 
 }  // namespace scalpel::kernels

@@ -48,15 +48,16 @@ class Attention {
 
   // All heads' outputs, [queries.tokens(), d].
   at::Tensor Run();
-  // The same for whoever looks at scores or weights on the way. The others' rows take the short way.
+  // The same for whoever looks at scores or weights on the way. The others' rows take the short
+  // way.
   at::Tensor RunVisited(const AttentionVisits& visits);
 
  private:
   const Packing& queries_;
   kernels::AttentionShape shape_;
-  std::vector<at::Tensor> clean_;             // keeps the clean runs' tensors
-  std::vector<kernels::AttentionRow> rows_;   // as in queries_.entries()
-  at::Tensor z_;                              // [queries, d]
+  std::vector<at::Tensor> clean_;            // keeps the clean runs' tensors
+  std::vector<kernels::AttentionRow> rows_;  // as in queries_.entries()
+  at::Tensor z_;                             // [queries, d]
 };
 
 }  // namespace scalpel::model

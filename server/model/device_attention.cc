@@ -46,7 +46,8 @@ void CopyCleanKeys(absl::Span<const Packing::Entry> entries,
     end = begin + 1;
     const int64_t positions = entries[begin].first;
     if (positions == 0) continue;
-    const at::Tensor of_row = clean(entries[begin].row), source = of_row.transpose(0, 1);  // [H, T, dh]
+    const at::Tensor of_row = clean(entries[begin].row),
+                     source = of_row.transpose(0, 1);  // [H, T, dh]
     while (end < entries.size() && entries[end].first == positions &&
            clean(entries[end].row).is_same(of_row)) {
       ++end;
@@ -60,8 +61,8 @@ void CopyCleanKeys(absl::Span<const Packing::Entry> entries,
 }  // namespace
 
 DeviceAttention::DeviceAttention(const Gpt2Config& config, int32_t layer, const Packing& keys,
-                     const Packing& queries, const at::Tensor& qkv,
-                     absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys)
+                                 const Packing& queries, const at::Tensor& qkv,
+                                 absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys)
     : config_(config), layer_(layer), keys_(keys), queries_(queries), future_(FutureOf(qkv)) {
   MakeGroups();
   for (Group& group : groups_) Gather(group, qkv, clean_keys);
@@ -80,8 +81,9 @@ void DeviceAttention::MakeGroups() {
   }
 }
 
-void DeviceAttention::Gather(Group& group, const at::Tensor& qkv,
-                       absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys) const {
+void DeviceAttention::Gather(
+    Group& group, const at::Tensor& qkv,
+    absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys) const {
   const auto queries = absl::MakeConstSpan(queries_.entries()).subspan(group.begin, group.count);
   std::vector<Packing::Entry> keys, asked;  // where the keys lie, and in `qkv` the queries
   for (const Packing::Entry& query : queries) {
@@ -107,7 +109,8 @@ void DeviceAttention::Gather(Group& group, const at::Tensor& qkv,
     at::Tensor& all = keys_and_values[which];
     all = heads(group.blocks * kQueryBlock, full_keys);
     CopyToHeads(qkv, (which + 1) * config_.d_model, keys, 0, all);
-    CopyCleanKeys(keys, [&](int32_t row) { return clean_keys(row, which); }, all);
+    CopyCleanKeys(
+        keys, [&](int32_t row) { return clean_keys(row, which); }, all);
   }
   group.q = q.flatten(0, 1);
   group.k = keys_and_values[0].flatten(0, 1);
@@ -126,7 +129,7 @@ at::Tensor DeviceAttention::Scores(const Group& group, int64_t block) const {
 }
 
 void DeviceAttention::Mix(const Group& group, int64_t block, const at::Tensor& pattern,
-                    at::Tensor& mixed) const {
+                          at::Tensor& mixed) const {
   mixed.narrow(1, (block - group.first_block) * kQueryBlock, kQueryBlock)
       .copy_(at::bmm(pattern, group.v.narrow(1, 0, (block + 1) * kQueryBlock)));
 }
@@ -159,7 +162,8 @@ at::Tensor DeviceAttention::Run() {
   return z;
 }
 
-at::Tensor DeviceAttention::BlockOf(const Group& group, const at::Tensor& whole, int64_t block) const {
+at::Tensor DeviceAttention::BlockOf(const Group& group, const at::Tensor& whole,
+                                    int64_t block) const {
   return whole.narrow(1, (block - group.first_block) * kQueryBlock, kQueryBlock)
       .narrow(2, 0, (block + 1) * kQueryBlock);
 }

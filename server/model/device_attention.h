@@ -25,9 +25,9 @@ namespace scalpel::model {
 // behind it in its row.
 class DeviceAttention {
  public:
-  DeviceAttention(const Gpt2Config& config, int32_t layer, const Packing& keys, const Packing& queries,
-            const at::Tensor& qkv,
-            absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys);
+  DeviceAttention(const Gpt2Config& config, int32_t layer, const Packing& keys,
+                  const Packing& queries, const at::Tensor& qkv,
+                  absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys);
 
   at::Tensor Run();
   at::Tensor RunVisited(const AttentionVisits& visits);

@@ -121,10 +121,9 @@ Gpt2::Gpt2(const Gpt2Config& config, Weights weights, at::Device device)
       ln_f_(MoveTo(device, weights.ln_f)) {
   blocks_.reserve(weights.blocks.size());
   for (BlockWeights& block : weights.blocks) {
-    blocks_.push_back(
-        {MoveTo(device, block.ln1), MakeLinear(device, block.qkv),
-         MakeLinear(device, block.attn_out), MoveTo(device, block.ln2),
-         MakeLinear(device, block.mlp_in), MakeLinear(device, block.mlp_out)});
+    blocks_.push_back({MoveTo(device, block.ln1), MakeLinear(device, block.qkv),
+                       MakeLinear(device, block.attn_out), MoveTo(device, block.ln2),
+                       MakeLinear(device, block.mlp_in), MakeLinear(device, block.mlp_out)});
     block = BlockWeights();  // frees the unpacked weights as early as possible
   }
   head_ = MakeLinear(device, {weights.lm_head.t(), at::Tensor()});

@@ -68,7 +68,7 @@ class Gpt2 {
   void RunMlp(int32_t layer, const Pass& pass, at::Tensor& resid, Tap& tap) const;
   at::Tensor Neurons(int32_t layer, const Pass& pass, const at::Tensor& ln2, Tap& tap) const;
   at::Tensor Norm(const at::Tensor& x, const LayerNormWeights& weights, Site scale_site,
-                       int32_t layer, const Pass& pass, Tap& tap) const;
+                  int32_t layer, const Pass& pass, Tap& tap) const;
   void Logits(const Pass& pass, const at::Tensor& hidden, Tap& tap,
               std::vector<RowAnswer>& answers) const;
 

@@ -1,5 +1,5 @@
-// What a block is made of besides attention: linear layers, LayerNorm and the MLP's activation. On a
-// CPU by the kernels of server/kernels, elsewhere by libtorch.
+// What a block is made of besides attention: linear layers, LayerNorm and the MLP's activation. On
+// a CPU by the kernels of server/kernels, elsewhere by libtorch.
 
 #ifndef SCALPEL_SERVER_MODEL_LAYERS_H_
 #define SCALPEL_SERVER_MODEL_LAYERS_H_
@@ -50,14 +50,16 @@ class Linear {
 at::Tensor Activate(Activation activation, const at::Tensor& x);
 
 struct Normed {
-  at::Tensor out;    // [rows, width]
-  at::Tensor scale;  // [rows, 1]: sqrt(variance + epsilon), which divides; undefined unless asked for
+  at::Tensor out;  // [rows, width]
+  at::Tensor
+      scale;  // [rows, 1]: sqrt(variance + epsilon), which divides; undefined unless asked for
 };
 Normed LayerNorm(const at::Tensor& x, const LayerNormWeights& weights, double epsilon,
                  bool with_scale);
 
-// Makes the kernels use no wider vectors than those of that name (as KernelsName gives them; `auto`:
-// the widest) for all that is loaded from now on. Error: FAILED_PRECONDITION, where this CPU has not.
+// Makes the kernels use no wider vectors than those of that name (as KernelsName gives them;
+// `auto`: the widest) for all that is loaded from now on. Error: FAILED_PRECONDITION, where this
+// CPU has not.
 absl::Status UseVectors(std::string_view name);
 
 // What computes on this device: `avx512`, `avx2`, `neon` or `portable` of a CPU, or `cublas`.

@@ -1,6 +1,6 @@
 // The places of the forward pass that a Tap can see. Their order is that of the computation: of two
-// sites of a layer, the smaller one comes first. scalpel.v1.Site has the same sites, with numbers of
-// its own, and with the axes and names of each; spec/sites.cc holds the two together.
+// sites of a layer, the smaller one comes first. scalpel.v1.Site has the same sites, with numbers
+// of its own, and with the axes and names of each; spec/sites.cc holds the two together.
 
 #ifndef SCALPEL_SERVER_MODEL_SITE_H_
 #define SCALPEL_SERVER_MODEL_SITE_H_

@@ -32,8 +32,7 @@ int64_t LogitsBytes(const Plan& plan, const model::Gpt2Config& config) {
   for (const auto& positions : plan.logit_positions) {
     const int64_t count = static_cast<int64_t>(positions.size());
     if (logits.has_full()) {
-      bytes += TensorBytes(count * config.vocab_size, logits.full().dtype()) +
-               kNumberBytes * count;
+      bytes += TensorBytes(count * config.vocab_size, logits.full().dtype()) + kNumberBytes * count;
     } else {
       const int64_t tokens = logits.has_top_k() ? logits.top_k().k() : logits.ids().ids_size();
       bytes += kMessageBytes + count * (kNumberBytes + tokens * kTokenBytes);

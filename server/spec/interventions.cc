@@ -256,10 +256,10 @@ std::optional<IndexSet> PatchPositions(Compilation& c, const v1::Positions* own,
   auto read = ResolvePositions(written, tokens, field, unseen);
   if (read && read->size() == written_count) return read;
   const std::string found = read ? absl::StrCat(read->size(), " positions") : "nothing";
-  c.violations.Add(
-      field, absl::StrCat("what the place selects, ", written_count, " positions, is ", found,
-                          " in the source, prompt ", source_prompt, " of ", tokens.size(),
-                          " tokens; say here which of its positions are read"));
+  c.violations.Add(field,
+                   absl::StrCat("what the place selects, ", written_count, " positions, is ", found,
+                                " in the source, prompt ", source_prompt, " of ", tokens.size(),
+                                " tokens; say here which of its positions are read"));
   return std::nullopt;
 }
 
@@ -310,11 +310,10 @@ std::shared_ptr<const Region> PatchRegion(Compilation& c, const Item& item, cons
                               source_prompt, absl::StrCat(item.operation_field, ".positions"));
         break;
       case v1::AXIS_KEY:
-        read =
-            PatchPositions(c, patch.has_key_positions() ? &patch.key_positions() : nullptr,
-                           where.has_key_positions() ? &where.key_positions() : nullptr,
-                           written.size(), source_prompt,
-                           absl::StrCat(item.operation_field, ".key_positions"));
+        read = PatchPositions(c, patch.has_key_positions() ? &patch.key_positions() : nullptr,
+                              where.has_key_positions() ? &where.key_positions() : nullptr,
+                              written.size(), source_prompt,
+                              absl::StrCat(item.operation_field, ".key_positions"));
         break;
       case v1::AXIS_HEAD:
         read = PatchHeads(c, item, written);
@@ -455,8 +454,7 @@ void CompileInterventions(Compilation& c) {
     CheckParameters(c, item);
     const auto place =
         ResolvePlace(c, item.spec->mutable_place(), absl::StrCat(item.field, ".place"));
-    if (!OperationImplemented(item.spec->operation_case()) || !place ||
-        !CheckSite(c, item, *place))
+    if (!OperationImplemented(item.spec->operation_case()) || !place || !CheckSite(c, item, *place))
       continue;
     DropLeadingAxes(place->site->facts.axes_size(), item.operand);
     Unfold(c, item, *place);

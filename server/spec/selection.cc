@@ -93,8 +93,8 @@ std::optional<IndexSet> ResolveIndices(const v1::Indices& indices, int64_t size,
                    "is empty; name at least one index, or leave the field out to select all");
     return std::nullopt;
   }
-  auto resolved = FromStart(indices.values(), size, absl::StrCat(field, ".indices.values"),
-                            violations);
+  auto resolved =
+      FromStart(indices.values(), size, absl::StrCat(field, ".indices.values"), violations);
   if (!resolved) return std::nullopt;
   return IndexSet::List(*std::move(resolved));
 }

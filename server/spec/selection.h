@@ -36,8 +36,8 @@ class IndexSet {
   IndexSet Ascending() const;
   // Every index less by `offset`.
   IndexSet Less(int64_t offset) const;
-  // Whether it is start, start + step, ... with a step of at least 1: then a slice of a tensor shows
-  // it without copying.
+  // Whether it is start, start + step, ... with a step of at least 1: then a slice of a tensor
+  // shows it without copying.
   bool arithmetic() const { return list_.empty(); }
   int64_t start() const { return start_; }
   int64_t step() const { return step_; }

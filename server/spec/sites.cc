@@ -134,7 +134,8 @@ std::string Canonical(absl::string_view path) {
   return name;
 }
 
-// `did you mean "attn.hook_k"? ` for a name inside its block that is none; empty: it resembles none.
+// `did you mean "attn.hook_k"? ` for a name inside its block that is none; empty: it resembles
+// none.
 std::string DidYouMean(absl::string_view name) {
   std::vector<absl::string_view> known;
   for (const auto& [each, named] : Names()) known.push_back(each);
@@ -185,9 +186,8 @@ std::optional<int> AxisIndex(const v1::SiteFacts& facts, v1::Axis axis) {
 v1::Site ToProto(model::Site site) { return kSamePlaces[static_cast<int32_t>(site)].wire; }
 
 model::Site ToModel(v1::Site site) {
-  const auto* found =
-      std::find_if(std::begin(kSamePlaces), std::end(kSamePlaces),
-                   [site](const SamePlace& same) { return same.wire == site; });
+  const auto* found = std::find_if(std::begin(kSamePlaces), std::end(kSamePlaces),
+                                   [site](const SamePlace& same) { return same.wire == site; });
   return found->place;
 }
 

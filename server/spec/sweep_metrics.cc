@@ -183,8 +183,7 @@ void SweepMetrics::Fill(size_t index, int32_t prompt, RowLogits& logits,
         result->add_values(kernels::Exp(Numbers(logits.LogProbsAt(position))[id]));
       return;
     case Metric::kRanks:
-      for (const int32_t id : metric.ranks().ids())
-        result->add_values(RankOf(values, id));
+      for (const int32_t id : metric.ranks().ids()) result->add_values(RankOf(values, id));
       return;
     case Metric::kLogitDiff:
       return result->add_values(difference(metric.logit_diff()));
@@ -194,7 +193,8 @@ void SweepMetrics::Fill(size_t index, int32_t prompt, RowLogits& logits,
                                              Numbers(logits.LogProbsAt(position))));
     }
     case Metric::kTop1Agreement:
-      return result->add_values(Agreement(TopIds(values, 1)[0], predictions_.at({prompt, position}).top));
+      return result->add_values(
+          Agreement(TopIds(values, 1)[0], predictions_.at({prompt, position}).top));
     case Metric::kTopK:
       return AddTopK(metric, position, logits, result);
     case Metric::kPatchingScore: {

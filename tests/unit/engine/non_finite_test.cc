@@ -27,8 +27,8 @@ std::optional<v1::FirstNonFinite> FirstOf(const std::string& request) {
 std::string SetAt(const spec::SiteEntry& site, const std::string& value) {
   return absl::StrCat("interventions { place { site: ", v1::Site_Name(site.site),
                       " where { prompts: 1 positions { indices { values: -1 } } ",
-                      site.facts.per_layer() ? "layers: 1 " : "",
-                      "} } set { constant: ", value, " } }");
+                      site.facts.per_layer() ? "layers: 1 " : "", "} } set { constant: ", value,
+                      " } }");
 }
 
 TEST(FirstNonFinite, IsWhereAnInterventionMadeIt) {

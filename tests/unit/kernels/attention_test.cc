@@ -89,8 +89,7 @@ TEST(Attention, ScoresAndOutputsAreOneChainEach) {
           }
           for (int64_t i = 0; i < d_head; ++i) {
             float chain = 0;
-            for (int64_t k = 0; k <= q; ++k)
-              chain = std::fma(weights[k], c.At(k, 2, h)[i], chain);
+            for (int64_t k = 0; k <= q; ++k) chain = std::fma(weights[k], c.At(k, 2, h)[i], chain);
             ASSERT_EQ(z[q * c.width + h * d_head + i], chain) << q << ", " << i;
           }
         }
@@ -106,8 +105,15 @@ TEST(Attention, PatternIsTheSoftmaxWithTheSameBitsOnEveryCpu) {
   for (int64_t k = 0; k < length; ++k) scores[70 * length + k] = -kInfinity;  // nothing is left
   OnEveryCpu([&] {
     std::vector<float> pattern(scores.size());
-    AttentionRow row = {.length = length, .queries_first = 0, .keys_first = 0, .q = {}, .k = {},
-                        .v = {}, .clean_k = {}, .clean_v = {}, .z = nullptr};
+    AttentionRow row = {.length = length,
+                        .queries_first = 0,
+                        .keys_first = 0,
+                        .q = {},
+                        .k = {},
+                        .v = {},
+                        .clean_k = {},
+                        .clean_v = {},
+                        .z = nullptr};
     row.scores = scores.data();
     row.pattern = pattern.data();
     row.knocked_out = true;
@@ -116,8 +122,7 @@ TEST(Attention, PatternIsTheSoftmaxWithTheSameBitsOnEveryCpu) {
     ASSERT_EQ(Bits(pattern), Bits(first));
     for (int64_t q = 0; q < length; ++q) {
       long double most = -kInfinity, sum = 0;
-      for (int64_t k = 0; k <= q; ++k)
-        most = std::max<long double>(most, scores[q * length + k]);
+      for (int64_t k = 0; k <= q; ++k) most = std::max<long double>(most, scores[q * length + k]);
       for (int64_t k = 0; k <= q; ++k) sum += std::exp(scores[q * length + k] - most);
       for (int64_t k = 0; k < length; ++k) {
         const float weight = pattern[q * length + k];

@@ -70,8 +70,7 @@ TEST(Multiply, SharesTheWorkOfManyRows) {
     Multiply(matrix, {.x = {x.data(), in}, .rows = rows, .y = y.data(), .y_stride = out});
     for (int64_t row = 0; row < rows; row += 83) {
       for (int64_t column = 0; column < out; column += 7)
-        ASSERT_EQ(y[row * out + column],
-                  Chain(x, row, in, weight, in, out, column, bias[column]));
+        ASSERT_EQ(y[row * out + column], Chain(x, row, in, weight, in, out, column, bias[column]));
     }
     if (first.empty()) first = y;
     EXPECT_EQ(Bits(y), Bits(first));
@@ -117,9 +116,8 @@ TEST(Multiply, FinishesAndTakesParts) {
     for (int64_t i = 0; i < rows * out; ++i) {
       const float chain = Chain(x, i / out, in, weight, in, out, i % out, bias[i % out]);
       ASSERT_EQ(y[i], std::max(chain, 0.0f) + add[i]);
-      ASSERT_EQ(z[i],
-                Chain(std::vector<float>(x.begin() + first, x.end()), i / out, in, part,
-                      last - first, out, i % out, 0));
+      ASSERT_EQ(z[i], Chain(std::vector<float>(x.begin() + first, x.end()), i / out, in, part,
+                            last - first, out, i % out, 0));
     }
   });
 }

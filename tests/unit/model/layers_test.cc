@@ -171,9 +171,8 @@ TEST(Activate, EachIsItsFormula) {
 TEST(LayerNorm, EqualsLibtorchs) {
   const at::Tensor x = at::randn({9, 130}) * 3 + 1;
   const LayerNormWeights weights = {at::randn({130}), at::randn({130})};
-  const auto [out, mean, reciprocal] =
-      at::native_layer_norm(x.to(at::kDouble), {130}, weights.gain.to(at::kDouble),
-                            weights.bias.to(at::kDouble), 1e-5);
+  const auto [out, mean, reciprocal] = at::native_layer_norm(
+      x.to(at::kDouble), {130}, weights.gain.to(at::kDouble), weights.bias.to(at::kDouble), 1e-5);
   const Normed normed = LayerNorm(x, weights, 1e-5, /*with_scale=*/true);
   EXPECT_LT(Distance(normed.out, out), 1e-7);
   EXPECT_LT(Distance(normed.scale, reciprocal.reciprocal()), 1e-7);

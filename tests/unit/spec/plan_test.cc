@@ -150,7 +150,8 @@ TEST(Compile, PatchesFromAnEarlierLayerKeepItsValue) {
   EXPECT_EQ(plan->sites.at({2, Site::kResidPost}).steps[0].source_layer, 0);
 }
 
-// A negative index belongs to the axis that it is applied to, and a token to the prompt that holds it.
+// A negative index belongs to the axis that it is applied to, and a token to the prompt that holds
+// it.
 TEST(Compile, PatchesReadWhatThePlaceSaysInTheSource) {
   const auto source_of = [](const std::string& where) {
     const auto plan = CompileOrThrow(
@@ -342,9 +343,9 @@ TEST(Refusals, Places) {
        "pattern has no such axis"},
       {zero("site: SITE_Z where { key_positions {} }"), place + ".where.key_positions",
        "z has no such axis"},
-      {zero("site: SITE_Z where { layers: 3 }"), place + ".where.layers[0]", "3 is outside [-3, 3)"},
-      {zero("site: SITE_Z where { layers: [1, -2] }"), place + ".where.layers",
-       "1 is named twice"},
+      {zero("site: SITE_Z where { layers: 3 }"), place + ".where.layers[0]",
+       "3 is outside [-3, 3)"},
+      {zero("site: SITE_Z where { layers: [1, -2] }"), place + ".where.layers", "1 is named twice"},
       {zero("site: SITE_Z where { heads: [0, 3] }"), place + ".where.heads[1]",
        "3 is outside [-3, 3)"},
       {zero("site: SITE_Z where { prompts: 2 }"), place + ".where.prompts[0]",

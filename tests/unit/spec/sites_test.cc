@@ -119,7 +119,8 @@ TEST(ResolvePath, SuggestsTheNearestName) {
   };
   EXPECT_THAT(said("resid_pots"), HasSubstr("did you mean \"resid_post\"?"));
   EXPECT_THAT(said("blocks.3.attn.hook_ks"), HasSubstr("did you mean \"attn.hook_k\"?"));
-  EXPECT_THAT(said("transformer.h.3.mlp.c_fx:output"), HasSubstr("did you mean \"mlp.c_fc:output\"?"));
+  EXPECT_THAT(said("transformer.h.3.mlp.c_fx:output"),
+              HasSubstr("did you mean \"mlp.c_fc:output\"?"));
   EXPECT_THAT(said("blocks.3.lm_head:output"), HasSubstr("logits is in no layer"));
   EXPECT_THAT(said("something else altogether"), Not(HasSubstr("did you mean")));
 }
