@@ -8,13 +8,17 @@
 namespace scalpel::spec {
 namespace {
 
+// A number of the request as float32: infinite beyond its range, where ATen's own conversion
+// throws.
+float AsFloat(double number) { return static_cast<float>(number); }
+
 at::Tensor AddValue(const v1::Add& add, const at::Tensor& x, const at::Tensor& operand) {
-  return operand.defined() ? x + operand * add.coefficient()
-                           : x + add.constant() * add.coefficient();
+  return operand.defined() ? x + operand * AsFloat(add.coefficient())
+                           : x + AsFloat(add.constant() * add.coefficient());
 }
 
 at::Tensor SetValue(const v1::Set& set, const at::Tensor& x, const at::Tensor& operand) {
-  return operand.defined() ? operand.expand_as(x) : at::full_like(x, set.constant());
+  return operand.defined() ? operand.expand_as(x) : at::full_like(x, AsFloat(set.constant()));
 }
 
 at::Tensor AddNoise(const OperationInput& in) {
@@ -30,10 +34,14 @@ at::Tensor AddNoise(const OperationInput& in) {
 at::Tensor ClampValues(const v1::Clamp& clamp, const at::Tensor& x) {
   // Not at::clamp: which of two zeros it returns depends on the CPU.
   at::Tensor result = x;
-  if (clamp.has_min())
-    result = at::where((result >= clamp.min()).logical_or_(result.isnan()), result, clamp.min());
-  if (clamp.has_max())
-    result = at::where((result <= clamp.max()).logical_or_(result.isnan()), result, clamp.max());
+  if (clamp.has_min()) {
+    const float min = AsFloat(clamp.min());
+    result = at::where((result >= min).logical_or_(result.isnan()), result, min);
+  }
+  if (clamp.has_max()) {
+    const float max = AsFloat(clamp.max());
+    result = at::where((result <= max).logical_or_(result.isnan()), result, max);
+  }
   return result;
 }
 
@@ -50,7 +58,7 @@ at::Tensor RescaleDirection(const v1::ProjectOut& project_out, const at::Tensor&
   const at::Tensor exact = direction.to(at::kDouble);
   const at::Tensor unit = (exact / exact.norm()).to(at::kFloat);
   const at::Tensor component = (x * unit).sum(-1, /*keepdim=*/true);
-  return x + component * unit * (project_out.factor() - 1.0);
+  return x + component * unit * AsFloat(project_out.factor() - 1.0);
 }
 
 }  // namespace
@@ -84,7 +92,7 @@ at::Tensor Apply(const OperationInput& in) {
     case v1::Intervention::kZero:
       return at::zeros_like(x);
     case v1::Intervention::kScale:
-      return x * intervention.scale().factor();
+      return x * AsFloat(intervention.scale().factor());
     case v1::Intervention::kAdd:
       return AddValue(intervention.add(), x, in.operand);
     case v1::Intervention::kSet:

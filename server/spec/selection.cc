@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 
 namespace scalpel::spec {
@@ -101,12 +102,15 @@ std::optional<IndexSet> ResolveIndices(const v1::Indices& indices, int64_t size,
 
 std::optional<IndexSet> ResolveTokens(const v1::TokenIds& wanted, absl::Span<const int32_t> tokens,
                                       absl::string_view field, Violations& violations) {
+  // Each list once: both may be long.
+  const absl::flat_hash_set<int32_t> held(tokens.begin(), tokens.end());
+  absl::flat_hash_set<int32_t> meant;
+  for (const int32_t id : wanted.ids()) {
+    if (held.contains(id)) meant.insert(id);
+  }
   std::vector<int64_t> resolved;
   for (size_t position = 0; position < tokens.size(); ++position) {
-    if (std::find(wanted.ids().begin(), wanted.ids().end(), tokens[position]) !=
-        wanted.ids().end()) {
-      resolved.push_back(static_cast<int64_t>(position));
-    }
+    if (meant.contains(tokens[position])) resolved.push_back(static_cast<int64_t>(position));
   }
   if (resolved.empty()) {
     violations.Add(absl::StrCat(field, ".tokens"),

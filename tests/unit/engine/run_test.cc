@@ -323,6 +323,23 @@ TEST(Run, EqualLogitsComeBySmallerId) {
             ascending);
 }
 
+// A number beyond float32's range is an infinity, wherever a request may say one: what ATen throws
+// of it would fail every request of the pass.
+TEST(Run, NumbersBeyondFloat32AreInfinities) {
+  for (const std::string operation :
+       {"set { constant: 1e308 }", "set { constant: -1e308 }", "scale { factor: 1e308 }",
+        "add { constant: 1e308 }", "add { constant: 1 coefficient: 1e308 }",
+        "add { tensor { values: 1 } coefficient: 1e308 }", "clamp { min: 1e308 }",
+        "clamp { max: -1e308 }", "noise { mean: 1e308 }", "noise { std: 1e308 }",
+        "project_out { factor: 1e308 direction { values: [1,0,0,0,0,0,0,0,0,0,0,0] } }"}) {
+    const Answer answer =
+        Ask("interventions { place { site: SITE_RESID_POST where { layers: 2 } } " + operation +
+            " } allow_non_finite: true captures { name: \"x\" place { site: SITE_RESID_POST where "
+            "{ layers: 2 } } }");
+    EXPECT_TRUE(answer.Tensor("x", 0, 2).isinf().any().item<bool>()) << operation;
+  }
+}
+
 TEST(Run, ANaNAmongTheLogitsLeavesNoOrder) {
   const auto answer = Ask(
       "interventions { place { site: SITE_LOGITS where { units { indices { values: 4 } } } } set { "
