@@ -31,20 +31,20 @@ template <typename Integer>
 std::optional<std::vector<Integer>> FromStart(const google::protobuf::RepeatedField<Integer>& list,
                                               int64_t size, absl::string_view field,
                                               Violations& violations) {
+  for (int i = 0; i < list.size(); ++i) {
+    if (list[i] >= -size && list[i] < size) continue;
+    violations.Add(absl::StrCat(field, "[", i, "]"),
+                   absl::StrCat(list[i], " is outside [", -size, ", ", size, ")"));
+    return std::nullopt;
+  }
   if (list.size() > size) {
     violations.Add(field, absl::StrCat(list.size(), " indices for an axis of ", size,
                                        "; name each at most once"));
     return std::nullopt;
   }
   std::vector<Integer> resolved;
-  for (int i = 0; i < list.size(); ++i) {
-    if (list[i] < -size || list[i] >= size) {
-      violations.Add(absl::StrCat(field, "[", i, "]"),
-                     absl::StrCat(list[i], " is outside [", -size, ", ", size, ")"));
-      return std::nullopt;
-    }
-    resolved.push_back(static_cast<Integer>(list[i] < 0 ? list[i] + size : list[i]));
-  }
+  for (const Integer index : list)
+    resolved.push_back(static_cast<Integer>(index < 0 ? index + size : index));
   std::vector<Integer> sorted = resolved;
   std::sort(sorted.begin(), sorted.end());
   if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end()) {

@@ -111,17 +111,14 @@ def test_prompts_of_different_length_need_no_mask(faulty):
 
 
 @pytest.mark.parametrize(
-    "patch, field",
+    "patch",
     [
-        ({"prompt": 1}, "interventions[0].patch.positions"),
-        ({"prompt": 1, "positions": {"range": {}}}, "interventions[0].patch"),
-        (
-            {"clean_prompt": 1, "positions": {"indices": {"values": [0, 1]}}},
-            "interventions[0].patch",
-        ),
+        {"prompt": 1},
+        {"prompt": 1, "positions": {"range": {}}},
+        {"clean_prompt": 1, "positions": {"indices": {"values": [0, 1]}}},
     ],
 )
-def test_lengths_that_do_not_match(faulty, patch, field):
+def test_lengths_that_do_not_match(faulty, patch):
     """ragged batch without mask; mask length differs
 
     A patch reads as many positions as it writes.
@@ -131,4 +128,4 @@ def test_lengths_that_do_not_match(faulty, patch, field):
         "prompts": [ids(1, 2, 3, 4), ids(5, 6, 7)],
         "interventions": [{"place": place, "patch": patch}],
     }
-    assert_violation(faulty, request, field)
+    assert_violation(faulty, request, "interventions[0].patch.positions", "4", "positions")
