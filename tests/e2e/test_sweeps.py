@@ -156,6 +156,7 @@ def test_dose_response(sweep):
 def test_variants_arrive_while_others_are_still_computed(client):
     """A reader sees results, and how far the sweep is, long before its end."""
     request = grid({"layers": {}}, {"heads": {}}, {"positions": {}})
+    request["prompts"] *= 4  # so that its computation is long beside its validation
     result = checked(client.sweep(request))
     arrivals = [event.at for event in result.events if event.kind == "variant"]
     assert len(arrivals) == N_LAYER * N_HEAD * 14
