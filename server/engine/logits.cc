@@ -1,10 +1,8 @@
 #include "server/engine/logits.h"
 
-#include <limits>
 #include <utility>
 
 #include "absl/types/span.h"
-#include "server/kernels/nan.h"
 #include "server/spec/metrics.h"
 
 namespace scalpel::engine {
@@ -45,16 +43,9 @@ void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits, E
     v1::PositionLogits* position = answer->add_positions();
     position->set_position(static_cast<int32_t>(plan.logit_positions[row][i]));
     for (const int32_t id : ids) {
-      v1::TokenLogit* token = position->add_tokens();
-      token->set_token_id(id);
-      if (id == spec::kNoToken) {
-        token->set_logit(std::numeric_limits<float>::quiet_NaN());
-        token->set_log_prob(std::numeric_limits<float>::quiet_NaN());
-        continue;
-      }
-      if (plan.tokenizer != nullptr) token->set_token(plan.tokenizer->TokenText(id));
-      token->set_logit(values[id]);
-      token->set_log_prob(kernels::OneNan(static_cast<float>(values[id] - normalizers[i])));
+      spec::FillTokenLogit(
+          plan.tokenizer, values, id, [&](int32_t top) { return values[top] - normalizers[i]; },
+          position->add_tokens());
     }
   }
   sink.Push(std::move(event));

@@ -51,8 +51,8 @@ at::Tensor Activate(Activation activation, const at::Tensor& x);
 
 struct Normed {
   at::Tensor out;  // [rows, width]
-  at::Tensor
-      scale;  // [rows, 1]: sqrt(variance + epsilon), which divides; undefined unless asked for
+  // [rows, 1]: sqrt(variance + epsilon), which divides; undefined unless asked for.
+  at::Tensor scale;
 };
 Normed LayerNorm(const at::Tensor& x, const LayerNormWeights& weights, double epsilon,
                  bool with_scale);

@@ -263,7 +263,7 @@ std::optional<IndexSet> PatchPositions(Compilation& c, const v1::Positions* own,
   return std::nullopt;
 }
 
-// What a patch reads along the axis of heads, `axis`; nullopt after a violation.
+// The heads that a patch reads, as many as are written; nullopt after a violation.
 std::optional<IndexSet> PatchHeads(Compilation& c, const Item& item, const IndexSet& written) {
   const v1::Patch& patch = item.spec->patch();
   if (patch.heads().empty()) return written;

@@ -7,6 +7,7 @@
 
 #include "server/kernels/log_softmax.h"
 #include "server/kernels/math64.h"
+#include "server/kernels/nan.h"
 #include "server/kernels/threads.h"
 
 namespace scalpel::spec {
@@ -62,6 +63,16 @@ std::vector<int32_t> TopIds(absl::Span<const float> logits, int32_t k) {
   });
   ids.resize(k);
   return ids;
+}
+
+void FillTokenLogit(const model::Tokenizer* tokenizer, absl::Span<const float> logits, int32_t id,
+                    absl::FunctionRef<double(int32_t id)> log_prob_of, v1::TokenLogit* token) {
+  const bool none = id == kNoToken;
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  token->set_token_id(id);
+  if (tokenizer != nullptr && !none) token->set_token(tokenizer->TokenText(id));
+  token->set_logit(none ? kNan : logits[id]);
+  token->set_log_prob(none ? kNan : kernels::OneNan(static_cast<float>(log_prob_of(id))));
 }
 
 double RankOf(absl::Span<const float> logits, int32_t id) {

@@ -1,6 +1,7 @@
-// The numbers that a sweep's metrics are made of, from logits. Computed in double precision, each
-// position by itself and in a fixed order: what comes out depends on that position's logits alone,
-// not on what else is computed beside it, nor on threads or the CPU. All tensors are on the CPU.
+// The numbers that a sweep's metrics and the answer's tokens are made of, from logits. Computed in
+// double precision, each position by itself and in a fixed order: what comes out depends on that
+// position's logits alone, not on what else is computed beside it, nor on threads or the CPU. All
+// tensors are on the CPU.
 
 #ifndef SCALPEL_SERVER_SPEC_METRICS_H_
 #define SCALPEL_SERVER_SPEC_METRICS_H_
@@ -10,7 +11,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
+#include "proto/scalpel/v1/spec.pb.h"
+#include "server/model/tokenizer.h"
 
 namespace scalpel::spec {
 
@@ -30,6 +34,11 @@ inline constexpr int32_t kNoToken = -1;
 // Ids of the k largest, by falling logit, then rising id. With a NaN among the logits there is no
 // order, and each of the k is kNoToken.
 std::vector<int32_t> TopIds(absl::Span<const float> logits, int32_t k);
+
+// One entry of an answer's tokens: its id, text (without a tokenizer, none), logit and
+// log-probability. Of kNoToken: NaN, and `log_prob_of` is not asked. `logits`: of one position.
+void FillTokenLogit(const model::Tokenizer* tokenizer, absl::Span<const float> logits, int32_t id,
+                    absl::FunctionRef<double(int32_t id)> log_prob_of, v1::TokenLogit* token);
 
 // How many ids come before `id` in that order; NaN where there is none.
 double RankOf(absl::Span<const float> logits, int32_t id);

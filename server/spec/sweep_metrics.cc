@@ -146,16 +146,9 @@ void SweepMetrics::AddTopK(const Metric& metric, int64_t position, RowLogits& lo
   const absl::Span<const float> values = logits.At(position);
   const absl::Span<const double> log_probs = Numbers(logits.LogProbsAt(position));
   for (const int32_t id : TopIds(values, metric.top_k().k())) {
-    v1::TokenLogit* token = result->add_tokens();
-    token->set_token_id(id);
-    if (id == kNoToken) {
-      token->set_logit(std::numeric_limits<float>::quiet_NaN());
-      token->set_log_prob(std::numeric_limits<float>::quiet_NaN());
-      continue;
-    }
-    if (sweep_->tokenizer() != nullptr) token->set_token(sweep_->tokenizer()->TokenText(id));
-    token->set_logit(values[id]);
-    token->set_log_prob(static_cast<float>(log_probs[id]));
+    FillTokenLogit(
+        sweep_->tokenizer(), values, id, [&](int32_t top) { return log_probs[top]; },
+        result->add_tokens());
   }
 }
 
