@@ -62,8 +62,8 @@ absl::StatusOr<Caller> Identify(const Credentials& shown, const Policy& policy, 
 
 }  // namespace
 
-absl::StatusOr<Pass> Gate::Enter(const Credentials& shown, absl::string_view method,
-                                 absl::Time now) {
+absl::StatusOr<Permit> Gate::Enter(const Credentials& shown, absl::string_view method,
+                                   absl::Time now) {
   if (shown.health_socket) {
     return absl::PermissionDeniedError("this socket answers health checks alone");
   }
@@ -72,7 +72,7 @@ absl::StatusOr<Pass> Gate::Enter(const Credentials& shown, absl::string_view met
   if (absl::Status status = CheckRole(caller->role, method); !status.ok()) return status;
   absl::StatusOr<Quota::Lease> lease = quota_->Enter(caller->account, caller->limits, now);
   if (!lease.ok()) return lease.status();
-  return Pass(std::move(caller->name), caller->role, *std::move(lease));
+  return Permit(std::move(caller->name), caller->role, *std::move(lease));
 }
 
 }  // namespace scalpel::access

@@ -29,7 +29,7 @@ struct Credentials {
 
 // That a call is allowed, and has begun; it has ended when this is destroyed. Movable, not
 // copyable. May outlive its gate.
-class Pass {
+class Permit {
  public:
   // Who calls, for logs: of the characters of IsCallerName.
   const std::string& name() const { return name_; }
@@ -43,7 +43,7 @@ class Pass {
 
  private:
   friend class Gate;
-  Pass(std::string name, Role role, Quota::Lease lease)
+  Permit(std::string name, Role role, Quota::Lease lease)
       : name_(std::move(name)), role_(role), lease_(std::move(lease)) {}
 
   std::string name_;
@@ -69,7 +69,7 @@ class Gate {
   // `method`: as LeastRole takes it. UNAUTHENTICATED: a token or certificate is missing, not
   // accepted or expired. PERMISSION_DENIED: not its role, or the wrong socket. RESOURCE_EXHAUSTED
   // with RetryInfo: too many calls at once.
-  absl::StatusOr<Pass> Enter(const Credentials& shown, absl::string_view method, absl::Time now);
+  absl::StatusOr<Permit> Enter(const Credentials& shown, absl::string_view method, absl::Time now);
 
  private:
   const Policy policy_;

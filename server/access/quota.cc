@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/spec/violations.h"
+#include "server/base/errors.h"
 
 namespace scalpel::access {
 namespace {
@@ -43,10 +43,10 @@ absl::StatusOr<Quota::Lease> Quota::Enter(absl::string_view caller, const QuotaL
   if (!found.ok()) return found.status();
   const Accounts::iterator account = *found;
   if (limits.calls_max > 0 && account->calls >= limits.calls_max) {
-    return spec::Busy(absl::StrCat(account->calls,
-                                   " calls of this caller are under way, as many as it may have; "
-                                   "try again when one has ended"),
-                      kCallRetryDelay);
+    return Busy(absl::StrCat(account->calls,
+                             " calls of this caller are under way, as many as it may have; "
+                             "try again when one has ended"),
+                kCallRetryDelay);
   }
   Settle(*account, now);  // at the rate until now
   account->rate = static_cast<double>(limits.tokens_per_second_max);
@@ -78,7 +78,7 @@ absl::StatusOr<Quota::Accounts::iterator> Quota::Find(absl::string_view caller, 
   if (found != by_caller_.end()) return found->second;
   if (by_caller_.size() >= callers_max_) {
     if (idle_.empty()) {
-      return spec::Busy("too many callers at once; try again", kCallRetryDelay);
+      return Busy("too many callers at once; try again", kCallRetryDelay);
     }
     ForgetFirstIdle();
   }
@@ -103,7 +103,7 @@ absl::Status Quota::Charge(Accounts::iterator account, int64_t tokens, absl::Tim
   // Until there is one token.
   const absl::Duration delay =
       absl::Ceil(absl::Seconds((1 - left) / account->rate), absl::Milliseconds(1));
-  return spec::Busy(
+  return Busy(
       absl::StrCat("this caller has used more than its ", static_cast<int64_t>(account->rate),
                    " tokens a second; try again in ", absl::FormatDuration(delay)),
       delay);

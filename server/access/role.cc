@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "server/model/json.h"
+#include "server/base/json.h"
 
 namespace scalpel::access {
 namespace {
@@ -66,7 +66,7 @@ absl::Status CheckRole(Role role, absl::string_view method) {
   const std::optional<Role> least = LeastRole(method);
   if (!least.has_value()) {
     return absl::PermissionDeniedError(
-        absl::StrCat(model::QuotedName(method), ": no role may call this method"));
+        absl::StrCat(QuotedName(method), ": no role may call this method"));
   }
   if (role >= *least) return absl::OkStatus();
   return absl::PermissionDeniedError(absl::StrCat(method, " needs the role ", RoleName(*least),

@@ -11,7 +11,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "server/model/model_file.h"
+#include "server/base/file_descriptor.h"
 
 namespace scalpel::access {
 namespace {
@@ -32,7 +32,7 @@ absl::Status CheckFile(int fd) {
 // The file's bytes, of which there is at most one more than it may have.
 absl::StatusOr<std::string> ReadBytes(const fs::path& path) {
   // O_NONBLOCK: opening a FIFO must not hang; it does nothing to a regular file.
-  const model::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (absl::Status status = CheckFile(file.get()); !status.ok()) return status;
   std::string bytes(kTokenFileBytesMax + 1, '\0');
   size_t done = 0;

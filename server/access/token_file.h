@@ -14,7 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/access/token_list.h"
-#include "server/access/watched_file.h"
+#include "server/base/watched_file.h"
 
 namespace scalpel::access {
 

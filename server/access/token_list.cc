@@ -11,7 +11,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "server/model/json.h"
+#include "server/base/json.h"
 
 namespace scalpel::access {
 namespace {
@@ -21,7 +21,7 @@ using Json = nlohmann::json;
 constexpr size_t kNameCharactersMax = 64;
 constexpr int64_t kCallsMax = 1'000'000;
 constexpr int64_t kTokensPerSecondMax = 1'000'000'000'000;
-constexpr model::JsonLimits kJsonLimits{/*depth_max=*/3, /*values_max=*/kTokensMax * 16};
+constexpr JsonLimits kJsonLimits{/*depth_max=*/3, /*values_max=*/kTokensMax * 16};
 
 // Each reader of a field returns what is wrong with it; empty: nothing.
 
@@ -103,7 +103,7 @@ absl::StatusOr<TokenEntry> ReadEntry(const std::string& place, const Json& json)
   TokenEntry entry;
   for (const auto& [key, value] : json.items()) {
     const std::string problem = ReadField(key, value, &entry);
-    if (!problem.empty()) return Wrong(place, absl::StrCat(model::QuotedName(key), " ", problem));
+    if (!problem.empty()) return Wrong(place, absl::StrCat(QuotedName(key), " ", problem));
   }
   for (const char* required : {"name", "sha256", "role"}) {
     if (!json.contains(required)) return Wrong(place, absl::StrCat("has no \"", required, "\""));
@@ -130,7 +130,7 @@ absl::StatusOr<TokenList> TokenList::Parse(std::string_view text) {
   if (text.size() > kTokenFileBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat("more than ", kTokenFileBytesMax, " bytes"));
   }
-  const absl::StatusOr<Json> json = model::ParseJson(text, kJsonLimits);
+  const absl::StatusOr<Json> json = ParseJson(text, kJsonLimits);
   if (!json.ok()) return json.status();
   if (!json->is_object() || json->size() != 1 || !json->contains("tokens") ||
       !json->at("tokens").is_array()) {

@@ -37,7 +37,7 @@ absl::Status Merge(const std::vector<Assignment>& assignments, Config* config) {
     if (!problem.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat(NameIn(assignment.source, setting.name, config->file), ": \"",
-                       Shortened(assignment.value), "\" ", problem));
+                       Excerpt(assignment.value), "\" ", problem));
     }
     config->given.insert_or_assign(setting.name, Given{assignment.value, assignment.source});
   }

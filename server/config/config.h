@@ -10,7 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "server/limits.h"
+#include "server/base/limits.h"
 
 namespace scalpel {
 

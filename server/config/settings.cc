@@ -7,8 +7,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/limit_fields.h"
 #include "server/config/setters.h"
-#include "server/limit_fields.h"
 
 namespace scalpel {
 namespace {

@@ -13,8 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
-#include "server/model/json.h"
-#include "server/text/suggestion.h"
+#include "server/base/json.h"
+#include "server/base/suggestion.h"
 
 namespace scalpel {
 namespace {
@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 constexpr char kPrefix[] = "SCALPEL_";
 constexpr size_t kFileBytesMax = 1 << 20;
 // Deep enough for a nested value to be named by its key.
-constexpr model::JsonLimits kJsonLimits{/*depth_max=*/2, /*values_max=*/10'000};
+constexpr JsonLimits kJsonLimits{/*depth_max=*/2, /*values_max=*/10'000};
 // Variables of the clients, which may run beside the server.
 constexpr absl::string_view kOfClients[] = {"SCALPEL_SERVER", "SCALPEL_SERVER_ADDRESS",
                                             "SCALPEL_TOKEN"};
@@ -80,7 +80,7 @@ absl::StatusOr<Assignment> ReadFlag(int argc, const char* const* argv, int* next
   const bool dashes = absl::ConsumePrefix(&name, "--");
   const Setting* setting = FindSetting(name);
   if (setting == nullptr || !dashes) {
-    return Unknown(Source::kFlag, Shortened(argument), name, {});
+    return Unknown(Source::kFlag, Excerpt(argument), name, {});
   }
   const std::string flag = absl::StrCat("--", name);
   if (given) {
@@ -144,7 +144,7 @@ absl::StatusOr<std::vector<Assignment>> ReadEnvironment(const char* const* envir
     const Setting* setting = name == VariableName(flag) ? FindSetting(flag) : nullptr;
     if (setting == nullptr) {
       if (absl::c_linear_search(kOfClients, name) || IsServiceLink(name)) continue;
-      return Unknown(Source::kEnvironment, Shortened(name), flag, {});
+      return Unknown(Source::kEnvironment, Excerpt(name), flag, {});
     }
     if (!MayGive(Source::kEnvironment, *setting)) return Misplaced(name, *setting);
     const absl::string_view value = variable.substr(name.size() + 1);
@@ -156,14 +156,14 @@ absl::StatusOr<std::vector<Assignment>> ReadEnvironment(const char* const* envir
 absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
   const absl::StatusOr<std::string> bytes = ReadBytes(file);
   if (!bytes.ok()) return bytes.status();
-  const absl::StatusOr<nlohmann::json> json = model::ParseJson(*bytes, kJsonLimits);
+  const absl::StatusOr<nlohmann::json> json = ParseJson(*bytes, kJsonLimits);
   if (!json.ok()) return Wrong(file.string(), json.status().message());
   if (!json->is_object()) {
     return Wrong(file.string(), "is no JSON object; give one of flags and their values");
   }
   std::vector<Assignment> read;
   for (const auto& [key, value] : json->items()) {
-    const std::string name = NameIn(Source::kFile, Shortened(key), file);
+    const std::string name = NameIn(Source::kFile, Excerpt(key), file);
     const Setting* setting = FindSetting(key);
     if (setting == nullptr) return Unknown(Source::kFile, name, key, file);
     if (!MayGive(Source::kFile, *setting)) return Misplaced(name, *setting);
@@ -177,7 +177,7 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
   return read;
 }
 
-std::string Shortened(absl::string_view text) {
+std::string Excerpt(absl::string_view text) {
   constexpr size_t kShownMax = 120;
   return absl::StrCat(text.substr(0, kShownMax), text.size() > kShownMax ? "..." : "");
 }

@@ -31,8 +31,8 @@ absl::StatusOr<std::vector<Assignment>> ReadEnvironment(const char* const* envir
 // One JSON object of at most 1 MiB, from flags' names to text, numbers, true or false.
 absl::StatusOr<std::vector<Assignment>> ReadFile(const std::filesystem::path& file);
 
-// The beginning of what somebody wrote, so that a message stays one readable line.
-std::string Shortened(absl::string_view text);
+// The beginning of a user's text, so that a message stays one readable line.
+std::string Excerpt(absl::string_view text);
 
 // How `source` names a setting: `--listen`, `SCALPEL_LISTEN` or `FILE: listen`.
 std::string NameIn(Source source, absl::string_view flag, const std::filesystem::path& file);

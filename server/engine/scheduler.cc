@@ -15,10 +15,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "server/base/errors.h"
 #include "server/engine/baseline_cache.h"
 #include "server/engine/run_work.h"
 #include "server/engine/sweep_work.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::engine {
 namespace {
@@ -70,16 +70,15 @@ absl::Status Scheduler::Submit(std::shared_ptr<Work> work, EventStream& stream,
   if (!admission_.ok()) return admission_;
   if (Waiting() >= limits_.queue_max) unwanted = TakeUnwanted();
   if (Waiting() >= limits_.queue_max) {
-    return spec::Because(
-        "queue_full",
-        spec::Busy(absl::StrCat("the queue is full (", limits_.queue_max, " requests); try again"),
-                   kRetryDelay));
+    return Because(Reason::kQueueFull, Busy(absl::StrCat("the queue is full (", limits_.queue_max,
+                                                         " requests); try again"),
+                                            kRetryDelay));
   }
   if (buffered_bytes_->load() + response_bytes > limits_.buffered_bytes_max) {
-    return spec::Because("buffered_bytes",
-                         spec::Busy(absl::StrCat("responses of ", limits_.buffered_bytes_max,
-                                                 " bytes are waiting for their readers; try again"),
-                                    kRetryDelay));
+    return Because(Reason::kBufferedBytes,
+                   Busy(absl::StrCat("responses of ", limits_.buffered_bytes_max,
+                                     " bytes are waiting for their readers; try again"),
+                        kRetryDelay));
   }
   buffered_bytes_->fetch_add(response_bytes);
   stream.Hold(
@@ -232,9 +231,9 @@ void Scheduler::Settle(const std::vector<Member>& members, const absl::Status& f
 }
 
 absl::Status Scheduler::Run(BaselineCache& cache, std::vector<Member>& members) {
-  const absl::Status out_of_memory = spec::Because(
-      "out_of_memory",
-      spec::Busy("the device ran out of memory; try again, or ask for less", kRetryDelay));
+  const absl::Status out_of_memory =
+      Because(Reason::kOutOfMemory,
+              Busy("the device ran out of memory; try again, or ask for less", kRetryDelay));
   std::vector<std::string> ids;
   for (const Member& member : members) ids.push_back(member.work->request_id());
   const std::string who = absl::StrJoin(ids, ",");

@@ -62,8 +62,10 @@ Metrics::Metrics(absl::Span<const absl::string_view> methods)
   }
   auto& rejections =
       CounterFamily(registry, "scalpel_rejections_total", "Calls turned away, by reason.");
-  for (const absl::string_view reason : kReasons)
-    rejections_[std::string(reason)] = &rejections.Add({{"reason", std::string(reason)}});
+  for (const Reason reason : AllReasons()) {
+    const std::string word(ReasonWord(reason));
+    rejections_[word] = &rejections.Add({{"reason", word}});
+  }
 }
 
 void Metrics::CallBegan(absl::string_view method) { methods_.at(method).in_progress.Increment(); }
@@ -76,7 +78,7 @@ void Metrics::CallEnded(const CallEnd& end) {
   method.response_bytes.Increment(static_cast<double>(end.response_bytes));
   method.tensor_bytes.Increment(static_cast<double>(end.tensor_bytes));
   if (end.slow) method.slow.Increment();
-  if (!end.reason.empty()) rejections_.at(std::string(end.reason))->Increment();
+  if (end.reason) rejections_.at(std::string(ReasonWord(*end.reason)))->Increment();
   if (!end.computed) return;
   method.queue.Observe(absl::ToDoubleSeconds(end.queue));
   method.compute.Observe(absl::ToDoubleSeconds(end.compute));

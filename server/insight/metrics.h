@@ -12,26 +12,22 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "server/base/errors.h"
 
 namespace scalpel::insight {
-
-// Why a call is turned away. Each has its counter from the start.
-inline constexpr absl::string_view kReasons[] = {
-    "queue_full",    "buffered_bytes",  "caller_calls", "caller_rate",
-    "calls_max",     "unauthenticated", "permission",   "response_too_large",
-    "out_of_memory", "unavailable",     "invalid"};
 
 // How a call ended.
 struct CallEnd {
   absl::string_view method;
-  absl::string_view code;         // such as `OK`
-  absl::string_view reason = {};  // of kReasons; empty: it was not refused
+  absl::string_view code;             // such as `OK`
+  std::optional<Reason> reason = {};  // nullopt: it was not refused
   absl::Duration total = absl::ZeroDuration();
   bool computed = false;  // to its end: `queue`, `compute` and `tokens` are known
   absl::Duration queue = absl::ZeroDuration(), compute = absl::ZeroDuration();
@@ -49,7 +45,7 @@ class Metrics {
 
   void CallBegan(absl::string_view method);
   void CallEnded(const CallEnd& end);
-  // By reason, all of kReasons.
+  // By ReasonWord, each of AllReasons.
   std::map<std::string, int64_t> Rejections() const;
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }

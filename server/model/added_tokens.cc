@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/utf8.h"
 #include "server/model/unicode.h"
 
 namespace scalpel::model {

@@ -6,7 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "server/model/json.h"
+#include "server/base/json.h"
 
 namespace scalpel::model {
 namespace {

@@ -12,7 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "server/model/json.h"
+#include "server/base/json.h"
 
 namespace scalpel::model {
 namespace {
@@ -54,15 +54,6 @@ absl::Status OpenError(const std::string& name, int error) {
 }
 
 }  // namespace
-
-FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-
-FileDescriptor::~FileDescriptor() {
-  if (fd_ >= 0) ::close(fd_);
-}
 
 absl::Status CheckPlainFileName(std::string_view name) {
   const bool has_odd_byte = std::any_of(name.begin(), name.end(), [](unsigned char byte) {

@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "server/model/json.h"
+#include "server/base/json.h"
 #include "server/model/model_file.h"
 
 namespace scalpel::model {

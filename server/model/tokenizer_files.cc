@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "server/model/json.h"
+#include "server/base/json.h"
 #include "server/model/model_file.h"
 #include "server/model/special_tokens.h"
 #include "server/model/tokenizer_json.h"

@@ -21,7 +21,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
-#include "server/model/json.h"
+#include "server/base/json.h"
 #include "server/model/model_file.h"
 #include "server/model/safetensors.h"
 

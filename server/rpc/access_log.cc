@@ -14,8 +14,8 @@ namespace scalpel::rpc {
 namespace {
 
 // The fields in order; numbers as numbers, and nothing that is not known.
-nlohmann::ordered_json Fields(const Call& call, absl::string_view code, absl::string_view reason,
-                              absl::Duration total) {
+nlohmann::ordered_json Fields(const Call& call, absl::string_view code,
+                              std::optional<Reason> reason, absl::Duration total) {
   nlohmann::ordered_json fields;
   const auto add = [&fields](const char* name, absl::string_view value) {
     if (!value.empty()) fields[name] = std::string(value);
@@ -25,7 +25,7 @@ nlohmann::ordered_json Fields(const Call& call, absl::string_view code, absl::st
   add("caller", call.caller);
   add("peer", call.peer);
   add("code", code);
-  add("reason", reason);
+  add("reason", reason ? ReasonWord(*reason) : "");
   fields["total_us"] = absl::ToInt64Microseconds(total);
   fields["queue_us"] = call.queue_us;
   fields["compute_us"] = call.compute_us;
@@ -62,12 +62,12 @@ void Log(spdlog::level::level_enum level, absl::string_view prefix, absl::string
 
 }  // namespace
 
-void LogCall(const Call& call, absl::string_view code, absl::string_view reason,
+void LogCall(const Call& call, absl::string_view code, std::optional<Reason> reason,
              absl::Duration total) {
   Log(spdlog::level::info, "", "call", Fields(call, code, reason, total));
 }
 
-void LogSlowCall(const Call& call, absl::string_view code, absl::string_view reason,
+void LogSlowCall(const Call& call, absl::string_view code, std::optional<Reason> reason,
                  absl::Duration total) {
   Log(spdlog::level::warn, "slow call: ", "slow call", Fields(call, code, reason, total));
 }

@@ -3,8 +3,11 @@
 #ifndef SCALPEL_SERVER_RPC_ACCESS_LOG_H_
 #define SCALPEL_SERVER_RPC_ACCESS_LOG_H_
 
+#include <optional>
+
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "server/base/errors.h"
 #include "server/rpc/call.h"
 
 namespace scalpel::rpc {
@@ -14,11 +17,11 @@ namespace scalpel::rpc {
 inline constexpr char kAccessLogger[] = "access";
 
 // No line holds anything that the caller wrote, beyond a request id and the ids of its trace: no
-// prompts. `reason`: why the call was refused; empty: it was not.
-void LogCall(const Call& call, absl::string_view code, absl::string_view reason,
+// prompts. `reason`: why the call was refused; nullopt: it was not.
+void LogCall(const Call& call, absl::string_view code, std::optional<Reason> reason,
              absl::Duration total);
-// The same as a warning.
-void LogSlowCall(const Call& call, absl::string_view code, absl::string_view reason,
+// Logs the call as slow, as a warning.
+void LogSlowCall(const Call& call, absl::string_view code, std::optional<Reason> reason,
                  absl::Duration total);
 
 }  // namespace scalpel::rpc

@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/base/errors.h"
 #include "server/rpc/entrance.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -25,12 +25,12 @@ std::string RequestId(const grpc::CallbackServerContext& context) {
 }  // namespace
 
 absl::Status Call::Charge(int64_t tokens_asked) {
-  if (!pass) return absl::OkStatus();
-  return spec::Because("caller_rate", pass->Charge(tokens_asked, absl::Now()));
+  if (!permit) return absl::OkStatus();
+  return Because(Reason::kCallerRate, permit->Charge(tokens_asked, absl::Now()));
 }
 
 void Call::Refund(int64_t tokens_asked) {
-  if (pass) pass->Refund(tokens_asked, absl::Now());
+  if (permit) permit->Refund(tokens_asked, absl::Now());
 }
 
 bool IsRequestId(absl::string_view id) {

@@ -26,7 +26,7 @@ struct Call {
   // Whether it may go on: what the gate and the server's limits say.
   absl::Status admission;
   // The caller's, once it is admitted: who it is, and its share of the limits until the call ends.
-  std::optional<access::Pass> pass;
+  std::optional<access::Permit> permit;
   bool counted = false;  // among those under way
 
   // Of a streaming call, as far as it came.

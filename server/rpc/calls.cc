@@ -5,10 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/base/errors.h"
 #include "server/rpc/access_log.h"
 #include "server/rpc/entrance.h"
 #include "server/rpc/errors.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -30,10 +30,10 @@ absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call
   absl::MutexLock lock(&mutex_);
   // Whoever asks why the server is busy gets an answer all the same.
   if (under_way_ >= calls_max_ && call->method != "GetStatus") {
-    return spec::Because("calls_max", spec::Busy(absl::StrCat("as many calls are under way as may "
-                                                              "be (",
-                                                              calls_max_, "); try again"),
-                                                 kRetryDelay));
+    return Because(Reason::kCallsMax, Busy(absl::StrCat("as many calls are under way as may "
+                                                        "be (",
+                                                        calls_max_, "); try again"),
+                                           kRetryDelay));
   }
   ++under_way_;
   ++counts_.by_method[std::string(call->method)];
@@ -44,7 +44,7 @@ absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call
 
 void Calls::End(Call& call, const absl::Status& status) {
   const std::string code = absl::StatusCodeToString(WireCode(status));
-  const std::string reason = RejectionReason(status);
+  const std::optional<Reason> reason = RejectionReason(status);
   // A clock that is set back meanwhile must not take anything from a sum that only grows.
   const absl::Duration total = std::max(absl::Now() - call.began, absl::ZeroDuration());
   const bool slow = slow_ > absl::ZeroDuration() && total > slow_;
@@ -67,7 +67,7 @@ void Calls::End(Call& call, const absl::Status& status) {
 }
 
 void Calls::GiveBack(Call& call) {
-  call.pass.reset();
+  call.permit.reset();
   if (!std::exchange(call.counted, false)) return;
   absl::MutexLock lock(&mutex_);
   --under_way_;
@@ -81,18 +81,18 @@ Calls::Counts Calls::counts() const {
   return counts_;
 }
 
-std::string RejectionReason(const absl::Status& status) {
-  if (std::string noted = spec::ReasonOf(status); !noted.empty()) return noted;
+std::optional<Reason> RejectionReason(const absl::Status& status) {
+  if (const std::optional<Reason> noted = ReasonOf(status)) return noted;
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kNotFound:
     case absl::StatusCode::kUnimplemented:
     case absl::StatusCode::kFailedPrecondition:
-      return "invalid";
+      return Reason::kInvalid;
     case absl::StatusCode::kUnavailable:
-      return "unavailable";
+      return Reason::kUnavailable;
     default:
-      return "";
+      return std::nullopt;
   }
 }
 

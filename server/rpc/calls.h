@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -15,6 +16,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/access/gate.h"
+#include "server/base/errors.h"
 #include "server/insight/metrics.h"
 #include "server/rpc/call.h"
 
@@ -62,8 +64,8 @@ class Calls {
   Counts counts_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The word of insight::kReasons for a call that ended so; empty: it was not refused.
-std::string RejectionReason(const absl::Status& status);
+// Why a call that ended with `status` was refused; nullopt: it was not.
+std::optional<Reason> RejectionReason(const absl::Status& status);
 
 }  // namespace scalpel::rpc
 

@@ -9,8 +9,8 @@
 #include <cstddef>
 
 #include "absl/status/status.h"
+#include "server/base/limits.h"
 #include "server/engine/event_stream.h"
-#include "server/limits.h"
 
 namespace scalpel::rpc {
 

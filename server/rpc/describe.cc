@@ -9,11 +9,11 @@
 #include <variant>
 
 #include "absl/strings/str_replace.h"
-#include "server/limit_fields.h"
+#include "server/base/limit_fields.h"
+#include "server/base/version.h"
 #include "server/model/tokenizer.h"
 #include "server/spec/ops.h"
 #include "server/spec/sites.h"
-#include "server/version.h"
 
 namespace scalpel::rpc {
 namespace {

@@ -4,7 +4,7 @@
 #define SCALPEL_SERVER_RPC_DESCRIBE_H_
 
 #include "proto/scalpel/v1/service.pb.h"
-#include "server/limits.h"
+#include "server/base/limits.h"
 #include "server/rpc/backend.h"
 
 namespace scalpel::rpc {

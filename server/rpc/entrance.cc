@@ -10,17 +10,17 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/strip.h"
-#include "server/rpc/credentials.h"
+#include "server/base/errors.h"
+#include "server/net/credentials.h"
 #include "server/rpc/listener.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {
 
 // Each refusal of the gate has a code of its own.
-absl::string_view ReasonFor(const absl::Status& status) {
-  if (absl::IsUnauthenticated(status)) return "unauthenticated";
-  return absl::IsPermissionDenied(status) ? "permission" : "caller_calls";
+Reason ReasonFor(const absl::Status& status) {
+  if (absl::IsUnauthenticated(status)) return Reason::kUnauthenticated;
+  return absl::IsPermissionDenied(status) ? Reason::kPermission : Reason::kCallerCalls;
 }
 
 }  // namespace
@@ -28,16 +28,16 @@ absl::string_view ReasonFor(const absl::Status& status) {
 absl::Status EnterGate(const grpc::CallbackServerContext& context, access::Gate& gate, Call* call) {
   const std::string peer = context.peer();
   const std::shared_ptr<const grpc::AuthContext> shown = context.auth_context();
-  const std::string certificate = shown == nullptr ? "" : CertificateName(*shown);
-  absl::StatusOr<access::Pass> pass =
+  const std::string certificate = shown == nullptr ? "" : net::CertificateName(*shown);
+  absl::StatusOr<access::Permit> permit =
       gate.Enter({.authorization = MetadataOf(context, "authorization").value_or(""),
                   .certificate = certificate,
                   .peer = HostOf(peer),
                   .health_socket = CameByHealthTarget(peer)},
                  call->method, call->began);
-  if (!pass.ok()) return spec::Because(ReasonFor(pass.status()), pass.status());
-  call->caller = pass->name();
-  call->pass = *std::move(pass);
+  if (!permit.ok()) return Because(ReasonFor(permit.status()), permit.status());
+  call->caller = permit->name();
+  call->permit = *std::move(permit);
   return absl::OkStatus();
 }
 

@@ -15,7 +15,7 @@
 namespace scalpel::rpc {
 
 // Asks the gate, with the call's token, client certificate and peer, and notes in `call` who calls,
-// with its pass. Errors as Gate::Enter's, with the reason noted (spec::Because).
+// with its permit. Errors as Gate::Enter's, with the reason attached (Because).
 absl::Status EnterGate(const grpc::CallbackServerContext& context, access::Gate& gate, Call* call);
 
 // The value of a metadata key; nullopt: none, or several.

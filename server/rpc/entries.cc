@@ -8,7 +8,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "server/spec/violations.h"
+#include "server/base/violations.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -96,7 +96,7 @@ absl::Status CheckEntries(google::protobuf::io::ZeroCopyInputStream* stream, con
   CodedInputStream input(stream);
   Counter counter(&input);
   counter.Count(type, /*outermost=*/true);
-  spec::Violations violations(limits.violations_max);
+  Violations violations(limits.violations_max);
   for (const auto& [number, count] : counter.entries()) {
     const std::string& field = type.FindFieldByNumber(number)->name();
     const int64_t most = EntriesMax(field, limits);

@@ -8,7 +8,7 @@
 #include <google/protobuf/io/zero_copy_stream.h>
 
 #include "absl/status/status.h"
-#include "server/limits.h"
+#include "server/base/limits.h"
 
 namespace scalpel::rpc {
 

@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "proto/google/rpc/status.pb.h"
+#include "server/base/utf8.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -18,13 +19,6 @@ namespace {
 // for three, and repeat the message; the message travels with up to three bytes for one.
 constexpr size_t kMessageBytesMax = 512;
 constexpr size_t kDetailsBytesMax = 4500;
-
-std::string Shortened(absl::string_view message) {
-  if (message.size() <= kMessageBytesMax) return std::string(message);
-  size_t end = kMessageBytesMax;
-  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0) == 0x80) --end;
-  return absl::StrCat(message.substr(0, end), "…");
-}
 
 // Drops the last violations of a BadRequest until all details fit.
 void FitDetails(google::rpc::Status& status) {
@@ -45,7 +39,7 @@ std::string Details(const absl::Status& status, absl::string_view message,
   wire.set_code(static_cast<int>(status.code()));
   wire.set_message(std::string(message));
   status.ForEachPayload([&wire](absl::string_view type_url, const absl::Cord& value) {
-    if (type_url == spec::kReasonPayload) return;
+    if (type_url == kReasonPayload) return;
     google::protobuf::Any* detail = wire.add_details();
     detail->set_type_url(std::string(type_url));
     detail->set_value(std::string(value));
@@ -65,7 +59,7 @@ absl::StatusCode WireCode(const absl::Status& status) {
 
 grpc::Status ToGrpc(const absl::Status& status, absl::string_view request_id) {
   if (status.ok()) return grpc::Status::OK;
-  std::string message = Shortened(status.message());
+  std::string message = Shortened(status.message(), kMessageBytesMax);
   if (WireCode(status) == absl::StatusCode::kInternal) {
     spdlog::error("request={} internal error: {}", std::string(request_id),
                   absl::CHexEscape(status.message()));

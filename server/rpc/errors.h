@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "server/spec/violations.h"
+#include "server/base/errors.h"
 
 namespace scalpel::rpc {
 
@@ -31,8 +31,8 @@ absl::Status Guarded(Body&& body) {
   try {
     return std::forward<Body>(body)();
   } catch (const std::bad_alloc&) {
-    return spec::Because("out_of_memory",
-                         spec::Busy("the server is out of memory; try again", absl::Seconds(1)));
+    return Because(Reason::kOutOfMemory,
+                   Busy("the server is out of memory; try again", absl::Seconds(1)));
   } catch (const std::exception& error) {
     return absl::InternalError(error.what());
   } catch (...) {

@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "server/net/stall_watch.h"
 #include "server/rpc/call.h"
-#include "server/rpc/stall_watch.h"
 
 namespace scalpel::rpc {
 
@@ -25,7 +25,7 @@ inline constexpr size_t kSmallAnswerBytes = 16 << 10;
 class LargeAnswer final : public grpc::ServerUnaryReactor {
  public:
   // `done` is called when gRPC has forgotten the call, with how it ended.
-  LargeAnswer(Call call, std::shared_ptr<WatchedCall> watched,
+  LargeAnswer(Call call, std::shared_ptr<net::WatchedCall> watched,
               std::function<void(Call& call, const absl::Status& status)> done)
       : call_(std::move(call)), watched_(std::move(watched)), done_(std::move(done)) {
     watched_->Writes();
@@ -41,7 +41,7 @@ class LargeAnswer final : public grpc::ServerUnaryReactor {
 
  private:
   Call call_;
-  const std::shared_ptr<WatchedCall> watched_;
+  const std::shared_ptr<net::WatchedCall> watched_;
   const std::function<void(Call& call, const absl::Status& status)> done_;
   std::atomic<bool> cancelled_ = false;
 };

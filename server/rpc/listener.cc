@@ -15,7 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "proto/grpc/health/v1/health.grpc.pb.h"
-#include "server/rpc/descriptors.h"
+#include "server/net/descriptors.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -62,8 +62,8 @@ void SetLimits(const Limits& limits, absl::Duration connection_age, grpc::Server
 }
 
 // What hands connections to the server that `builder` will build.
-Acceptor::Hand ToServer(std::shared_ptr<grpc::ServerCredentials> credentials,
-                        grpc::ServerBuilder* builder) {
+net::Acceptor::Hand ToServer(std::shared_ptr<grpc::ServerCredentials> credentials,
+                             grpc::ServerBuilder* builder) {
   // Experimental in this and every newer version of gRPC, and the only way in for a connection that
   // it has not taken itself.
   const std::shared_ptr<ExternalConnectionAcceptor> server =
@@ -104,15 +104,15 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(const ListenOptions& op
 }
 
 absl::Status Listener::Bind(const ListenOptions& options) {
-  auto credentials = MakeCredentials(options.tls, &tls_reloads_);
+  auto credentials = net::MakeCredentials(options.tls, &tls_reloads_);
   if (!credentials.ok()) return credentials.status();
   credentials_ = *std::move(credentials);
-  auto acceptor = Acceptor::Listen(options.address);
+  auto acceptor = net::Acceptor::Listen(options.address);
   if (acceptor.ok()) {
     acceptor_ = *std::move(acceptor);
     if (!options.tls.any()) return absl::OkStatus();
     const std::string target = HealthTarget(Port(address()));
-    acceptor = Acceptor::ListenLocally(std::string(absl::StripPrefix(target, kTargetScheme)));
+    acceptor = net::Acceptor::ListenLocally(std::string(absl::StripPrefix(target, kTargetScheme)));
     if (acceptor.ok()) health_acceptor_ = *std::move(acceptor);
   }
   if (acceptor.ok()) return absl::OkStatus();
@@ -130,15 +130,15 @@ absl::Status Listener::Serve(const ListenOptions& options, Service* service) {
   names.push_back(v1::InterventionService::service_full_name());
   reflection_ = MakeReflection(names, options.admit_reflection);
   for (const auto& reflection : reflection_) builder.RegisterService(reflection.get());
-  Acceptor::Hand to_server = ToServer(credentials_, &builder);
-  Acceptor::Hand health_to_server;
+  net::Acceptor::Hand to_server = ToServer(credentials_, &builder);
+  net::Acceptor::Hand health_to_server;
   if (health_acceptor_ != nullptr) {
     health_to_server = ToServer(grpc::InsecureServerCredentials(), &builder);
   }
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return absl::InternalError("gRPC does not start a server");
   SetServing(false);
-  acceptor_->Start(ConnectionsAllowed(options.limits.connections_max), std::move(to_server));
+  acceptor_->Start(net::ConnectionsAllowed(options.limits.connections_max), std::move(to_server));
   if (health_acceptor_ != nullptr) {
     health_acceptor_->Start(kHealthConnectionsMax, std::move(health_to_server));
   }

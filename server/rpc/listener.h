@@ -15,18 +15,18 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "server/limits.h"
-#include "server/rpc/acceptor.h"
-#include "server/rpc/credentials.h"
+#include "server/base/limits.h"
+#include "server/net/acceptor.h"
+#include "server/net/credentials.h"
+#include "server/net/tls_files.h"
 #include "server/rpc/reflection.h"
 #include "server/rpc/service.h"
-#include "server/rpc/tls_files.h"
 
 namespace scalpel::rpc {
 
 struct ListenOptions {
   std::string address;  // HOST:PORT; port 0: any free one
-  TlsFiles tls;
+  net::TlsFiles tls;
   Limits limits;
   // After which clients are asked to connect anew: then a certificate that has expired meanwhile,
   // or that another authority is needed for, is seen, and so is a replica that has joined. Calls
@@ -59,7 +59,7 @@ class Listener {
   int64_t connections_refused() const { return acceptor_->refused(); }
 
   // How often TLS's files were read anew.
-  const TlsReloads& tls_reloads() const { return tls_reloads_; }
+  const net::TlsReloads& tls_reloads() const { return tls_reloads_; }
 
   // What the health service says of the server as a whole and of the service.
   void SetServing(bool serving);
@@ -80,12 +80,12 @@ class Listener {
   absl::Status Serve(const ListenOptions& options, Service* service);
 
   // Destroyed from the last to the first: the server uses those before it.
-  TlsReloads tls_reloads_;
+  net::TlsReloads tls_reloads_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::vector<std::unique_ptr<grpc::Service>> reflection_;
   std::unique_ptr<grpc::Server> server_;
-  std::unique_ptr<Acceptor> acceptor_;
-  std::unique_ptr<Acceptor> health_acceptor_;  // null without TLS
+  std::unique_ptr<net::Acceptor> acceptor_;
+  std::unique_ptr<net::Acceptor> health_acceptor_;  // null without TLS
   bool ended_ = false;
 };
 

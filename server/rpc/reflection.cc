@@ -17,12 +17,12 @@
 #include "proto/grpc/health/v1/health.pb.h"
 #include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
 #include "proto/grpc/reflection/v1alpha/reflection.grpc.pb.h"
-#include "server/limits.h"
+#include "server/base/errors.h"
+#include "server/base/limits.h"
 #include "server/rpc/access_log.h"
 #include "server/rpc/call.h"
 #include "server/rpc/codec.h"
 #include "server/rpc/errors.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -148,7 +148,7 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   }
 
   void OnDone() override {
-    LogCall(call_, absl::StatusCodeToString(WireCode(status_)), spec::ReasonOf(status_),
+    LogCall(call_, absl::StatusCodeToString(WireCode(status_)), ReasonOf(status_),
             absl::Now() - call_.began);
     delete this;
   }
@@ -171,7 +171,7 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   void End(const absl::Status& status) {
     status_ = status;
-    call_.pass.reset();  // before the client can learn of the end and call again
+    call_.permit.reset();  // before the client can learn of the end and call again
     Finish(ToGrpc(status, call_.request_id));
   }
 

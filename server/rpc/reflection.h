@@ -20,7 +20,7 @@
 
 namespace scalpel::rpc {
 
-// Whether a call may go on. May give it the caller's pass.
+// Whether a call may go on. May give it the caller's permit.
 using Admit = std::function<absl::Status(grpc::CallbackServerContext*, Call*)>;
 
 // Full names of the two services themselves.

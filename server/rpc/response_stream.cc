@@ -10,7 +10,7 @@ ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call
                                       const grpc::ByteBuffer& request,
                                       std::shared_ptr<const Backend> backend,
                                       const absl::Status& unavailable, const Limits& limits,
-                                      StallWatch& stalls, Hooks hooks) {
+                                      net::StallWatch& stalls, Hooks hooks) {
   std::shared_ptr<ResponseStream> stream(new ResponseStream(
       context, std::move(call), std::move(backend), limits, stalls, std::move(hooks)));
   stream->self_ = stream;
@@ -36,7 +36,7 @@ ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call
 
 ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
                                std::shared_ptr<const Backend> backend, const Limits& limits,
-                               StallWatch& stalls, Hooks hooks)
+                               net::StallWatch& stalls, Hooks hooks)
     : context_(context),
       backend_(std::move(backend)),
       limits_(limits),

@@ -18,12 +18,12 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/base/limits.h"
 #include "server/engine/event_stream.h"
-#include "server/limits.h"
+#include "server/net/stall_watch.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/call.h"
 #include "server/rpc/codec.h"
-#include "server/rpc/stall_watch.h"
 
 namespace scalpel::rpc {
 
@@ -64,7 +64,7 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                                const grpc::ByteBuffer& request,
                                std::shared_ptr<const Backend> backend,
                                const absl::Status& unavailable, const Limits& limits,
-                               StallWatch& stalls, Hooks hooks);
+                               net::StallWatch& stalls, Hooks hooks);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -72,8 +72,8 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
  private:
   ResponseStream(grpc::CallbackServerContext* context, Call call,
-                 std::shared_ptr<const Backend> backend, const Limits& limits, StallWatch& stalls,
-                 Hooks hooks);
+                 std::shared_ptr<const Backend> backend, const Limits& limits,
+                 net::StallWatch& stalls, Hooks hooks);
 
   // Moves the call on, unless another thread is at it, which then does so in our stead.
   void Advance();
@@ -95,7 +95,7 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<const Backend> backend_;
   const Limits& limits_;
-  const std::shared_ptr<WatchedCall> watched_;
+  const std::shared_ptr<net::WatchedCall> watched_;
   const Hooks hooks_;
   const std::shared_ptr<engine::EventStream> stream_ = std::make_shared<engine::EventStream>();
   std::shared_ptr<ResponseStream> self_;  // until OnDone

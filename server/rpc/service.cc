@@ -18,7 +18,6 @@
 #include "server/rpc/openings.h"
 #include "server/rpc/status.h"
 #include "server/rpc/text.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {

@@ -15,13 +15,13 @@
 #include "absl/time/time.h"
 #include "proto/scalpel/v1/service.grpc.pb.h"
 #include "server/access/gate.h"
+#include "server/base/limits.h"
 #include "server/insight/metrics.h"
-#include "server/limits.h"
+#include "server/net/departures.h"
+#include "server/net/stall_watch.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/calls.h"
-#include "server/rpc/departures.h"
 #include "server/rpc/response_stream.h"
-#include "server/rpc/stall_watch.h"
 
 namespace scalpel::rpc {
 
@@ -40,7 +40,7 @@ struct Surroundings {
   access::Gate& gate;  // these two outlive the service
   insight::Metrics& metrics;
   absl::Duration slow_call = absl::ZeroDuration();     // what takes longer is worth a warning
-  absl::Duration reader_patience = absl::Minutes(10);  // as StallWatch takes it
+  absl::Duration reader_patience = absl::Minutes(10);  // as net::StallWatch takes it
 };
 
 // Every method but GetStatus answers UNAVAILABLE before Open and after Close. Thread-safe.
@@ -107,12 +107,12 @@ class Service final : public RawInterventionService {
   const Surroundings surroundings_;
   const absl::Time began_ = absl::Now();
   Calls calls_;
-  Departures departures_;
+  net::Departures departures_;
   mutable absl::Mutex mutex_;
   std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);  // null: not open yet
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;  // streaming calls, and large answers
-  StallWatch stalls_;
+  net::StallWatch stalls_;
 };
 
 }  // namespace scalpel::rpc

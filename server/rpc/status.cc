@@ -1,8 +1,8 @@
 #include "server/rpc/status.h"
 
+#include "server/base/version.h"
 #include "server/insight/process.h"
 #include "server/rpc/describe.h"
-#include "server/version.h"
 
 namespace scalpel::rpc {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "absl/time/time.h"
 #include "proto/scalpel/v1/service.pb.h"
-#include "server/limits.h"
+#include "server/base/limits.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/calls.h"
 

@@ -7,9 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/base/errors.h"
+#include "server/base/utf8.h"
+#include "server/base/violations.h"
 #include "server/model/tokenizer.h"
-#include "server/model/unicode.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -27,14 +28,13 @@ absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request
   if (!facts.tokenizer) return NoTokenizer(facts);
   const auto bytes = static_cast<int64_t>(request.text().size());
   if (bytes > limits.text_bytes_max) {
-    return spec::InvalidField("text", absl::StrCat(bytes, " bytes, at most ", limits.text_bytes_max,
-                                                   " are allowed; split it"));
+    return InvalidField("text", absl::StrCat(bytes, " bytes, at most ", limits.text_bytes_max,
+                                             " are allowed; split it"));
   }
   // No text has more tokens than bytes, but each piece of it may have a prefix space before it.
   auto ids = facts.tokenizer->Encode(request.text(), 2 * request.text().size());
   if (absl::IsInvalidArgument(ids.status())) {
-    return spec::InvalidField("text",
-                              std::string(absl::StripPrefix(ids.status().message(), "text: ")));
+    return InvalidField("text", std::string(absl::StripPrefix(ids.status().message(), "text: ")));
   }
   if (!ids.ok()) return ids.status();
   v1::TokenizeResponse response;
@@ -49,7 +49,7 @@ absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& r
                                                   const spec::ModelFacts& facts,
                                                   const Limits& limits) {
   if (!facts.tokenizer) return NoTokenizer(facts);
-  spec::Violations violations(limits.violations_max);
+  Violations violations(limits.violations_max);
   v1::DetokenizeResponse response;
   for (int i = 0; i < request.ids_size(); ++i) {
     const int32_t id = request.ids(i);
@@ -67,12 +67,12 @@ absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& r
     }
     response.mutable_raw()->append(*text);
     if (static_cast<int64_t>(response.raw().size()) > limits.text_bytes_max) {
-      return spec::InvalidField("ids", absl::StrCat("more than ", limits.text_bytes_max,
-                                                    " bytes of text; split the list"));
+      return InvalidField("ids", absl::StrCat("more than ", limits.text_bytes_max,
+                                              " bytes of text; split the list"));
     }
   }
   if (!violations.empty()) return violations.ToStatus();
-  response.set_text(model::ReplaceInvalidUtf8(response.raw()));
+  response.set_text(ReplaceInvalidUtf8(response.raw()));
   return response;
 }
 

@@ -13,8 +13,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "server/base/violations.h"
 #include "server/spec/plan.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::spec {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/errors.h"
 #include "server/spec/stats.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::spec {
 namespace {

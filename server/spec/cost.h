@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "server/limits.h"
+#include "server/base/limits.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::spec {

@@ -16,7 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto/scalpel/v1/service.pb.h"
-#include "server/limits.h"
+#include "server/base/limits.h"
 #include "server/model/config.h"
 #include "server/model/site.h"
 #include "server/model/tokenizer.h"

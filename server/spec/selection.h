@@ -13,9 +13,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "proto/scalpel/v1/spec.pb.h"
+#include "server/base/violations.h"
 #include "server/model/config.h"
 #include "server/spec/sites.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::spec {
 

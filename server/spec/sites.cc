@@ -10,7 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "server/text/suggestion.h"
+#include "server/base/suggestion.h"
 
 namespace scalpel::spec {
 namespace {

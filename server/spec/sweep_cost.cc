@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/errors.h"
 #include "server/spec/cost.h"
 #include "server/spec/metric_fields.h"
 

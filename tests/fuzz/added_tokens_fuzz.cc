@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "server/model/added_tokens.h"
-#include "server/model/json.h"
+#include "server/base/json.h"
 #include "server/model/special_tokens.h"
 #include "server/model/tokenizer_json.h"
 #include "server/model/unicode.h"
@@ -42,7 +42,7 @@ void Check(const AddedTokens& added, std::string_view text) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto input =
-      scalpel::model::ParseJson(std::string_view(reinterpret_cast<const char*>(data), size));
+      scalpel::ParseJson(std::string_view(reinterpret_cast<const char*>(data), size));
   if (!input.ok()) return 0;
   const scalpel::model::Vocabulary vocabulary = {{"a", 0}, {"b", 1}, {"ab", 2}, {"<x>", 3}};
   const auto added = scalpel::model::ReadAddedTokens({.tokenizer_config = File(*input, "config"),

@@ -56,10 +56,10 @@ TEST(Gate, LetsInWhoShowsAToken) {
   Gate gate(WithTokens(Entries()));
   for (const char* scheme : {"Bearer ", "bearer ", "BEARER ", "Bearer   "}) {
     const std::string authorization = absl::StrCat(scheme, kReader);
-    const auto pass = gate.Enter(Bearer(authorization), "GetModel", kNow);
-    ASSERT_TRUE(pass.ok()) << scheme << pass.status();
-    EXPECT_EQ(pass->name(), "rita");
-    EXPECT_EQ(pass->role(), Role::kReader);
+    const auto permit = gate.Enter(Bearer(authorization), "GetModel", kNow);
+    ASSERT_TRUE(permit.ok()) << scheme << permit.status();
+    EXPECT_EQ(permit->name(), "rita");
+    EXPECT_EQ(permit->role(), Role::kReader);
   }
 }
 
@@ -135,18 +135,18 @@ TEST(Gate, ARefusedCallTakesNoPlace) {
   Gate gate(WithTokens(Entries()));
   const std::string runner = absl::StrCat("Bearer ", kRunner);
   EXPECT_FALSE(gate.Enter(Bearer(runner), "GetStatus", kNow).ok());
-  const auto pass = gate.Enter(Bearer(runner), "Run", kNow);
-  EXPECT_TRUE(pass.ok()) << pass.status();
+  const auto permit = gate.Enter(Bearer(runner), "Run", kNow);
+  EXPECT_TRUE(permit.ok()) << permit.status();
 }
 
 TEST(Gate, ACallEndsWithItsPassWhoeverHoldsIt) {
   Gate gate(WithTokens(Entries()));
   const std::string runner = absl::StrCat("Bearer ", kRunner);
-  std::optional<Pass> held;
+  std::optional<Permit> held;
   {
-    auto pass = gate.Enter(Bearer(runner), "Run", kNow);
-    ASSERT_TRUE(pass.ok()) << pass.status();
-    held = *std::move(pass);
+    auto permit = gate.Enter(Bearer(runner), "Run", kNow);
+    ASSERT_TRUE(permit.ok()) << permit.status();
+    held = *std::move(permit);
   }
   EXPECT_EQ(held->name(), "ron");
   EXPECT_FALSE(gate.Enter(Bearer(runner), "Run", kNow).ok());
@@ -157,18 +157,18 @@ TEST(Gate, ACallEndsWithItsPassWhoeverHoldsIt) {
 TEST(Gate, APassMayOutliveItsGate) {
   auto gate = std::make_unique<Gate>(WithTokens(Entries()));
   const std::string runner = absl::StrCat("Bearer ", kRunner);
-  auto pass = gate->Enter(Bearer(runner), "Run", kNow);
-  ASSERT_TRUE(pass.ok()) << pass.status();
+  auto permit = gate->Enter(Bearer(runner), "Run", kNow);
+  ASSERT_TRUE(permit.ok()) << permit.status();
   gate.reset();
-  EXPECT_TRUE(pass->Charge(1, kNow).ok());
+  EXPECT_TRUE(permit->Charge(1, kNow).ok());
 }
 
 TEST(Gate, IsOpenWhereNothingIsConfigured) {
   Gate gate(Policy{.per_caller = {.calls_max = 1}});
-  const auto pass = gate.Enter({.peer = "10.0.0.1"}, "GetStatus", kNow);
-  ASSERT_TRUE(pass.ok()) << pass.status();
-  EXPECT_EQ(pass->name(), "anonymous");
-  EXPECT_EQ(pass->role(), Role::kOperator);
+  const auto permit = gate.Enter({.peer = "10.0.0.1"}, "GetStatus", kNow);
+  ASSERT_TRUE(permit.ok()) << permit.status();
+  EXPECT_EQ(permit->name(), "anonymous");
+  EXPECT_EQ(permit->role(), Role::kOperator);
   EXPECT_FALSE(gate.Enter({.peer = "10.0.0.1"}, "Run", kNow).ok());  // a limit by host
   EXPECT_TRUE(gate.Enter({.peer = "10.0.0.2"}, "Run", kNow).ok());
   EXPECT_FALSE(gate.Enter({.peer = "10.0.0.3"}, "NoSuchMethod", kNow).ok());
@@ -178,10 +178,10 @@ TEST(Gate, ACertificateAloneNamesARunner) {
   Gate gate(Policy{.client_certificates = true, .per_caller = {.calls_max = 1}});
   EXPECT_THAT(Unauthenticated(gate, {.peer = "10.0.0.1"}), HasSubstr("certificate"));
   EXPECT_THAT(Unauthenticated(gate, {.certificate = "a name=x"}), HasSubstr("common name"));
-  const auto pass = gate.Enter({.certificate = "alice", .peer = "10.0.0.1"}, "Run", kNow);
-  ASSERT_TRUE(pass.ok()) << pass.status();
-  EXPECT_EQ(pass->name(), "alice");
-  EXPECT_EQ(pass->role(), Role::kRunner);
+  const auto permit = gate.Enter({.certificate = "alice", .peer = "10.0.0.1"}, "Run", kNow);
+  ASSERT_TRUE(permit.ok()) << permit.status();
+  EXPECT_EQ(permit->name(), "alice");
+  EXPECT_EQ(permit->role(), Role::kRunner);
   EXPECT_FALSE(gate.Enter({.certificate = "alice", .peer = "10.0.0.2"}, "Run", kNow).ok());
   EXPECT_EQ(gate.Enter({.certificate = "bob"}, "GetStatus", kNow).status().code(),
             absl::StatusCode::kPermissionDenied);
@@ -194,11 +194,11 @@ TEST(Gate, NeedsTokenAndCertificateWhereBothAreConfigured) {
   const std::string reader = absl::StrCat("Bearer ", kReader);
   EXPECT_THAT(Unauthenticated(gate, {.authorization = reader}), HasSubstr("certificate"));
   EXPECT_THAT(Unauthenticated(gate, {.certificate = "alice"}), HasSubstr("a token is missing"));
-  const auto pass =
+  const auto permit =
       gate.Enter({.authorization = reader, .certificate = "any name"}, "GetModel", kNow);
-  ASSERT_TRUE(pass.ok()) << pass.status();
-  EXPECT_EQ(pass->name(), "rita");
-  EXPECT_EQ(pass->role(), Role::kReader);
+  ASSERT_TRUE(permit.ok()) << permit.status();
+  EXPECT_EQ(permit->name(), "rita");
+  EXPECT_EQ(permit->role(), Role::kReader);
 }
 
 TEST(Gate, RefusesEverythingOnTheHealthSocket) {
@@ -237,11 +237,11 @@ TEST(Gate, ServesManyThreadsWhileTheTokensChange) {
     callers.emplace_back([&] {
       const std::string reader = absl::StrCat("Bearer ", kReader);
       while (!done) {
-        auto pass = gate.Enter(Bearer(reader), "GetModel", kNow);
-        if (pass.ok()) {
+        auto permit = gate.Enter(Bearer(reader), "GetModel", kNow);
+        if (permit.ok()) {
           ++let_in;
-          if (pass->name() != "rita" || !pass->Charge(0, kNow).ok()) ++strange;
-        } else if (absl::IsUnauthenticated(pass.status())) {
+          if (permit->name() != "rita" || !permit->Charge(0, kNow).ok()) ++strange;
+        } else if (absl::IsUnauthenticated(permit.status())) {
           ++refused;
         } else {
           ++strange;

@@ -13,7 +13,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "proto/google/rpc/error_details.pb.h"
-#include "server/spec/violations.h"
+#include "server/base/errors.h"
 #include "tests/unit/support/tiny.h"
 #include "tests/unit/support/tiny_sweep.h"
 
@@ -465,9 +465,9 @@ TEST_F(BusyScheduler, WhatIsCancelledCostsTimeAndCountsNoRows) {
 TEST_F(BusyScheduler, ARefusalSaysWhy) {
   Start({.queue_max = 1});
   ASSERT_TRUE(scheduler_->Submit(MakeJob()).ok());
-  EXPECT_EQ(spec::ReasonOf(scheduler_->Submit(MakeJob())), "queue_full");
+  EXPECT_EQ(ReasonOf(scheduler_->Submit(MakeJob())), Reason::kQueueFull);
   Scheduler small(test::TinyGpt2(), {.buffered_bytes_max = 1});
-  EXPECT_EQ(spec::ReasonOf(small.Submit(MakeJob())), "buffered_bytes");
+  EXPECT_EQ(ReasonOf(small.Submit(MakeJob())), Reason::kBufferedBytes);
 }
 
 // ---- failure ------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ TEST(Metrics, AComputedCallIsCountedWithItsTimes) {
 TEST(Metrics, ARefusedCallHasAReasonAndNoComputation) {
   Metrics metrics(kTwo);
   metrics.CallBegan("Run");
-  metrics.CallEnded({.method = "Run", .code = "RESOURCE_EXHAUSTED", .reason = "queue_full"});
+  metrics.CallEnded({.method = "Run", .code = "RESOURCE_EXHAUSTED", .reason = Reason::kQueueFull});
   const std::string text = Text(metrics);
   EXPECT_THAT(text, HasSubstr("{code=\"RESOURCE_EXHAUSTED\",method=\"Run\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("scalpel_rejections_total{reason=\"queue_full\"} 1\n"));

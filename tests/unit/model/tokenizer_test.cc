@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "server/base/utf8.h"
 #include "server/model/unicode.h"
 #include "tests/unit/model/temp_folder.h"
 

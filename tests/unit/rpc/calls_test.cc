@@ -30,11 +30,11 @@
 #include "proto/google/rpc/status.pb.h"
 #include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
 #include "server/access/token_list.h"
+#include "server/base/errors.h"
 #include "server/rpc/access_log.h"
 #include "server/rpc/entrance.h"
 #include "server/rpc/listener.h"
 #include "server/rpc/service.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -276,7 +276,7 @@ TEST_F(CallsTest, TokensAreChargedButNotForValidation) {
 }
 
 TEST_F(CallsTest, TokensOfACallThatTheEngineRefusesAreGivenBack) {
-  submit_ = [](engine::Job) { return spec::Busy("the queue is full", absl::Seconds(1)); };
+  submit_ = [](engine::Job) { return Busy("the queue is full", absl::Seconds(1)); };
   Start(WithTokens());
   for (int i = 0; i < 3; ++i) {
     EXPECT_THAT(Run(Tokens(16), kRunner).error_message(), HasSubstr("the queue is full"));
@@ -288,7 +288,7 @@ TEST_F(CallsTest, TokensOfACallThatTheEngineRefusesAreGivenBack) {
 
 TEST_F(CallsTest, ReasonsComeFromWhereTheyArise) {
   submit_ = [](engine::Job) {
-    return spec::Because("queue_full", spec::Busy("the queue is full", absl::Seconds(1)));
+    return Because(Reason::kQueueFull, Busy("the queue is full", absl::Seconds(1)));
   };
   Start(access::Policy());
   const grpc::Status full = Run(Tokens(1));
@@ -300,17 +300,17 @@ TEST_F(CallsTest, ReasonsComeFromWhereTheyArise) {
   EXPECT_FALSE(Run(large).ok());
   EXPECT_EQ(Rejections("queue_full"), 1);
   EXPECT_EQ(Rejections("invalid"), 2);
-  EXPECT_EQ(RejectionReason(spec::OverLimit("limits.max_response_bytes", "too many")),
-            "response_too_large");
-  EXPECT_EQ(RejectionReason(absl::UnavailableError("draining")), "unavailable");
-  EXPECT_EQ(RejectionReason(absl::CancelledError()), "");
-  EXPECT_EQ(RejectionReason(absl::InternalError("")), "");
+  EXPECT_EQ(RejectionReason(OverLimit("limits.max_response_bytes", "too many")),
+            Reason::kResponseTooLarge);
+  EXPECT_EQ(RejectionReason(absl::UnavailableError("draining")), Reason::kUnavailable);
+  EXPECT_EQ(RejectionReason(absl::CancelledError()), std::nullopt);
+  EXPECT_EQ(RejectionReason(absl::InternalError("")), std::nullopt);
 }
 
 TEST_F(CallsTest, EveryReasonHasItsCounter) {
   const std::map<std::string, int64_t> known = metrics_.Rejections();
-  for (const absl::string_view reason : insight::kReasons)
-    EXPECT_TRUE(known.contains(std::string(reason)));
+  for (const Reason reason : AllReasons())
+    EXPECT_TRUE(known.contains(std::string(ReasonWord(reason))));
 }
 
 TEST_F(CallsTest, TheStatusTellsWhatIsUnderWayAndWhatHasEnded) {

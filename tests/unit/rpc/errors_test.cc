@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "proto/google/rpc/status.pb.h"
+#include "server/base/violations.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -49,13 +50,13 @@ TEST(ToGrpc, EveryOtherCodeKeepsNumberAndMessage) {
 
 TEST(ToGrpc, PayloadsBecomeDetails) {
   google::rpc::BadRequest request;
-  ASSERT_TRUE(Find(Details(ToGrpc(spec::InvalidField("seed", "is odd"), "id")), &request));
+  ASSERT_TRUE(Find(Details(ToGrpc(InvalidField("seed", "is odd"), "id")), &request));
   EXPECT_EQ(request.field_violations(0).field(), "seed");
   google::rpc::RetryInfo retry;
-  ASSERT_TRUE(Find(Details(ToGrpc(spec::Busy("later", absl::Seconds(2)), "id")), &retry));
+  ASSERT_TRUE(Find(Details(ToGrpc(Busy("later", absl::Seconds(2)), "id")), &retry));
   EXPECT_EQ(retry.retry_delay().seconds(), 2);
   google::rpc::QuotaFailure quota;
-  ASSERT_TRUE(Find(Details(ToGrpc(spec::OverLimit("limit", "too much"), "id")), &quota));
+  ASSERT_TRUE(Find(Details(ToGrpc(OverLimit("limit", "too much"), "id")), &quota));
   EXPECT_EQ(quota.violations(0).subject(), "limit");
 }
 
@@ -70,7 +71,7 @@ TEST(ToGrpc, InternalSaysTheRequestIdAndNothingElse) {
 }
 
 TEST(ToGrpc, FitsIntoATrailerAndKeepsTheFirstViolations) {
-  spec::Violations violations(50);
+  Violations violations(50);
   for (int i = 0; i < 50; ++i) {
     violations.Add(absl::StrCat("interventions[", i, "].place.path"), std::string(400, 'x'));
   }

@@ -19,8 +19,8 @@
 #include "proto/grpc/health/v1/health.grpc.pb.h"
 #include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
 #include "proto/grpc/reflection/v1alpha/reflection.grpc.pb.h"
-#include "server/healthcheck.h"
-#include "server/rpc/credentials.h"
+#include "server/net/credentials.h"
+#include "server/program/healthcheck.h"
 #include "tests/unit/support/identity.h"
 
 namespace scalpel::rpc {
@@ -157,7 +157,7 @@ INSTANTIATE_TEST_SUITE_P(Addresses, HangUpTest,
                          testing::Values("127.0.0.1:0", "[::1]:0", "[::]:0"));
 
 TEST_P(HangUpTest, EndsTheConnectionsOfThoseWhoAreNamed) {
-  if (!Acceptor::Listen(GetParam()).ok()) GTEST_SKIP() << "this machine has no IPv6";
+  if (!net::Acceptor::Listen(GetParam()).ok()) GTEST_SKIP() << "this machine has no IPv6";
   options_.address = GetParam();
   std::string peer;
   options_.admit_reflection = [&peer](grpc::CallbackServerContext* context, Call*) {
@@ -423,7 +423,7 @@ TEST_F(TlsTest, TheGateSeesTheNameInTheCertificate) {
   std::vector<std::string> names;
   std::vector<bool> local;
   options_.admit_reflection = [&](grpc::CallbackServerContext* context, Call*) {
-    names.push_back(CertificateName(*context->auth_context()));
+    names.push_back(net::CertificateName(*context->auth_context()));
     local.push_back(CameByHealthTarget(context->peer()));
     return absl::OkStatus();
   };

@@ -24,8 +24,8 @@
 #include "absl/time/time.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "proto/google/rpc/status.pb.h"
+#include "server/base/errors.h"
 #include "server/rpc/listener.h"
-#include "server/spec/violations.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -348,7 +348,7 @@ TEST_F(ServiceTest, ASweepThatIsOnlyValidatedIsNoJob) {
 
 TEST_F(ServiceTest, ARefusedJobSendsNothing) {
   Open();
-  submit_ = [](engine::Job) { return spec::Busy("the queue is full", absl::Seconds(1)); };
+  submit_ = [](engine::Job) { return Busy("the queue is full", absl::Seconds(1)); };
   std::vector<v1::RunResponse> responses;
   const grpc::Status status = Run(SmallRequest(), &responses);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);

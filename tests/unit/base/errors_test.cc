@@ -1,0 +1,69 @@
+#include "server/base/errors.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <set>
+#include <string>
+
+#include "absl/strings/cord.h"
+#include "proto/google/rpc/error_details.pb.h"
+#include "server/base/errors.h"
+
+namespace scalpel {
+namespace {
+
+template <typename Detail>
+Detail DetailOf(const absl::Status& status) {
+  Detail detail;
+  const auto payload = status.GetPayload("type.googleapis.com/" + detail.GetTypeName());
+  EXPECT_TRUE(payload.has_value()) << status;
+  EXPECT_TRUE(payload && detail.ParseFromString(std::string(*payload)));
+  return detail;
+}
+
+TEST(Busy, SaysWhenToComeBack) {
+  const absl::Status status = Busy("the queue is full", absl::Milliseconds(1500));
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  const auto info = DetailOf<google::rpc::RetryInfo>(status);
+  EXPECT_EQ(info.retry_delay().seconds(), 1);
+  EXPECT_EQ(info.retry_delay().nanos(), 500'000'000);
+}
+
+TEST(OverLimit, NamesTheLimitAndPromisesNothing) {
+  const absl::Status status = OverLimit("limits.max_response_bytes", "7 bytes, at most 6");
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  const auto failure = DetailOf<google::rpc::QuotaFailure>(status);
+  ASSERT_EQ(failure.violations_size(), 1);
+  EXPECT_EQ(failure.violations(0).subject(), "limits.max_response_bytes");
+  EXPECT_EQ(failure.violations(0).description(), "7 bytes, at most 6");
+  EXPECT_FALSE(status.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
+}
+
+TEST(Because, TheFirstReasonCounts) {
+  const absl::Status status =
+      Because(Reason::kInvalid, Because(Reason::kQueueFull, Busy("later", absl::Seconds(1))));
+  EXPECT_EQ(ReasonOf(status), Reason::kQueueFull);
+  EXPECT_EQ(ReasonOf(OverLimit("limits.max_response_bytes", "7 bytes")), Reason::kResponseTooLarge);
+  EXPECT_EQ(ReasonOf(InvalidField("text", "is not UTF-8")), std::nullopt);
+  EXPECT_TRUE(Because(Reason::kInvalid, absl::OkStatus()).ok());
+  EXPECT_EQ(ReasonOf(Because(Reason::kInvalid, absl::OkStatus())), std::nullopt);
+}
+
+TEST(InvalidField, IsOneViolation) {
+  const absl::Status status = InvalidField("text", "is not UTF-8");
+  EXPECT_EQ(status.message(), "text: is not UTF-8");
+  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(status).field_violations(0).field(), "text");
+}
+
+TEST(Reason, EachHasAWordOfItsOwn) {
+  std::set<absl::string_view> words;
+  for (const Reason reason : AllReasons()) {
+    words.insert(ReasonWord(reason));
+    EXPECT_EQ(ReasonOf(Because(reason, absl::UnavailableError("draining"))), reason);
+  }
+  EXPECT_EQ(words.size(), AllReasons().size());
+}
+
+}  // namespace
+}  // namespace scalpel
