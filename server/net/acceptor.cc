@@ -22,31 +22,32 @@
 namespace scalpel::net {
 namespace {
 
-// After an accept that failed for want of something that others may give back.
-constexpr int kPauseMs = 100;
-// While there is no room, how often it is looked for: to look costs a system call a connection.
-constexpr std::chrono::milliseconds kCountAgain(10);
-constexpr std::chrono::seconds kWarnAgain(60);
-// Connections taken before anything else is looked at.
-constexpr int kTakenAtOnce = 64;
-// How long what was sent may stay unacknowledged before the connection is given up; as gRPC's own
-// listener has it.
+// The pause after accept failed for lack of descriptors or memory, which may be freed meanwhile.
+constexpr int kRetryMs = 100;
+// While the limit is reached, how often the open connections are counted: a count costs one system
+// call per connection.
+constexpr std::chrono::milliseconds kCountInterval(10);
+constexpr std::chrono::seconds kWarnInterval(60);
+// How many connections are accepted from one socket before the others are polled.
+constexpr int kAcceptsAtOnce = 64;
+// How long sent data may stay unacknowledged before the connection is closed; the value that gRPC's
+// own listener uses.
 constexpr int kUnacknowledgedMs = 20'000;
 
 absl::Status CannotListen(absl::string_view address, absl::string_view reason) {
   return absl::UnavailableError(absl::StrCat("cannot listen on ", address, ": ", reason));
 }
 
-void Set(int fd, int level, int option, int value) {
-  setsockopt(fd, level, option, &value, sizeof value);  // none of them is indispensable
+void SetOption(int fd, int level, int option, int value) {
+  setsockopt(fd, level, option, &value, sizeof value);  // every option is optional: ignore errors
 }
 
-// A socket that listens at an address; invalid, with the reason in errno.
+// Returns a socket that listens on `address`; on failure an invalid one, with the reason in errno.
 FileDescriptor ListenAt(const sockaddr* address, socklen_t size) {
   FileDescriptor fd(socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return fd;
-  if (address->sa_family != AF_UNIX) Set(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-  if (address->sa_family == AF_INET6) Set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 0);
+  if (address->sa_family != AF_UNIX) SetOption(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (address->sa_family == AF_INET6) SetOption(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 0);
   if (bind(fd.get(), address, size) == 0 && listen(fd.get(), SOMAXCONN) == 0) return fd;
   const int error = errno;
   fd = FileDescriptor(-1);
@@ -59,7 +60,7 @@ in_port_t* Port(sockaddr* address) {
                                         : &reinterpret_cast<sockaddr_in*>(address)->sin_port;
 }
 
-// The port that a socket is bound to, in network order.
+// Returns the port that a socket is bound to, in network byte order.
 in_port_t BoundPort(int fd) {
   sockaddr_storage bound{};
   socklen_t size = sizeof bound;
@@ -67,8 +68,9 @@ in_port_t BoundPort(int fd) {
   return getsockname(fd, address, &size) == 0 ? *Port(address) : in_port_t{0};
 }
 
-// The next connection may be a better one.
-bool IsOfThatConnection(int error) {
+// Whether accept failed because of the connection at hand (see accept(2)), so that the next one may
+// still be accepted.
+bool IsConnectionError(int error) {
   return error == ECONNABORTED || error == EINTR || error == EPROTO || error == ENETDOWN ||
          error == ENETUNREACH || error == EHOSTDOWN || error == EHOSTUNREACH ||
          error == ENOPROTOOPT || error == EOPNOTSUPP || error == ENONET || error == EPERM;
@@ -93,12 +95,13 @@ absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Listen(const std::string& ad
   std::set<std::string> seen;
   int failure = 0;
   for (const addrinfo* next = found; next != nullptr; next = next->ai_next) {
-    // A host may have several addresses, some of them twice, and they share the port.
+    // A host may resolve to several addresses, with duplicates. All of them use the same port.
     if (!listening.empty()) *Port(next->ai_addr) = BoundPort(listening.front().get());
     const char* bytes = reinterpret_cast<const char*>(next->ai_addr);
     if (!seen.emplace(bytes, next->ai_addrlen).second) continue;
     FileDescriptor fd = ListenAt(next->ai_addr, next->ai_addrlen);
-    // Not every address that a name has need be one of this machine.
+    // A name may also resolve to addresses of other machines, so a failure to bind is no error as
+    // long as one address succeeds and the port is not in use.
     if (fd.valid()) {
       listening.push_back(std::move(fd));
     } else if (failure == 0 || errno == EADDRINUSE) {
@@ -115,7 +118,7 @@ absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::ListenLocally(const std::str
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (name.size() + 1 > sizeof address.sun_path) return CannotListen(name, "the name is too long");
-  name.copy(address.sun_path + 1, name.size());  // after a zero byte, which makes it abstract
+  name.copy(address.sun_path + 1, name.size());  // a leading zero byte makes the name abstract
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   std::vector<FileDescriptor> listening;
   listening.push_back(ListenAt(reinterpret_cast<const sockaddr*>(&address), size));
@@ -165,28 +168,28 @@ void Acceptor::Run() {
   std::vector<pollfd> polled = {{stop_.get(), POLLIN, 0}};
   for (const FileDescriptor& fd : listening_) polled.push_back({fd.get(), POLLIN, 0});
   for (;;) {
-    if (poll(polled.data(), polled.size(), -1) < 0) continue;  // a signal
+    if (poll(polled.data(), polled.size(), -1) < 0) continue;  // interrupted by a signal
     if (polled.front().revents != 0) return;
     const bool taken = std::all_of(polled.begin() + 1, polled.end(), [this](const pollfd& one) {
       return one.revents == 0 || Take(one.fd);
     });
-    if (!taken) poll(polled.data(), 1, kPauseMs);
+    if (!taken) poll(polled.data(), 1, kRetryMs);  // pauses, but still notices Stop
   }
 }
 
 bool Acceptor::Take(int listening) {
-  for (int i = 0; i < kTakenAtOnce; ++i) {
+  for (int i = 0; i < kAcceptsAtOnce; ++i) {
     FileDescriptor fd(accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd.valid()) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) return true;
-      if (IsOfThatConnection(errno)) continue;
+      if (IsConnectionError(errno)) continue;
       const int error = errno;
-      if (WarnsNow()) spdlog::error("cannot take connections for now: {}", strerror(error));
+      if (WarnsNow()) spdlog::error("cannot accept connections for now: {}", strerror(error));
       return false;
     }
     if (!Admit()) continue;
-    Set(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-    Set(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, kUnacknowledgedMs);
+    SetOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+    SetOption(fd.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, kUnacknowledgedMs);
     {
       absl::MutexLock lock(&mutex_);
       sockets_.Add(fd.get());
@@ -198,7 +201,7 @@ bool Acceptor::Take(int listening) {
 
 bool Acceptor::Admit() {
   const Instant now = std::chrono::steady_clock::now();
-  if (!counted_ || now - *counted_ >= kCountAgain) {
+  if (!counted_ || now - *counted_ >= kCountInterval) {
     absl::MutexLock lock(&mutex_);
     if (sockets_.CountAtMost() < connections_max_) return true;
     if (sockets_.Count() < connections_max_) return true;
@@ -216,7 +219,7 @@ bool Acceptor::Admit() {
 
 bool Acceptor::WarnsNow() {
   const Instant now = std::chrono::steady_clock::now();
-  if (warned_ && now - *warned_ < kWarnAgain) return false;
+  if (warned_ && now - *warned_ < kWarnInterval) return false;
   warned_ = now;
   return true;
 }

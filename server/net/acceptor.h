@@ -1,7 +1,7 @@
-// Takes connections and hands them on, no more than a limit at once.
+// Accepts connections for gRPC, up to a limit.
 //
-// gRPC could listen itself, but version 1.51 stops for good when the process has no descriptor left
-// at the moment that a client comes (CVE-2023-4785), and it knows no limit.
+// gRPC could listen by itself, but version 1.51 stops accepting for good if the process is out of
+// file descriptors when a client connects (CVE-2023-4785), and it cannot limit connections.
 
 #ifndef SCALPEL_SERVER_NET_ACCEPTOR_H_
 #define SCALPEL_SERVER_NET_ACCEPTOR_H_
@@ -26,55 +26,62 @@
 
 namespace scalpel::net {
 
+// Listens on one address and hands each accepted connection to a function. Start and Stop must not
+// be called concurrently; the other methods are thread-safe.
 class Acceptor {
  public:
-  // Owns the connection from then on. Its descriptor does not block, and closes on exec.
+  // Takes ownership of the descriptor of an accepted connection, which is non-blocking and
+  // close-on-exec. Called on the acceptor's thread.
   using Hand = std::function<void(int fd)>;
 
-  // Binds every address of `address`, HOST:PORT (port 0: any free one). Clients may connect from
-  // then on, and wait. UNAVAILABLE: the address cannot be had.
+  // Binds every address that `address`, HOST:PORT, resolves to (port 0: any free port) and listens.
+  // Clients that connect before Start wait in the backlog. UNAVAILABLE: the address cannot be
+  // resolved or bound.
   static absl::StatusOr<std::unique_ptr<Acceptor>> Listen(const std::string& address);
-  // The same for `name` in Linux's abstract namespace of Unix sockets.
+  // Listens on a Unix socket called `name` in Linux's abstract namespace. Errors as in Listen.
   static absl::StatusOr<std::unique_ptr<Acceptor>> ListenLocally(const std::string& name);
   ~Acceptor() { Stop(); }
 
-  // HOST:PORT with the port that was bound, or the name.
+  // Returns HOST:PORT with the bound port, or the name of the Unix socket.
   const std::string& address() const { return address_; }
 
-  // Begins to hand connections on, on a thread of its own. While `connections_max` are open, others
-  // are closed at once. Called once.
+  // Starts a thread that accepts connections and passes them to `hand`. While `connections_max` are
+  // open, further connections are closed as soon as they are accepted. Must be called at most once.
   void Start(int32_t connections_max, Hand hand);
 
-  // Takes no more connections; those that wait are refused. Idempotent, but not thread-safe.
+  // Stops accepting and closes the listening sockets, which refuses waiting clients. Open
+  // connections are not affected. Idempotent.
   void Stop();
 
-  // Ends the connections that come from these addresses, as OpenSockets::HangUp takes them.
+  // Shuts down the open connections from these peer addresses; see OpenSockets::HangUp.
   void HangUp(const std::set<std::string>& addresses);
+  // Shuts down all open connections.
   void HangUpAll();
 
-  // Connections that are open now, and that have been refused since the start.
+  // Returns the number of open connections.
   int64_t open() const;
+  // Returns the number of connections refused since Start because too many were open.
   int64_t refused() const { return refused_; }
 
  private:
   Acceptor(std::string address, FileDescriptor stop, std::vector<FileDescriptor> listening)
       : address_(std::move(address)), stop_(std::move(stop)), listening_(std::move(listening)) {}
 
-  // UNAVAILABLE: there is no descriptor left for it.
+  // UNAVAILABLE: no eventfd can be created.
   static absl::StatusOr<std::unique_ptr<Acceptor>> Make(std::string address,
                                                         std::vector<FileDescriptor> listening);
 
   void Run();
-  // Takes the connections that wait at a socket, up to some; false: there was no descriptor or
-  // memory for the next one.
+  // Accepts waiting connections, up to a bound, from one listening socket. Returns false if the
+  // process or system is out of descriptors or memory.
   bool Take(int listening);
-  // Whether there is room for one more.
+  // Returns whether another connection fits under the limit; counts a refusal if not.
   bool Admit();
-  // Whether a warning is due, no more than one in a while.
+  // Returns whether a warning may be logged now; warnings are rate-limited.
   bool WarnsNow();
 
   const std::string address_;
-  const FileDescriptor stop_;  // an eventfd
+  const FileDescriptor stop_;  // an eventfd, readable once the thread must stop
   std::vector<FileDescriptor> listening_;
   int32_t connections_max_ = 0;
   Hand hand_;
@@ -83,10 +90,11 @@ class Acceptor {
   mutable absl::Mutex mutex_;
   mutable OpenSockets sockets_ ABSL_GUARDED_BY(mutex_);
   std::atomic<int64_t> refused_ = 0;
-  // Of the thread. By a clock that nobody sets: a step back must not close the door for as long.
+  // Used only by the thread. The clock is monotonic: if the system's clock is set back, connections
+  // must not be refused until it has caught up.
   using Instant = std::chrono::steady_clock::time_point;
-  std::optional<Instant> counted_;  // when there was last no room
-  std::optional<Instant> warned_;
+  std::optional<Instant> counted_;  // when the last count found no room
+  std::optional<Instant> warned_;   // when the last warning was logged
 };
 
 }  // namespace scalpel::net

@@ -17,83 +17,84 @@
 namespace scalpel::net {
 namespace {
 
-// How old what is known of the files may be when a client comes.
-constexpr std::chrono::seconds kLookAgain(1);
+// The files are read at most this often.
+constexpr std::chrono::seconds kReloadInterval(1);
 
-// The certificate of the moment. Thread-safe.
+// Follows the certificate in the files. Thread-safe.
 class Certificates {
  public:
-  // `first` is what the files held, and has been checked.
+  // `first`: the content of the files, already checked.
   Certificates(TlsFiles files, TlsMaterial first, TlsReloads* reloads)
-      : files_(std::move(files)), reloads_(*reloads), seen_(first) {
-    fresh_ = std::move(first);
+      : files_(std::move(files)), reloads_(*reloads), current_(first) {
+    pending_ = std::move(first);
   }
 
-  // What gRPC is to use from now on, if that is something else than before.
+  // Returns the material that gRPC must use from now on, or nullopt if it has not changed since the
+  // last call.
   std::optional<TlsMaterial> Changed() {
     absl::MutexLock lock(&mutex_);
     const auto now = std::chrono::steady_clock::now();
-    if (now - looked_ >= kLookAgain) {
-      looked_ = now;
-      Look();
+    if (now - last_read_ >= kReloadInterval) {
+      last_read_ = now;
+      Reload();
     }
-    return std::exchange(fresh_, std::nullopt);
+    return std::exchange(pending_, std::nullopt);
   }
 
  private:
-  void Look() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void Reload() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const absl::StatusOr<TlsMaterial> found = ReadTlsFiles(files_);
-    if (found.ok() && *found == seen_) return told_.clear();
+    if (found.ok() && *found == current_) return last_problem_.clear();
     absl::Status status = found.status();
     if (status.ok()) status = CheckTlsMaterial(*found);
     if (!status.ok()) {
-      // Told once for each reason, until the files are good again.
-      if (status.message() != told_) {
-        told_ = std::string(status.message());
+      // Each reason is logged once, until the files are valid again.
+      if (status.message() != last_problem_) {
+        last_problem_ = std::string(status.message());
         ++reloads_.failed;
-        spdlog::warn("the certificate stays as it was: {}", told_);
+        spdlog::warn("the changed TLS files are not used, the old certificate stays: {}",
+                     last_problem_);
       }
       return;
     }
     ++reloads_.ok;
-    spdlog::info("the certificate is another one now");
+    spdlog::info("the TLS files have changed, and are used from now on");
     for (const std::string& warning : TlsWarnings(*found)) spdlog::warn("{}", warning);
-    told_.clear();
-    seen_ = *found;
-    fresh_ = *found;
+    last_problem_.clear();
+    current_ = *found;
+    pending_ = *found;
   }
 
   const TlsFiles files_;
   TlsReloads& reloads_;
   absl::Mutex mutex_;
-  std::chrono::steady_clock::time_point looked_ ABSL_GUARDED_BY(mutex_) =
+  std::chrono::steady_clock::time_point last_read_ ABSL_GUARDED_BY(mutex_) =
       std::chrono::steady_clock::now();
-  TlsMaterial seen_ ABSL_GUARDED_BY(mutex_);                  // in use
-  std::optional<TlsMaterial> fresh_ ABSL_GUARDED_BY(mutex_);  // not yet given to gRPC
-  std::string told_ ABSL_GUARDED_BY(mutex_);                  // the last warning
+  TlsMaterial current_ ABSL_GUARDED_BY(mutex_);                 // the last valid content
+  std::optional<TlsMaterial> pending_ ABSL_GUARDED_BY(mutex_);  // not yet passed to gRPC
+  std::string last_problem_ ABSL_GUARDED_BY(mutex_);            // the last problem logged
 };
 
-// gRPC asks when it is handed a connection, on the thread that hands it over, which is the
-// acceptor's alone. It needs that: version 1.51 takes the certificate before away without a look at
-// handshakes that begin with it on other threads.
+// gRPC calls this when it is handed a connection, on the acceptor's thread. It must be one thread:
+// gRPC 1.51 frees the previous certificate without regard to handshakes that start with it on other
+// threads.
 grpc_ssl_certificate_config_reload_status Fetch(void* certificates,
                                                 grpc_ssl_server_certificate_config** config) {
   const std::optional<TlsMaterial> changed = static_cast<Certificates*>(certificates)->Changed();
   if (!changed.has_value()) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
   const grpc_ssl_pem_key_cert_pair pair = {changed->key.c_str(), changed->cert.c_str()};
-  // gRPC 1.51 insists on authorities even where no client is asked for a certificate; then they
-  // mean nothing.
+  // gRPC 1.51 requires root certificates even if clients are not asked for a certificate. They have
+  // no effect then.
   const std::string& authorities = changed->client_ca.empty() ? changed->cert : changed->client_ca;
   *config = grpc_ssl_server_certificate_config_create(authorities.c_str(), &pair, 1);
   return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 }
 
-// TLS by gRPC's C interface, which asks for the certificate at each handshake, and keeps the one
-// before if it is told nothing new.
+// TLS through gRPC's C interface, which asks for a new certificate at each handshake.
 //
-// gRPC's C++ class for the purpose, experimental::FileWatcherCertificateProvider, is not used:
-// version 1.51 ends the process when it reads an empty file, which is what it finds in the middle
-// of a copy, and answers no handshake while key and certificate do not fit.
+// gRPC's C++ class for this purpose, experimental::FileWatcherCertificateProvider, is not used: in
+// version 1.51 it ends the process when it reads an empty file, as it may while the file is being
+// copied, and it fails all handshakes while key and certificate do not match.
 class TlsCredentials final : public grpc::ServerCredentials {
  public:
   TlsCredentials(const TlsFiles& files, TlsMaterial first, TlsReloads* reloads)

@@ -1,4 +1,4 @@
-// Who the server is to its clients, and who they are to it.
+// TLS: the server's certificate, and the identity of clients that present one.
 
 #ifndef SCALPEL_SERVER_NET_CREDENTIALS_H_
 #define SCALPEL_SERVER_NET_CREDENTIALS_H_
@@ -16,22 +16,25 @@
 
 namespace scalpel::net {
 
-// Changes of TLS's files since the start.
+// Counts reloads of the TLS files since the start.
 struct TlsReloads {
-  std::atomic<int64_t> ok = 0;      // taken over
-  std::atomic<int64_t> failed = 0;  // not, and what was before stayed in use
+  std::atomic<int64_t> ok = 0;  // changes that were put in use
+  std::atomic<int64_t> failed =
+      0;  // changes that were rejected; the old files' content stays in use
 };
 
-// Insecure ones if no file is given. Else TLS 1.2 or 1.3, with the certificate that the files hold
-// at the time of each handshake: what is wrong when they change is logged, and what they held
-// before stays. With a client CA, clients must show a certificate that it signed.
+// Returns insecure credentials if no file is given. Otherwise returns credentials for TLS 1.2 and
+// 1.3 that follow the files: a change is noticed when the next client connects, and a bad change is
+// logged and leaves the old certificate in use. With a client CA, clients must present a
+// certificate that it signed.
 //
-// INVALID_ARGUMENT names the flag. To be kept for as long as the server that is built with it, and
-// so are the `reloads` that it counts.
+// INVALID_ARGUMENT names the offending flag. The credentials and `reloads` must outlive the server
+// that uses them.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& files,
                                                                          TlsReloads* reloads);
 
-// The common name in the verified certificate of the client; empty: it has shown none.
+// Returns the common name of the client's verified certificate; empty if there is no certificate or
+// not exactly one common name. Thread-safe.
 std::string CertificateName(const grpc::AuthContext& context);
 
 }  // namespace scalpel::net

@@ -3,8 +3,8 @@
 namespace scalpel::net {
 namespace {
 
-// For a refusal to reach the client before its connection ends.
-constexpr absl::Duration kRefusalArrives = absl::Milliseconds(50);
+// The time for a refusal to reach the client before the connection is closed.
+constexpr absl::Duration kRefusalDelivery = absl::Milliseconds(50);
 
 }  // namespace
 
@@ -28,7 +28,7 @@ std::vector<std::string> Departures::Due(absl::Time now) {
   absl::MutexLock lock(&mutex_);
   std::vector<std::string> due;
   for (const auto& [peer, when] : turned_away_) {
-    if (now - when >= kRefusalArrives && !under_way_.contains(peer)) due.push_back(peer);
+    if (now - when >= kRefusalDelivery && !under_way_.contains(peer)) due.push_back(peer);
   }
   for (const std::string& peer : due) turned_away_.erase(peer);
   return due;

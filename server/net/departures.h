@@ -1,10 +1,10 @@
-// While the server leaves: which connections can go, because a call on them was turned away and no
-// call is under way there that the server still serves.
+// Finds the connections that can be closed while the server drains: those on which a call was
+// refused and no call is in progress.
 //
-// The usual word for it is HTTP/2's GOAWAY, which gRPC 1.51 sends only from Server::Shutdown; from
-// then on it answers calls that it had not yet heard of with CANCELLED, which no client tries
-// again. So the server goes on saying UNAVAILABLE, and ends the connection afterwards: the client's
-// next attempt goes to another replica.
+// HTTP/2 has GOAWAY for this, but gRPC 1.51 sends it only from Server::Shutdown, and then answers
+// calls that it has not seen yet with CANCELLED, which clients do not retry. So the server answers
+// such calls with UNAVAILABLE and closes their connections afterwards: the client's next attempt
+// reaches another replica.
 
 #ifndef SCALPEL_SERVER_NET_DEPARTURES_H_
 #define SCALPEL_SERVER_NET_DEPARTURES_H_
@@ -19,15 +19,18 @@
 
 namespace scalpel::net {
 
-// Connections are known by what gRPC calls the peer. Thread-safe.
+// A connection is identified by its peer as gRPC writes it, such as `ipv4:192.0.2.7:50123`.
+// Thread-safe.
 class Departures {
  public:
-  // A call that may take long begins and ends.
+  // Records the begin and the end of a call that keeps its connection open. Each CallBegins must be
+  // followed by one CallEnds.
   void CallBegins(const std::string& peer);
   void CallEnds(const std::string& peer);
-  // A call was refused because the server leaves.
+  // Records that a call was refused because the server is draining.
   void TurnAway(const std::string& peer, absl::Time now);
-  // Connections that can go now, since the refusal has had time to arrive; each is named once.
+  // Returns the connections that can be closed now: the refusal has had time to arrive, and no call
+  // is in progress. Each refusal is reported once.
   std::vector<std::string> Due(absl::Time now);
 
  private:

@@ -11,8 +11,8 @@
 namespace scalpel::net {
 namespace {
 
-// For the files of the model, the log, and what libraries open later.
-constexpr int64_t kSpare = 64;
+// Reserved for the model's files, the log, and files that libraries open later.
+constexpr int64_t kReserved = 64;
 
 int64_t OpenDescriptors() {
   std::error_code error;
@@ -31,11 +31,11 @@ int32_t ConnectionsAllowed(int32_t wanted) {
     if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
   const auto most = static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, INT32_MAX));
-  const int64_t left = std::max<int64_t>(most - OpenDescriptors() - kSpare, 1);
+  const int64_t left = std::max<int64_t>(most - OpenDescriptors() - kReserved, 1);
   if (left >= wanted) return wanted;
   spdlog::warn(
-      "at most {} connections instead of {}: this process may have {} files and sockets "
-      "open; raise the limit (ulimit -n), or lower --max-connections",
+      "at most {} connections instead of {}: this process may open only {} files and sockets; "
+      "raise the limit (ulimit -n), or lower --max-connections",
       left, wanted, most);
   return static_cast<int32_t>(left);
 }

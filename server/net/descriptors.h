@@ -1,4 +1,4 @@
-// How many files and sockets this process may have open, which connections share with all else.
+// The limit on open file descriptors, which connections share with files.
 
 #ifndef SCALPEL_SERVER_NET_DESCRIPTORS_H_
 #define SCALPEL_SERVER_NET_DESCRIPTORS_H_
@@ -7,9 +7,9 @@
 
 namespace scalpel::net {
 
-// Raises the limit as far as the system allows, and returns how many connections may be open at
-// once: `wanted`, or fewer where they would not leave enough descriptors for all else; then it
-// warns.
+// Raises the process's soft limit on descriptors to the hard limit, and returns how many
+// connections may be open at once: `wanted` or, after logging a warning, as many as leave enough
+// descriptors for everything else, but at least 1.
 int32_t ConnectionsAllowed(int32_t wanted);
 
 }  // namespace scalpel::net

@@ -18,8 +18,8 @@ std::string Address(int family, const void* bytes, uint32_t scope, in_port_t por
   return absl::StrCat("[", host, scope == 0 ? "" : absl::StrCat("%", scope), "]:", ntohs(port));
 }
 
-// HOST:PORT at the other side of a socket of TCP; empty: it has none. As gRPC does, it takes an
-// address of IPv4 inside one of IPv6 for what it is.
+// Returns the peer's HOST:PORT of a TCP socket; empty if there is none. As in gRPC, an IPv4 address
+// mapped into IPv6 is written as IPv4.
 std::string PeerAddress(int fd) {
   union {
     sockaddr any;
@@ -57,7 +57,7 @@ int64_t OpenSockets::Count() {
 }
 
 void OpenSockets::HangUp(const std::set<std::string>& addresses) {
-  Count();  // of numbers that now stand for something else, none is touched
+  Count();  // drops closed sockets, whose numbers may belong to other files now
   for (const auto& [fd, inode] : sockets_) {
     if (addresses.contains(PeerAddress(fd))) shutdown(fd, SHUT_RDWR);
   }

@@ -1,4 +1,4 @@
-// Sockets whose owner does not say when it closes them.
+// Tracks open sockets that other code owns.
 
 #ifndef SCALPEL_SERVER_NET_SOCKETS_H_
 #define SCALPEL_SERVER_NET_SOCKETS_H_
@@ -12,19 +12,21 @@
 
 namespace scalpel::net {
 
-// Sockets that were handed to somebody who does not say when they are closed. A socket is known by
-// its inode: the descriptor's number may have become another socket's.
+// Sockets whose owner, gRPC, does not report when it closes them. A socket is identified by its
+// inode besides its descriptor, since the number may be reused after a close. Not thread-safe.
 class OpenSockets {
  public:
+  // Starts to track a socket. Does not take ownership.
   void Add(int fd);
-  // Forgets those that are closed; how many are left.
+  // Drops the sockets that have been closed, and returns how many are still open. Costs a system
+  // call for each tracked socket.
   int64_t Count();
-  // Ends those, of TCP, with one of these addresses at the other side: HOST:PORT, with a host of
-  // IPv6 in brackets. Whoever has them sees the end.
+  // Shuts down (see shutdown(2)) the TCP sockets whose peer is one of these addresses: HOST:PORT,
+  // with an IPv6 host in brackets. Their owner sees the end of the connection, and closes them.
   void HangUp(const std::set<std::string>& addresses);
-  // The same of all, of TCP or not.
+  // Shuts down all open sockets, TCP or not.
   void HangUpAll();
-  // At least as many as are open.
+  // Returns an upper bound of the number of open sockets, without a system call.
   int64_t CountAtMost() const { return static_cast<int64_t>(sockets_.size()); }
 
  private:

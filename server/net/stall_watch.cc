@@ -15,7 +15,7 @@ void WatchedCall::CutOffIfStalled(std::chrono::nanoseconds patience) {
   if (std::chrono::steady_clock::now() - since < patience) return;
   const std::lock_guard lock(mutex_);
   if (forgotten_ || writing_since_.load() != since) return;
-  spdlog::warn("request={} is cut off: its reader has taken nothing for {:.0f} s", request_id_,
+  spdlog::warn("request={} is cancelled: its client has read nothing for {:.0f} s", request_id_,
                std::chrono::duration<double>(patience).count());
   context_->TryCancel();
 }
@@ -48,7 +48,7 @@ void StallWatch::Run() {
   std::unique_lock lock(mutex_);
   while (!woken_.wait_for(lock, patience_ / 4, [this] { return stopping_; })) {
     const std::vector<std::weak_ptr<WatchedCall>> calls = calls_;
-    lock.unlock();  // gRPC is called
+    lock.unlock();  // not held while gRPC is called
     for (const std::weak_ptr<WatchedCall>& call : calls) {
       if (const auto alive = call.lock()) alive->CutOffIfStalled(patience_);
     }

@@ -1,5 +1,5 @@
-// Ends calls whose readers take nothing any more: gRPC would wait for them for ever, and what they
-// do not read would stay in memory.
+// Cancels calls whose clients have stopped reading: gRPC would wait for them forever, and keep the
+// unread messages in memory.
 
 #ifndef SCALPEL_SERVER_NET_STALL_WATCH_H_
 #define SCALPEL_SERVER_NET_STALL_WATCH_H_
@@ -21,39 +21,42 @@
 
 namespace scalpel::net {
 
-// A call, and how long its reader has been waited for. Thread-safe.
+// One call, and since when it has been waiting for its reader. Thread-safe.
 class WatchedCall {
  public:
+  // `context` must stay valid until Forget has returned.
   WatchedCall(grpc::CallbackServerContext* context, std::string request_id)
       : context_(context), request_id_(std::move(request_id)) {}
 
-  // A message was handed to gRPC.
+  // Call when a message is handed to gRPC.
   void Writes() { writing_since_ = std::chrono::steady_clock::now(); }
-  // Its reader has taken it, or never will.
+  // Call when the write has completed or failed.
   void Wrote() { writing_since_ = std::chrono::steady_clock::time_point(); }
-  // gRPC is about to forget the context.
+  // Call before gRPC destroys the context. Afterwards this object does not use it.
   void Forget();
-  // Cancels the call if its reader has let a message wait for so long.
+  // Cancels the call, and logs that, if a message has waited for its reader for `patience`.
   void CutOffIfStalled(std::chrono::nanoseconds patience);
 
  private:
   grpc::CallbackServerContext* const context_;
   const std::string request_id_;
-  // The clock's epoch: no message waits.
+  // When the current write began; the clock's epoch if there is none.
   std::atomic<std::chrono::steady_clock::time_point> writing_since_;
-  // Held while gRPC is told to cancel, and may call back on the same thread, as far as Forget.
+  // Recursive, because it is held while gRPC cancels the call, and gRPC may then call back on the
+  // same thread and reach Forget.
   std::recursive_mutex mutex_;
   bool forgotten_ = false;  // guarded by mutex_
 };
 
-// Thread-safe.
+// Watches calls on a thread of its own. Thread-safe.
 class StallWatch {
  public:
-  // How long a message may wait for its reader. A call is ended after at most a quarter more.
+  // `patience`: how long a message may wait for its reader. A stalled call is cancelled at most a
+  // quarter of it later.
   explicit StallWatch(absl::Duration patience);
   ~StallWatch();
 
-  // Watches the call for as long as the caller keeps what is returned.
+  // Watches the call for as long as the caller holds the returned pointer.
   std::shared_ptr<WatchedCall> Watch(grpc::CallbackServerContext* context,
                                      const std::string& request_id);
 
@@ -61,12 +64,12 @@ class StallWatch {
   void Run();
 
   const std::chrono::nanoseconds patience_;
-  // Of the standard library, whose waits go by a clock that nobody sets.
+  // The standard library's, not Abseil's, because these wait by the monotonic clock.
   std::mutex mutex_;
   std::condition_variable woken_;
   bool stopping_ = false;                          // guarded by mutex_
-  std::vector<std::weak_ptr<WatchedCall>> calls_;  // the same; some have ended
-  size_t tidy_at_ = 0;                             // the same: the size that is too many
+  std::vector<std::weak_ptr<WatchedCall>> calls_;  // guarded by mutex_; some may have expired
+  size_t tidy_at_ = 0;  // guarded by mutex_; the size of calls_ at which expired ones are removed
   std::thread thread_;
 };
 

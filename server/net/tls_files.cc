@@ -42,7 +42,7 @@ absl::Status Wrong(absl::string_view flag, absl::string_view problem) {
   return absl::InvalidArgumentError(absl::StrCat(flag, ": ", problem));
 }
 
-// The same, with what OpenSSL says of it.
+// Wrong, with OpenSSL's reason appended if there is one.
 absl::Status Refused(absl::string_view flag, absl::string_view problem) {
   const char* reason = ERR_reason_error_string(ERR_peek_last_error());
   ERR_clear_error();
@@ -70,7 +70,7 @@ Bio Reader(const std::string& pem) {
   return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 
-// All certificates of a file, in its order.
+// Parses all certificates of a file, in its order.
 absl::StatusOr<std::vector<Certificate>> ReadCertificates(absl::string_view flag,
                                                           const std::string& pem) {
   ERR_clear_error();
@@ -86,7 +86,8 @@ absl::StatusOr<std::vector<Certificate>> ReadCertificates(absl::string_view flag
   return found;
 }
 
-// The key that `pem` holds; null if there is none. Nobody is asked for a passphrase.
+// Returns the private key in `pem`, or null if there is none that can be read without a passphrase.
+// The callback keeps OpenSSL from asking for one on the terminal.
 Key ReadKey(const std::string& pem) {
   const auto no_passphrase = [](char*, int, int, void*) { return -1; };
   const Bio reader = Reader(pem);
@@ -138,14 +139,15 @@ absl::Status CheckTlsMaterial(const TlsMaterial& material) {
     return Refused(kKey,
                    absl::StrCat("the key does not belong to the first certificate of ", kCert));
   }
-  // gRPC does the same, and without it there would be nothing that takes connections.
+  // gRPC loads both into a context as well; if that failed there, the server would accept no
+  // connections.
   const Context context(SSL_CTX_new(TLS_server_method()));
   if (context == nullptr) return Refused(kCert, "OpenSSL cannot be used");
   if (SSL_CTX_use_certificate(context.get(), chain->front().get()) != 1) {
-    return Refused(kCert, "OpenSSL does not take the certificate");
+    return Refused(kCert, "OpenSSL rejects the certificate");
   }
   if (SSL_CTX_use_PrivateKey(context.get(), key.get()) != 1) {
-    return Refused(kKey, "OpenSSL does not take the key");
+    return Refused(kKey, "OpenSSL rejects the key");
   }
   if (material.client_ca.empty()) return absl::OkStatus();
   return ReadCertificates(kClientCa, material.client_ca).status();

@@ -1,4 +1,4 @@
-// The files of TLS, read and checked before gRPC sees them.
+// Reads the TLS files and checks them before gRPC uses them. All functions are thread-safe.
 
 #ifndef SCALPEL_SERVER_NET_TLS_FILES_H_
 #define SCALPEL_SERVER_NET_TLS_FILES_H_
@@ -11,16 +11,16 @@
 
 namespace scalpel::net {
 
-// Paths of PEM files; empty: not given.
+// Paths of PEM files; an empty path means that the file is not given.
 struct TlsFiles {
-  std::string cert;       // --tls-cert: the server's own certificate, then those up to the root's
-  std::string key;        // --tls-key: of the server's own
-  std::string client_ca;  // --tls-client-ca: who signs the certificates that clients must show
+  std::string cert;       // --tls-cert: the server's certificate, followed by its chain
+  std::string key;        // --tls-key: the private key of the server's certificate
+  std::string client_ca;  // --tls-client-ca: the CAs that sign clients' certificates
 
   bool any() const { return !cert.empty() || !key.empty() || !client_ca.empty(); }
 };
 
-// What the files hold.
+// The content of the files, in PEM.
 struct TlsMaterial {
   std::string cert;
   std::string key;
@@ -29,15 +29,18 @@ struct TlsMaterial {
   bool operator==(const TlsMaterial&) const = default;
 };
 
-// Reads the files as they are. INVALID_ARGUMENT names the flag: a file cannot be read, or one is
-// given without those it needs.
+// Reads the files without checking their content. INVALID_ARGUMENT, which names the flag: a file
+// cannot be read or is longer than 1 MiB, the client CA's file is empty, or a certificate or key is
+// missing.
 absl::StatusOr<TlsMaterial> ReadTlsFiles(const TlsFiles& files);
 
-// Whether a server can be run with it. INVALID_ARGUMENT names the flag: no certificate or key in
-// PEM form, a key of another certificate, one that OpenSSL finds too weak.
+// Checks that a server can run with `material`. INVALID_ARGUMENT, which names the flag: there is no
+// certificate or key in PEM form, the key belongs to another certificate, or OpenSSL rejects one of
+// them, for example as too weak.
 absl::Status CheckTlsMaterial(const TlsMaterial& material);
 
-// What should be known though a server can be run with it: certificates that are out of date.
+// Returns a warning, which names the flag, for each certificate that has expired or is not valid
+// yet. A server can still run with these.
 std::vector<std::string> TlsWarnings(const TlsMaterial& material);
 
 }  // namespace scalpel::net

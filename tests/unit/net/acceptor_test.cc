@@ -117,7 +117,7 @@ TEST_F(AcceptorTest, RefusesMoreThanTheLimitUntilSomeAreClosed) {
   }
 }
 
-TEST_F(AcceptorTest, OutlastsAWantOfDescriptors) {
+TEST_F(AcceptorTest, RecoversFromRunningOutOfDescriptors) {
   Listen("127.0.0.1:0", 10);
   const FileDescriptor before = Connect(acceptor_->address());
   EXPECT_FALSE(IsClosed(before));
@@ -138,7 +138,7 @@ TEST_F(AcceptorTest, OutlastsAWantOfDescriptors) {
   EXPECT_EQ(acceptor_->open(), 2);
 }
 
-TEST_F(AcceptorTest, StoppedItRefusesAndKeepsWhatItHandedOn) {
+TEST_F(AcceptorTest, StopRefusesNewConnectionsAndKeepsOpenOnes) {
   Listen("127.0.0.1:0", 10);
   const FileDescriptor before = Connect(acceptor_->address());
   EXPECT_FALSE(IsClosed(before));
@@ -149,7 +149,7 @@ TEST_F(AcceptorTest, StoppedItRefusesAndKeepsWhatItHandedOn) {
   EXPECT_EQ(acceptor_->open(), 1);
 }
 
-TEST_F(AcceptorTest, HangsUpOnAnAddressAndNotOnTheSamePortElsewhere) {
+TEST_F(AcceptorTest, HangsUpOnlyOnTheGivenAddress) {
   Listen("127.0.0.1:0", 10);
   const FileDescriptor named = Connect(acceptor_->address());
   sockaddr_in from{};
@@ -173,7 +173,7 @@ TEST_F(AcceptorTest, StopsWithoutHavingStarted) {
   acceptor->reset();
 }
 
-TEST_F(AcceptorTest, BothFamiliesReachAnAddressThatMeansEveryone) {
+TEST_F(AcceptorTest, WildcardAddressAcceptsIpv4AndIpv6) {
   auto probe = Acceptor::Listen("[::1]:0");
   if (!probe.ok()) GTEST_SKIP() << "this machine has no IPv6: " << probe.status();
   Listen("[::]:0", 10);
@@ -181,7 +181,7 @@ TEST_F(AcceptorTest, BothFamiliesReachAnAddressThatMeansEveryone) {
   EXPECT_FALSE(IsClosed(Connect(acceptor_->address())));
 }
 
-TEST_F(AcceptorTest, ANameMayStandForSeveralAddresses) {
+TEST_F(AcceptorTest, HostNameMayResolveToSeveralAddresses) {
   Listen("localhost:0", 10);
   EXPECT_FALSE(IsClosed(Connect(acceptor_->address())));
 }
@@ -214,7 +214,7 @@ TEST_F(AcceptorTest, TakesLocalConnections) {
   EXPECT_FALSE(IsClosed(client));
 }
 
-TEST(OpenSockets, KnowsASocketFromALaterOneOfTheSameNumber) {
+TEST(OpenSockets, DetectsAReusedDescriptorNumber) {
   OpenSockets sockets;
   FileDescriptor first(socket(AF_UNIX, SOCK_STREAM, 0));
   const int number = first.get();
@@ -226,7 +226,7 @@ TEST(OpenSockets, KnowsASocketFromALaterOneOfTheSameNumber) {
   EXPECT_EQ(sockets.Count(), 0);
 }
 
-TEST(ConnectionsAllowed, LeavesDescriptorsForAllElse) {
+TEST(ConnectionsAllowed, LeavesDescriptorsForOtherFiles) {
   rlimit limit{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
   EXPECT_EQ(ConnectionsAllowed(3), 3);

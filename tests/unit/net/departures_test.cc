@@ -14,7 +14,7 @@ using testing::IsEmpty;
 const absl::Time kNow = absl::UnixEpoch();
 const absl::Time kLater = kNow + absl::Seconds(1);
 
-TEST(Departures, OnesWhoWereTurnedAwayGoWhenTheyHaveHeardIt) {
+TEST(Departures, RefusedPeersAreDueOnceTheRefusalHasArrived) {
   Departures departures;
   departures.TurnAway("a", kNow);
   departures.TurnAway("b", kLater);
@@ -26,7 +26,7 @@ TEST(Departures, OnesWhoWereTurnedAwayGoWhenTheyHaveHeardIt) {
   EXPECT_THAT(departures.Due(kLater + absl::Seconds(2)), ElementsAre("b"));
 }
 
-TEST(Departures, NobodyGoesWhileACallIsUnderWay) {
+TEST(Departures, PeersWithCallsInProgressAreNotDue) {
   Departures departures;
   departures.CallBegins("a");
   departures.CallBegins("a");

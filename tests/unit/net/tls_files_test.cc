@@ -45,7 +45,7 @@ TEST(ReadTlsFiles, SaysWhichFileCannotBeRead) {
               AllOf(StartsWith("--tls-client-ca: "), HasSubstr("empty")));
 }
 
-TEST(ReadTlsFiles, ReadsThemAsTheyAre) {
+TEST(ReadTlsFiles, ReadsFilesUnchanged) {
   const std::string cert = WriteFile("cert.pem", "a"), key = WriteFile("key.pem", "b");
   const auto material = ReadTlsFiles({cert, key, ""});
   ASSERT_TRUE(material.ok()) << material.status();
@@ -63,14 +63,14 @@ class CheckTlsMaterialTest : public testing::Test {
   const Identity other_ = MakeIdentity("other", authority_);
 };
 
-TEST_F(CheckTlsMaterialTest, TakesACertificateAChainAndAnAuthority) {
+TEST_F(CheckTlsMaterialTest, AcceptsACertificateAChainAndACa) {
   EXPECT_EQ(Problem({server_.cert, server_.key, ""}), "");
   EXPECT_EQ(Problem({server_.cert + authority_.cert, server_.key, authority_.cert}), "");
   EXPECT_EQ(Problem({"a comment\n" + server_.cert, server_.key, other_.cert + authority_.cert}),
             "");
 }
 
-TEST_F(CheckTlsMaterialTest, RefusesACertificateThatIsNone) {
+TEST_F(CheckTlsMaterialTest, RefusesAnInvalidCertificate) {
   for (const std::string& cert : {std::string(), std::string("words"), server_.key}) {
     EXPECT_THAT(Problem({cert, server_.key, ""}),
                 AllOf(StartsWith("--tls-cert: "), HasSubstr("no certificate")));
@@ -81,7 +81,7 @@ TEST_F(CheckTlsMaterialTest, RefusesACertificateThatIsNone) {
   EXPECT_THAT(Problem({server_.cert, server_.key, "words"}), StartsWith("--tls-client-ca: "));
 }
 
-TEST_F(CheckTlsMaterialTest, RefusesAKeyThatIsNoneOrAnothers) {
+TEST_F(CheckTlsMaterialTest, RefusesAnInvalidOrMismatchedKey) {
   for (const std::string& key : {std::string(), std::string("words"), server_.cert}) {
     EXPECT_THAT(Problem({server_.cert, key, ""}),
                 AllOf(StartsWith("--tls-key: "), HasSubstr("no private key")));
@@ -93,7 +93,7 @@ TEST_F(CheckTlsMaterialTest, RefusesAKeyThatIsNoneOrAnothers) {
               HasSubstr("does not belong"));
 }
 
-TEST_F(CheckTlsMaterialTest, WarnsOfCertificatesThatAreOutOfDate) {
+TEST_F(CheckTlsMaterialTest, WarnsOfExpiredCertificates) {
   const Identity late = MakeIdentity("late", authority_, 0);
   EXPECT_THAT(TlsWarnings({server_.cert, server_.key, authority_.cert}), IsEmpty());
   EXPECT_EQ(Problem({late.cert, late.key, ""}), "");
