@@ -1,14 +1,14 @@
 // The settings of jemalloc, the server's allocator, which reads them when it is loaded.
 //
-// A pass takes and gives back the same few hundred megabytes each time, and responses wait for
-// their readers in between. So memory that was given back stays for the next pass, but only for
-// some seconds, after which a thread of jemalloc's own returns it. Large blocks are kept like all
-// others (no oversize_threshold). Pages are as large as the system wants them (thp:default): asked
-// for pages of 2 MiB, the kernel may have to make them while a pass waits, which cost more than
-// they saved; the weights, which are loaded once, ask for theirs (kernels/buffer.h). An own
-// MALLOC_CONF in the environment comes last, and wins.
+// Each pass allocates and frees about the same few hundred megabytes, with responses that wait for
+// their readers in between. So freed memory is kept for the next pass, but after three seconds
+// without use a background thread returns it to the system. Large blocks are treated like all
+// others (oversize_threshold:0). Huge pages are left to the system (thp:default): if they are
+// requested, the kernel may have to assemble them while a pass waits, which cost more than it
+// saved. The weights, which are loaded once, request huge pages themselves (kernels/buffer.h).
+// MALLOC_CONF in the environment overrides these settings.
 //
-// Without jemalloc, as under the sanitizers, nobody reads this.
+// Without jemalloc, as under the sanitizers, this variable is unused.
 
 extern "C" {
 

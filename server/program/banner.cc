@@ -15,12 +15,13 @@ namespace {
 
 constexpr size_t kHashDigits = 12;
 
-// 1'234'567 as `1.2 M`.
+// Formats 1'234'567 as `1.2 M`.
 std::string Millions(int64_t count) {
   return absl::StrFormat("%.1f M", static_cast<double>(count) / 1e6);
 }
 
-// Scales the output of a late block and watches the residual stream's spread, layer by layer.
+// A request that scales the output of a late block, and probes the standard deviation of the
+// residual stream at each layer.
 std::string ExampleRequest(const spec::ModelFacts& facts) {
   const std::string prompt =
       facts.tokenizer ? R"("text":"When Mary and John went to the store, John gave a drink to")"
@@ -31,8 +32,8 @@ std::string ExampleRequest(const spec::ModelFacts& facts) {
       R"("probes":[{"place":{"path":"resid_post"},"statistics":["STATISTIC_STD"]}]})");
 }
 
-// What a caller shows, as flags of grpcurl.
-std::string Identification(const Config& config) {
+// The flags by which grpcurl verifies the server and identifies the caller.
+std::string CredentialFlags(const Config& config) {
   std::string flags = config.tls_cert.empty() ? "-plaintext" : "-cacert CA.pem";
   if (!config.tls_client_ca.empty()) absl::StrAppend(&flags, " -cert CLIENT.pem -key CLIENT.key");
   if (!config.tokens.empty()) {
@@ -63,7 +64,7 @@ std::string Banner(const rpc::Backend& backend, const Config& config, const std:
   absl::StrAppendFormat(&text, "  limits    %d tokens a prompt, %d a request\n", model.n_ctx,
                         config.limits.tokens_max);
   absl::StrAppendFormat(&text, "  start-up  %.1f s\n\n", absl::ToDoubleSeconds(startup));
-  absl::StrAppend(&text, "listening on ", address, "\n\ntry:\n  grpcurl ", Identification(config),
+  absl::StrAppend(&text, "listening on ", address, "\n\ntry:\n  grpcurl ", CredentialFlags(config),
                   " -d '", ExampleRequest(backend.facts), "' ", Reachable(address),
                   " scalpel.v1.InterventionService/Run\n\n");
   return text;

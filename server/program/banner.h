@@ -1,4 +1,4 @@
-// What the server prints once it serves.
+// The text that the server prints once it serves.
 
 #ifndef SCALPEL_SERVER_PROGRAM_BANNER_H_
 #define SCALPEL_SERVER_PROGRAM_BANNER_H_
@@ -11,9 +11,9 @@
 
 namespace scalpel {
 
-// Several lines: the model, where it runs, `listening on HOST:PORT`, and a grpcurl command that
-// works as it stands; where callers must show who they are, with the files and the variable that
-// they have for it.
+// Returns several lines: the model, where it runs, `listening on HOST:PORT`, and a grpcurl command
+// that works as it is, except that placeholders stand for certificate files and a variable for the
+// token if callers need them. `address`: the bound HOST:PORT.
 std::string Banner(const rpc::Backend& backend, const Config& config, const std::string& address,
                    absl::Duration startup);
 

@@ -9,15 +9,15 @@
 namespace scalpel {
 namespace {
 
-// For statuses and last messages to reach their readers after the calls have ended.
-constexpr absl::Duration kLastBytes = absl::Milliseconds(200);
-// How often it is looked for connections that can go.
-constexpr absl::Duration kRound = absl::Milliseconds(50);
+// The time for the last messages and statuses to reach the clients after the calls have ended.
+constexpr absl::Duration kFlushTime = absl::Milliseconds(200);
+// How often connections that can be closed are looked for.
+constexpr absl::Duration kPollInterval = absl::Milliseconds(50);
 
-// Waits for the calls under way, and meanwhile ends the connections of those who were refused;
-// false: `deadline` passed first.
+// Waits for the calls in progress, and meanwhile closes the connections of clients that were
+// refused. Returns false if `deadline` passes first.
 bool WaitForCalls(absl::Time deadline, rpc::Listener& listener, rpc::Service& service) {
-  while (!service.WaitIdle(std::min(deadline, absl::Now() + kRound))) {
+  while (!service.WaitIdle(std::min(deadline, absl::Now() + kPollInterval))) {
     listener.HangUp(service.TurnedAway());
     if (absl::Now() >= deadline) return false;
   }
@@ -41,11 +41,11 @@ void Drain(const Config& config, bool device_failed, rpc::Listener& listener, rp
   listener.StopAccepting();
   scheduler.StopAdmission();
   if (!WaitForCalls(end, listener, service)) {
-    spdlog::warn("calls are cut off: {} s are over", seconds);
+    spdlog::warn("cancelling the calls that have not finished within {} s", seconds);
     scheduler.CancelAll();
-    service.WaitIdle(absl::Now() + kLastBytes);
+    service.WaitIdle(absl::Now() + kFlushTime);
   }
-  absl::SleepFor(kLastBytes);
+  absl::SleepFor(kFlushTime);
   listener.Shutdown();
   spdlog::info("stopped");
 }

@@ -1,4 +1,4 @@
-// How the server leaves.
+// Graceful shutdown.
 
 #ifndef SCALPEL_SERVER_PROGRAM_DRAIN_H_
 #define SCALPEL_SERVER_PROGRAM_DRAIN_H_
@@ -10,10 +10,12 @@
 
 namespace scalpel {
 
-// Leaves in an order that clients can follow: health says NOT_SERVING, so that balancers send no
-// more; calls are served on for the lame duck's time, unless `device_failed`, when none would
-// succeed; then new connections and calls are refused, calls under way finish for as long as
-// --drain-seconds allows, and the rest is cancelled. Returns when all is closed.
+// Shuts the server down in an order that loses no call, and returns when everything is closed:
+// 1. The health service says NOT_SERVING, so that load balancers stop sending calls. Calls are
+// still
+//    served for --lame-duck-seconds, unless `device_failed`, when none would succeed.
+// 2. New connections and calls are refused, and calls in progress may finish for --drain-seconds.
+// 3. The remaining calls are cancelled.
 void Drain(const Config& config, bool device_failed, rpc::Listener& listener, rpc::Service& service,
            engine::Scheduler& scheduler);
 

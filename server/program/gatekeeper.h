@@ -1,4 +1,4 @@
-// Who may call, as the settings say.
+// The gate that the settings ask for.
 
 #ifndef SCALPEL_SERVER_PROGRAM_GATEKEEPER_H_
 #define SCALPEL_SERVER_PROGRAM_GATEKEEPER_H_
@@ -12,19 +12,21 @@
 
 namespace scalpel {
 
+// Owns the gate and the token file that it uses. Thread-safe.
 class Gatekeeper {
  public:
-  // Reads the file of tokens, if there is one, and keeps it current. Errors as TokenFile::Open's.
+  // Reads the token file, if one is set, and follows its changes. Errors as in TokenFile::Open.
   static absl::StatusOr<std::unique_ptr<Gatekeeper>> Open(const Config& config);
 
   access::Gate& gate() { return gate_; }
-  const access::TokenFile* tokens() const { return tokens_.get(); }  // null: callers need none
+  // Returns the token file, or null if callers need no token.
+  const access::TokenFile* tokens() const { return tokens_.get(); }
 
  private:
   Gatekeeper(const Config& config, std::unique_ptr<access::TokenFile> tokens);
 
   const std::unique_ptr<access::TokenFile> tokens_;
-  access::Gate gate_;  // uses them
+  access::Gate gate_;  // uses tokens_
 };
 
 }  // namespace scalpel

@@ -1,4 +1,4 @@
-// --healthcheck: asks a running server how it is, for those who watch over containers.
+// The --healthcheck command, for container health checks.
 
 #ifndef SCALPEL_SERVER_PROGRAM_HEALTHCHECK_H_
 #define SCALPEL_SERVER_PROGRAM_HEALTHCHECK_H_
@@ -7,8 +7,9 @@
 
 namespace scalpel {
 
-// Asks the server on this machine that listens on `listen`, HOST:PORT, and speaks TLS or not. 0: it
-// says SERVING; 1: anything else, told in one line on standard error.
+// Asks the server on this machine that listens on `listen` (HOST:PORT), with TLS if `tls`, for its
+// health. Returns the exit status of the process: 0 if the server says SERVING, else 1, after
+// printing one line to standard error.
 int RunHealthcheck(const std::string& listen, bool tls);
 
 }  // namespace scalpel

@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A model without a tokenizer that can be used is served too: the weights do not need it.
+// A model without a usable tokenizer is served, too: prompts can be token ids.
 void LoadTokenizer(const fs::path& folder, spec::ModelFacts* facts) {
   absl::StatusOr<model::Tokenizer> tokenizer = model::Tokenizer::Load(folder);
   if (tokenizer.ok()) {
@@ -86,7 +86,7 @@ absl::Status WarmUp(const spec::ModelFacts& facts, engine::Scheduler& scheduler)
       scheduler.Submit({.request_id = "warm-up", .plan = *std::move(plan), .stream = stream});
   if (!status.ok()) return status;
   scheduler.WaitIdle(absl::InfiniteDuration());
-  stream->Cancel();  // drops the events, so that the end is next
+  stream->Cancel();  // drops the events, so that End returns the status
   return *stream->End();
 }
 

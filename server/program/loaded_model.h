@@ -1,4 +1,4 @@
-// A model folder, loaded onto its device and ready to run.
+// Loads a model folder.
 
 #ifndef SCALPEL_SERVER_PROGRAM_LOADED_MODEL_H_
 #define SCALPEL_SERVER_PROGRAM_LOADED_MODEL_H_
@@ -14,18 +14,22 @@
 
 namespace scalpel {
 
+// A model on its device, ready to run.
 struct LoadedModel {
   spec::ModelFacts facts;
   std::unique_ptr<const model::Gpt2> gpt2;
-  int threads;  // that compute on the CPU; set for the calling thread
+  int threads;  // that compute on the CPU
 };
 
-// Opens the device and reads config.json, the weights and the tokenizer. A tokenizer that cannot be
-// used is no error: it is logged, and the facts say why. Every message is one line that names the
-// file or flag.
+// Opens the device, sets the number of CPU threads of the calling thread, and reads config.json,
+// the weights and the tokenizer. An unusable tokenizer is not an error: the problem is logged and
+// stored in the facts. Returns the status of what failed first, with a message of one line that
+// names the file or flag: NOT_FOUND if there is no such folder, INTERNAL for an exception, and the
+// codes of model::OpenDevice, UseVectors, ReadModelFile, ParseConfig and LoadWeights.
 absl::StatusOr<LoadedModel> LoadModel(const Config& config);
 
-// Runs one token through the engine, which makes it allocate what it keeps.
+// Runs one token through the engine, so that it allocates its buffers before the first request.
+// Returns the status of that run.
 absl::Status WarmUp(const spec::ModelFacts& facts, engine::Scheduler& scheduler);
 
 }  // namespace scalpel

@@ -29,7 +29,7 @@ class JsonFormatter final : public spdlog::formatter {
     const bool object = View(message.logger_name) == rpc::kAccessLogger;
     const std::string rest =
         object ? std::string(payload) : Dump({{"message", std::string(payload)}});
-    // Two objects become one.
+    // Joins the two objects into one.
     const std::string line =
         absl::StrCat(absl::StripSuffix(Dump(begin), "}"), ",", absl::StripPrefix(rest, "{"), "\n");
     out.append(line.data(), line.data() + line.size());
@@ -52,13 +52,13 @@ std::unique_ptr<spdlog::formatter> MakeJsonFormatter() { return std::make_unique
 bool LogsJson() { return spdlog::get(rpc::kAccessLogger) != nullptr; }
 
 void StartLog(const std::string& level, LogFormat format) {
-  setenv("GRPC_VERBOSITY", "NONE", 0);  // what matters of gRPC's errors comes back as a status
+  setenv("GRPC_VERBOSITY", "NONE", 0);  // gRPC's own log adds nothing to the statuses it returns
   if (format == LogFormat::kText) {
     spdlog::set_default_logger(spdlog::stderr_color_mt("scalpel"));
     spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
   } else {
     spdlog::set_default_logger(spdlog::stderr_logger_mt("scalpel"));
-    spdlog::stderr_logger_mt(rpc::kAccessLogger);  // the two share a lock: lines do not mix
+    spdlog::stderr_logger_mt(rpc::kAccessLogger);  // both share stderr's lock: lines do not mix
     spdlog::set_formatter(MakeJsonFormatter());
   }
   spdlog::set_level(spdlog::level::from_str(level));

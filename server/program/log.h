@@ -1,4 +1,4 @@
-// The server's log: what spdlog writes to standard error.
+// The server's log, which spdlog writes to standard error.
 
 #ifndef SCALPEL_SERVER_PROGRAM_LOG_H_
 #define SCALPEL_SERVER_PROGRAM_LOG_H_
@@ -12,14 +12,16 @@ namespace scalpel {
 
 enum class LogFormat { kText, kJson };
 
-// From now on spdlog's default logger writes so. `level`: a name of spdlog's.
+// Configures spdlog's default logger, and for JSON the access logger of rpc/access_log.h. `level`:
+// the name of a level of spdlog. Must be called once, before other threads log.
 void StartLog(const std::string& level, LogFormat format);
 
+// Returns whether StartLog was called with kJson.
 bool LogsJson();
 
-// One JSON object a line: `time` (RFC 3339, UTC), `level` and `message`. What the access logger
-// (rpc/access_log.h) writes is an object already, and its members stand beside those two. Bytes
-// that are not UTF-8 are replaced.
+// Returns a formatter that writes one JSON object per line: `time` (RFC 3339, UTC), `level` and
+// `message`. Lines of the access logger already are JSON objects; their members are put after
+// `time` and `level`. Invalid UTF-8 is replaced.
 std::unique_ptr<spdlog::formatter> MakeJsonFormatter();
 
 }  // namespace scalpel

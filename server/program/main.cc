@@ -1,5 +1,5 @@
-// The server's program: reads its settings, binds the port, loads the model, serves until it is
-// told to stop, and drains.
+// The main program: reads the settings, binds the port, loads the model, serves until it is told to
+// stop, and drains.
 
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -39,10 +39,11 @@
 namespace scalpel {
 namespace {
 
-constexpr int kExitCannotServe = 1;  // or the device failed: a fresh start may help
+// The exit statuses. After the first, which also stands for a failed device, a restart may help.
+constexpr int kExitCannotServe = 1;
 constexpr int kExitBadFlag = 2;
 
-// Says why the server does not start, in one line.
+// Reports in one line why the server does not start, and returns `code`.
 int Fail(absl::string_view what, const absl::Status& status, int code) {
   const std::string line = absl::StrCat(what, absl::Utf8SafeCEscape(status.message()));
   if (LogsJson()) {
@@ -53,13 +54,14 @@ int Fail(absl::string_view what, const absl::Status& status, int code) {
   return code;
 }
 
-// Without taking anything apart: gRPC would wait for a poller of its own, for up to ten seconds.
+// Ends the process without running destructors: gRPC's would wait for one of its pollers, for up to
+// ten seconds.
 [[noreturn]] void EndProcess(int status) {
   std::fflush(nullptr);
   _exit(status);
 }
 
-// The port for metrics; null where none is asked for.
+// Opens the port for metrics; returns null if none is configured.
 absl::StatusOr<std::unique_ptr<insight::Exposition>> OpenMetrics(
     const Config& config, const insight::Metrics& metrics,
     const std::shared_ptr<insight::Sources>& sources) {
@@ -94,7 +96,7 @@ rpc::Backend MakeBackend(const LoadedModel& loaded, engine::Scheduler& scheduler
           }};
 }
 
-// Says that the server serves, and how to ask it.
+// Prints or logs that the server is ready; the text says how to call it.
 void Announce(const rpc::Backend& backend, const Config& config, const std::string& address,
               absl::Duration startup) {
   if (LogsJson()) {
@@ -140,7 +142,7 @@ int Serve(const Config& config, absl::Time began) {
       std::make_shared<const rpc::Backend>(MakeBackend(*loaded, scheduler, **listener));
   AddListener(**listener, *sources);
   AddBackend(*backend, config.limits, *sources);
-  // Here, so that it is closed before what it reads is gone.
+  // Declared here, so that the port is closed before the objects that it reads are destroyed.
   const std::unique_ptr<insight::Exposition> metrics_port = *std::move(opened);
   service.Open(backend);
   stop.Arm();
@@ -152,7 +154,7 @@ int Serve(const Config& config, absl::Time began) {
   EndProcess(device_failed ? kExitCannotServe : 0);
 }
 
-// Prints a new token and its entry for the file of tokens.
+// Prints a new token and its entry for the token file.
 int PrintNewToken(const std::string& name) {
   const absl::StatusOr<std::string> text = access::NewTokenText(name);
   if (!text.ok()) return Fail("--new-token: ", text.status(), kExitBadFlag);

@@ -12,7 +12,7 @@ namespace scalpel {
 namespace {
 
 void AddEngine(const std::function<engine::Counts()>& counts, insight::Sources& sources) {
-  // A number of Counts, as a source reads it.
+  // Turns a member of Counts into a function for Sources.
   const auto read = [&counts](auto number) {
     return [counts, number] { return static_cast<double>(number(counts())); };
   };
@@ -27,17 +27,17 @@ void AddEngine(const std::function<engine::Counts()>& counts, insight::Sources& 
                      read([](C c) { return c.waves; }));
   sources.AddCounter("scalpel_engine_rows_total", "Rows in passes of the model.",
                      read([](C c) { return c.done.rows; }));
-  sources.AddCounter("scalpel_engine_tokens_total", "Positions of those rows.",
+  sources.AddCounter("scalpel_engine_tokens_total", "Positions of the rows in passes of the model.",
                      read([](C c) { return c.done.tokens; }));
   sources.AddCounter(
       "scalpel_engine_tokens_computed_total",
-      "Positions that were computed in any layer; the rest was known, or not needed.",
+      "Positions that were computed in any layer; the others were cached or not needed.",
       read([](C c) { return c.done.tokens_computed; }));
   sources.AddCounter("scalpel_engine_flops_total",
-                     "Floating point operations of those rows, computed in full.",
+                     "Floating point operations that the rows would take if computed in full.",
                      read([](C c) { return c.done.flops; }));
   sources.AddCounter("scalpel_engine_flops_computed_total",
-                     "Floating point operations that were not spared.",
+                     "Floating point operations that were computed.",
                      read([](C c) { return c.done.flops_computed; }));
   sources.AddCounter("scalpel_engine_busy_seconds_total", "Time in passes of the model.",
                      read([](C c) { return absl::ToDoubleSeconds(c.busy); }));
@@ -51,17 +51,17 @@ void AddCache(const std::function<engine::BaselineCache::Counts()>& counts, int6
   using Counts = engine::BaselineCache::Counts;
   sources.AddGauge("scalpel_cache_bytes", "Bytes of clean runs that are kept.",
                    read(&Counts::bytes));
-  sources.AddGauge("scalpel_cache_max_bytes", "The most of them.",
+  sources.AddGauge("scalpel_cache_max_bytes", "The limit on bytes of clean runs.",
                    [bytes_max] { return static_cast<double>(bytes_max); });
   sources.AddGauge("scalpel_cache_entries", "Clean runs that are kept.", read(&Counts::entries));
   const char name[] = "scalpel_cache_lookups_total";
-  const char help[] = "Rows whose clean run was known, in part, or not.";
+  const char help[] = "Lookups of a row's clean run, by result.";
   sources.AddCounter(name, help, read(&Counts::hits), {{"result", "hit"}});
   sources.AddCounter(name, help, read(&Counts::prefix_hits), {{"result", "prefix_hit"}});
   sources.AddCounter(name, help, read(&Counts::misses), {{"result", "miss"}});
 }
 
-// A counter of both results of reading a file anew.
+// Adds a counter of reloads with a series for each result.
 void AddReloads(const char* name, const char* help, auto ok, auto failed,
                 insight::Sources& sources) {
   const auto add = [&](const char* result, auto read) {
@@ -78,7 +78,7 @@ void AddGatekeeper(const Gatekeeper& gatekeeper, insight::Sources& sources) {
   const access::TokenFile* tokens = gatekeeper.tokens();
   if (tokens == nullptr) return;
   AddReloads(
-      "scalpel_token_file_reloads_total", "Changes of the file of tokens, taken over or not.",
+      "scalpel_token_file_reloads_total", "Reloads of the token file, by result.",
       [tokens] { return tokens->counts().reloads; }, [tokens] { return tokens->counts().failures; },
       sources);
 }
@@ -86,7 +86,7 @@ void AddGatekeeper(const Gatekeeper& gatekeeper, insight::Sources& sources) {
 void AddListener(const rpc::Listener& listener, insight::Sources& sources) {
   const net::TlsReloads& reloads = listener.tls_reloads();
   AddReloads(
-      "scalpel_certificate_reloads_total", "Changes of the files of TLS, taken over or not.",
+      "scalpel_certificate_reloads_total", "Reloads of the TLS files, by result.",
       [&reloads] { return reloads.ok.load(); }, [&reloads] { return reloads.failed.load(); },
       sources);
 }
@@ -100,7 +100,7 @@ void AddBackend(const rpc::Backend& backend, const Limits& limits, insight::Sour
   sources.AddGauge("scalpel_connections", "Open connections.",
                    [read = backend.connections] { return static_cast<double>(read().open); });
   sources.AddCounter("scalpel_connections_refused_total",
-                     "Connections turned away because as many were open as may be.",
+                     "Connections refused because too many were open.",
                      [read = backend.connections] { return static_cast<double>(read().refused); });
   AddEngine(backend.engine_counts, sources);
   AddCache(backend.cache_counts, limits.baseline_cache_bytes_max, sources);

@@ -1,4 +1,5 @@
-// What the parts of this program count themselves, as metrics.
+// Exports as metrics the values that other rooms count. The objects passed must outlive the last
+// read of `sources`.
 
 #ifndef SCALPEL_SERVER_PROGRAM_METRIC_SOURCES_H_
 #define SCALPEL_SERVER_PROGRAM_METRIC_SOURCES_H_
@@ -11,14 +12,14 @@
 
 namespace scalpel {
 
-// How often the file of tokens was read anew; nothing without one.
+// Adds the reloads of the token file, if there is one.
 void AddGatekeeper(const Gatekeeper& gatekeeper, insight::Sources& sources);
 
-// How often TLS's files were read anew.
+// Adds the reloads of the TLS files.
 void AddListener(const rpc::Listener& listener, insight::Sources& sources);
 
-// The engine, its cache, and what is served. The backend's functions are called until `sources` is
-// read no more.
+// Adds the engine, its cache, the connections, and the build info. The backend's functions are
+// copied and called at each read.
 void AddBackend(const rpc::Backend& backend, const Limits& limits, insight::Sources& sources);
 
 }  // namespace scalpel

@@ -1,12 +1,13 @@
-// What the process must be told before anything else runs.
+// Set-up of the process that must precede everything else.
 
 #ifndef SCALPEL_SERVER_PROGRAM_RUNTIME_H_
 #define SCALPEL_SERVER_PROGRAM_RUNTIME_H_
 
 namespace scalpel {
 
-// What is written to a closed pipe or standard stream must not end the server, nor land in a file
-// that was opened in its place.
+// Ignores SIGPIPE, so that a write to a closed pipe does not end the server, and opens /dev/null in
+// place of closed standard streams, so that no file opened later takes their descriptors. Must be
+// called before other threads start and before files are opened.
 void GuardStandardStreams();
 
 }  // namespace scalpel

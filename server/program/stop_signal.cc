@@ -14,7 +14,7 @@ StopSignal::StopSignal() {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  // Detached: it waits for the second signal until the process ends.
+  // Detached, because it waits for a second signal until the process ends.
   std::thread([signals, state = state_] {
     int signal = 0;
     sigwait(&signals, &signal);

@@ -1,4 +1,4 @@
-// SIGINT and SIGTERM, as a request to stop.
+// SIGINT and SIGTERM as requests to stop.
 
 #ifndef SCALPEL_SERVER_PROGRAM_STOP_SIGNAL_H_
 #define SCALPEL_SERVER_PROGRAM_STOP_SIGNAL_H_
@@ -9,16 +9,19 @@
 
 namespace scalpel {
 
-// The first signal ends Wait; a second one ends the process at once. Before Arm there is nothing to
-// drain, and the first signal ends the process at once, with status 0.
+// After Arm, the first signal makes Wait return, and a second one ends the process at once with
+// status 128 plus the signal's number. Before Arm there is nothing to drain, and the first signal
+// ends the process with status 0. The methods are thread-safe.
 class StopSignal {
  public:
-  // Create it in main before any other thread starts: threads inherit that the signals are blocked.
+  // Blocks the signals and starts a thread that waits for them. Must be called before any other
+  // thread starts, so that all threads inherit the blocked signals. Create only one.
   StopSignal();
 
   void Arm();
+  // Waits for the first signal or Trigger.
   void Wait();
-  // As if the first signal had come. Thread-safe.
+  // Acts as the first signal: Wait returns.
   void Trigger();
 
  private:

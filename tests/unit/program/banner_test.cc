@@ -25,7 +25,7 @@ TEST(Banner, ShowsACommandForThisMachine) {
   EXPECT_THAT(text, HasSubstr("127.0.0.1:7 scalpel.v1.InterventionService/Run"));
 }
 
-TEST(Banner, ShowsWhatACallerMustShow) {
+TEST(Banner, ShowsTheCredentialsOfCallers) {
   Config config;
   config.tls_cert = "tls.crt";
   config.tls_client_ca = "ca.crt";

@@ -31,7 +31,7 @@ TEST(JsonLog, EveryLineIsAnObject) {
             "\"message\":\"say \\\"hello\\\"\\n\"}\n");
 }
 
-TEST(JsonLog, WhatIsNotUtf8IsReplaced) {
+TEST(JsonLog, InvalidUtf8IsReplaced) {
   const auto line = nlohmann::json::parse(Line("scalpel", "a\xff\x01z"));
   EXPECT_EQ(line["message"], "a\xEF\xBF\xBD\x01z");
   EXPECT_EQ(nlohmann::json::parse(Line("scalpel", ""))["message"], "");
