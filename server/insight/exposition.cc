@@ -9,8 +9,8 @@
 namespace scalpel::insight {
 namespace {
 
-// A scraper that sends or reads nothing for so long is cut off. Two threads, so that one such
-// scraper does not keep others out.
+// A scraper that sends or reads nothing for this time is disconnected. There are two threads, so
+// that one such scraper does not block others.
 constexpr char kTimeoutMs[] = "10000";
 constexpr char kThreads[] = "2";
 
@@ -23,10 +23,10 @@ absl::StatusOr<std::unique_ptr<Exposition>> Exposition::Open(
   try {
     exposition->exposer_ = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
         "listening_ports", address, "num_threads", kThreads, "request_timeout_ms", kTimeoutMs});
-  } catch (const std::exception&) {  // it says no more than that it failed
+  } catch (const std::exception&) {  // its text does not say why
     return absl::UnavailableError(absl::StrCat(
         "cannot listen on ", address,
-        ": the port is taken, needs privileges, or the host is no address of this machine"));
+        ": the port is in use or needs privileges, or the host is not an address of this machine"));
   }
   const int port = exposition->exposer_->GetListeningPorts().at(0);
   exposition->address_ =

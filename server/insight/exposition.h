@@ -1,4 +1,4 @@
-// The port where metrics are read.
+// The HTTP port that serves the metrics.
 
 #ifndef SCALPEL_SERVER_INSIGHT_EXPOSITION_H_
 #define SCALPEL_SERVER_INSIGHT_EXPOSITION_H_
@@ -14,23 +14,24 @@
 
 namespace scalpel::insight {
 
+// Serves metrics until it is destroyed.
 class Exposition {
  public:
-  // Answers `GET /metrics` at `address`, HOST:PORT (port 0: any free one), from then on, with all
-  // that the collectables hold. They live as long as this object. UNAVAILABLE: the address cannot
-  // be had.
+  // Listens on `address`, HOST:PORT (port 0: any free port), and answers `GET /metrics` with the
+  // metrics of all `collectables`, which are read on other threads. UNAVAILABLE: the address cannot
+  // be bound.
   static absl::StatusOr<std::unique_ptr<Exposition>> Open(
       const std::string& address,
       std::vector<std::shared_ptr<prometheus::Collectable>> collectables);
 
-  // HOST:PORT with the port that was bound.
+  // Returns HOST:PORT with the bound port.
   const std::string& address() const { return address_; }
 
  private:
   Exposition() = default;
 
   std::vector<std::shared_ptr<prometheus::Collectable>> collectables_;
-  std::unique_ptr<prometheus::Exposer> exposer_;  // before what it refers to
+  std::unique_ptr<prometheus::Exposer> exposer_;  // refers to collectables_, so destroyed first
   std::string address_;
 };
 

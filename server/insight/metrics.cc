@@ -7,7 +7,8 @@ using prometheus::Counter;
 using prometheus::Gauge;
 using prometheus::Histogram;
 
-// A millisecond to ten minutes: a tokenization, a run, a sweep of ten thousand variants.
+// The buckets span a millisecond, for a tokenization, to ten minutes, for a sweep of ten thousand
+// variants.
 const Histogram::BucketBoundaries& Seconds() {
   static const auto* const kBounds =
       new Histogram::BucketBoundaries{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
@@ -37,7 +38,7 @@ Metrics::Metrics(absl::Span<const absl::string_view> methods)
                           .Help("Calls that have begun and not ended.")
                           .Register(registry);
   auto& duration = HistogramFamily(registry, "scalpel_call_duration_seconds",
-                                   "From the arrival of a call to its last byte.");
+                                   "Time from the arrival of a call to its last byte.");
   auto& queue =
       HistogramFamily(registry, "scalpel_call_queue_duration_seconds",
                       "Time that calls waited for the engine, of those that it finished.");
@@ -61,7 +62,7 @@ Metrics::Metrics(absl::Span<const absl::string_view> methods)
                response_bytes.Add(label), tensor_bytes.Add(label)});
   }
   auto& rejections =
-      CounterFamily(registry, "scalpel_rejections_total", "Calls turned away, by reason.");
+      CounterFamily(registry, "scalpel_rejections_total", "Calls refused, by reason.");
   for (const Reason reason : AllReasons()) {
     const std::string word(ReasonWord(reason));
     rejections_[word] = &rejections.Add({{"reason", word}});

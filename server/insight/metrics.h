@@ -1,4 +1,4 @@
-// What calls come to, as Prometheus metrics.
+// Prometheus metrics of calls.
 
 #ifndef SCALPEL_SERVER_INSIGHT_METRICS_H_
 #define SCALPEL_SERVER_INSIGHT_METRICS_H_
@@ -26,32 +26,33 @@ namespace scalpel::insight {
 // How a call ended.
 struct CallEnd {
   absl::string_view method;
-  absl::string_view code;             // such as `OK`
-  std::optional<Reason> reason = {};  // nullopt: it was not refused
+  absl::string_view code;             // name of the status code, such as `OK`
+  std::optional<Reason> reason = {};  // why it was refused; nullopt if it was not
   absl::Duration total = absl::ZeroDuration();
-  bool computed = false;  // to its end: `queue`, `compute` and `tokens` are known
+  bool computed = false;  // the engine finished the call: `queue`, `compute` and `tokens` are set
   absl::Duration queue = absl::ZeroDuration(), compute = absl::ZeroDuration();
-  int64_t tokens = 0;
-  int64_t response_bytes = 0;  // written, as messages
-  int64_t tensor_bytes = 0;    // of them the data of tensors
-  bool slow = false;
+  int64_t tokens = 0;          // computed
+  int64_t response_bytes = 0;  // size of the messages written
+  int64_t tensor_bytes = 0;    // size of the tensor data in them
+  bool slow = false;           // took longer than --slow-call-ms
 };
 
-// Thread-safe.
+// Counts calls. Thread-safe.
 class Metrics {
  public:
-  // `methods`: all that will be named.
+  // `methods`: all names that later calls may pass as `method`.
   explicit Metrics(absl::Span<const absl::string_view> methods);
 
+  // Counts a call of `method`. Each CallBegan must be followed by one CallEnded.
   void CallBegan(absl::string_view method);
   void CallEnded(const CallEnd& end);
-  // By ReasonWord, each of AllReasons.
+  // Returns the number of refused calls by ReasonWord, with an entry for each reason.
   std::map<std::string, int64_t> Rejections() const;
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }
 
  private:
-  // Of one method.
+  // The metrics of one method.
   struct Method {
     prometheus::Gauge& in_progress;
     prometheus::Histogram& duration;

@@ -28,8 +28,9 @@ std::string ReadFile(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// The number behind `key` in a file of lines such as `MemTotal:  16 kB`; 0: none.
-int64_t NumberOf(const std::string& text, absl::string_view key) {
+// Returns the number after `key` in a text with lines such as `MemTotal:  16 kB`; 0 if there is
+// none.
+int64_t NumberAfter(const std::string& text, absl::string_view key) {
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     if (!absl::ConsumePrefix(&line, key)) continue;
     const std::vector<absl::string_view> words =
@@ -40,7 +41,8 @@ int64_t NumberOf(const std::string& text, absl::string_view key) {
   return 0;
 }
 
-// The fields of /proc/self/stat behind the program's name, which may hold anything.
+// Returns the fields of /proc/self/stat after the program's name, which may contain spaces and
+// parentheses.
 std::vector<std::string> StatFields() {
   const std::string text = ReadFile("/proc/self/stat");
   const size_t name_end = text.rfind(')');
@@ -54,19 +56,19 @@ double Seconds(const timeval& time) {
 
 }  // namespace
 
-int64_t ResidentBytes() { return NumberOf(ReadFile("/proc/self/status"), "VmRSS") * kKibibyte; }
+int64_t ResidentBytes() { return NumberAfter(ReadFile("/proc/self/status"), "VmRSS") * kKibibyte; }
 
 int64_t MemoryLimitBytes(const fs::path& root) {
-  int64_t limit = NumberOf(ReadFile(root / "proc/meminfo"), "MemTotal") * kKibibyte;
+  int64_t limit = NumberAfter(ReadFile(root / "proc/meminfo"), "MemTotal") * kKibibyte;
   if (limit == 0) limit = std::numeric_limits<int64_t>::max();
   std::string group;
   for (absl::string_view line : absl::StrSplit(ReadFile(root / "proc/self/cgroup"), '\n')) {
     if (absl::ConsumePrefix(&line, "0::/")) group = std::string(line);
   }
-  // Inside a container the path may be of the host, and only the root is there.
+  // In a container the path may be the host's, so that only the root folder exists.
   const fs::path top = root / "sys/fs/cgroup";
   for (fs::path folder = group;; folder = folder.parent_path()) {
-    int64_t bytes = 0;  // `max`: no number
+    int64_t bytes = 0;  // stays unused if the file says `max`, which is not a number
     const std::string text = ReadFile(top / folder / "memory.max");
     if (absl::SimpleAtoi(text, &bytes)) limit = std::min(limit, bytes);
     if (folder.empty()) break;
@@ -77,7 +79,7 @@ int64_t MemoryLimitBytes(const fs::path& root) {
 int64_t OpenDescriptors() {
   std::error_code error;
   const fs::directory_iterator folder("/proc/self/fd", error);
-  return error ? 0 : std::distance(begin(folder), end(folder)) - 1;  // the folder itself
+  return error ? 0 : std::distance(begin(folder), end(folder)) - 1;  // without the folder's own
 }
 
 int64_t DescriptorsMax() {
@@ -92,9 +94,9 @@ double CpuSeconds() {
 }
 
 double StartTimeSeconds() {
-  constexpr size_t kStartTicks = 19;  // of the fields behind the name, since boot
+  constexpr size_t kStartTicks = 19;  // index of `starttime`, in clock ticks since boot: proc(5)
   const std::vector<std::string> fields = StatFields();
-  const int64_t booted = NumberOf(ReadFile("/proc/stat"), "btime");
+  const int64_t booted = NumberAfter(ReadFile("/proc/stat"), "btime");
   int64_t ticks = 0;
   if (booted == 0 || fields.size() <= kStartTicks || !absl::SimpleAtoi(fields[kStartTicks], &ticks))
     return 0;
@@ -104,17 +106,15 @@ double StartTimeSeconds() {
 
 void AddProcess(Sources& sources) {
   const auto whole = [](int64_t (*read)()) { return [read] { return double(read()); }; };
-  sources.AddGauge("process_resident_memory_bytes", "Memory of the process that is in RAM.",
+  sources.AddGauge("process_resident_memory_bytes", "Resident memory of the process.",
                    whole(ResidentBytes));
   sources.AddGauge("scalpel_memory_limit_bytes",
-                   "The most memory that the process may have: of its cgroup or the machine.",
+                   "Memory that the process may use: the limit of its cgroup or of the machine.",
                    [] { return static_cast<double>(MemoryLimitBytes()); });
   sources.AddGauge("process_open_fds", "Open file descriptors.", whole(OpenDescriptors));
-  sources.AddGauge("process_max_fds", "The most file descriptors that may be open.",
-                   whole(DescriptorsMax));
-  sources.AddCounter("process_cpu_seconds_total", "Time of processors, of all threads together.",
-                     CpuSeconds);
-  sources.AddGauge("process_start_time_seconds", "When the process started, since 1970.",
+  sources.AddGauge("process_max_fds", "The limit on open file descriptors.", whole(DescriptorsMax));
+  sources.AddCounter("process_cpu_seconds_total", "CPU time of all threads.", CpuSeconds);
+  sources.AddGauge("process_start_time_seconds", "When the process started, in seconds since 1970.",
                    StartTimeSeconds);
 }
 

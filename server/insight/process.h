@@ -1,4 +1,4 @@
-// What the system says of this process.
+// Facts about this process, as reported by the system.
 
 #ifndef SCALPEL_SERVER_INSIGHT_PROCESS_H_
 #define SCALPEL_SERVER_INSIGHT_PROCESS_H_
@@ -10,19 +10,21 @@
 
 namespace scalpel::insight {
 
-// Each reads `/proc` and `/sys` anew; 0 where they do not say.
+// Each function asks the system anew, and returns 0 if the value is not available. All of them are
+// thread-safe.
 
 int64_t ResidentBytes();
-// The most that this process may have: the least of its cgroups' limits (version 2) and the
-// machine's memory. `root`: where `proc` and `sys` are.
+// Returns the memory that this process may use: the minimum of its cgroups' limits (version 2) and
+// the machine's memory. `root`: the folder with `proc` and `sys`, for tests.
 int64_t MemoryLimitBytes(const std::filesystem::path& root = "/");
 int64_t OpenDescriptors();
 int64_t DescriptorsMax();
+// Returns the CPU time of all threads, in user and kernel mode.
 double CpuSeconds();
-// Since 1970.
+// Returns when the process started, in seconds since the Unix epoch.
 double StartTimeSeconds();
 
-// All of them, under the names that Prometheus clients of every language use.
+// Adds all of them, under the names that Prometheus' client libraries use.
 void AddProcess(Sources& sources);
 
 }  // namespace scalpel::insight

@@ -1,4 +1,4 @@
-// Numbers that other parts of the server count themselves, read when somebody looks.
+// Metrics whose values other parts of the server hold, read at each scrape.
 
 #ifndef SCALPEL_SERVER_INSIGHT_SOURCES_H_
 #define SCALPEL_SERVER_INSIGHT_SOURCES_H_
@@ -18,23 +18,25 @@
 
 namespace scalpel::insight {
 
-// Thread-safe.
+// A set of functions that return the values of metrics. Thread-safe.
 class Sources final : public prometheus::Collectable {
  public:
   using Read = std::function<double()>;
 
-  // `read` is called at each scrape, on another thread, and must not block. Series of one name have
-  // labels that tell them apart; `help` is the first one's.
+  // Adds a gauge. `read` is called at each scrape, on another thread; it must be thread-safe and
+  // must not block. Several series may share a name if their labels differ; the first `help` is
+  // used for all of them.
   void AddGauge(const std::string& name, const std::string& help, Read read,
                 prometheus::Labels labels = {}) {
     Add(prometheus::MetricType::Gauge, name, help, std::move(read), std::move(labels));
   }
-  // The same of what only grows.
+  // Adds a counter, whose value never decreases. The arguments are those of AddGauge.
   void AddCounter(const std::string& name, const std::string& help, Read read,
                   prometheus::Labels labels = {}) {
     Add(prometheus::MetricType::Counter, name, help, std::move(read), std::move(labels));
   }
 
+  // Reads all values.
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:

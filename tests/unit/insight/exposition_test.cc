@@ -74,7 +74,7 @@ TEST(Exposition, ShowsTheProcess) {
   }
 }
 
-TEST(Exposition, ATakenPortIsAnError) {
+TEST(Exposition, APortInUseIsAnError) {
   const auto first = Exposition::Open("127.0.0.1:0", {});
   ASSERT_TRUE(first.ok()) << first.status();
   const auto second = Exposition::Open((*first)->address(), {});

@@ -22,7 +22,7 @@ std::string Text(const Metrics& metrics) {
   return prometheus::TextSerializer().Serialize(metrics.registry()->Collect());
 }
 
-TEST(Metrics, EverySeriesIsThereFromTheStart) {
+TEST(Metrics, EverySeriesExistsFromTheStart) {
   const std::string text = Text(Metrics(kTwo));
   for (const char* line : {"scalpel_calls_total{code=\"OK\",method=\"Run\"} 0\n",
                            "scalpel_calls_in_progress{method=\"GetModel\"} 0\n",
@@ -75,7 +75,7 @@ TEST(Metrics, ARefusedCallHasAReasonAndNoComputation) {
   EXPECT_EQ(metrics.Rejections().at("invalid"), 0);
 }
 
-TEST(Metrics, MayBeCountedOnManyThreads) {
+TEST(Metrics, IsThreadSafe) {
   Metrics metrics(kTwo);
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {

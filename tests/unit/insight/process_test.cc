@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-TEST(Process, SaysWhatIsTrueOfThisOne) {
+TEST(Process, DescribesThisProcess) {
   EXPECT_GT(ResidentBytes(), int64_t{1} << 20);
   EXPECT_GE(MemoryLimitBytes(), ResidentBytes());
   EXPECT_GE(DescriptorsMax(), OpenDescriptors());
@@ -63,7 +63,7 @@ TEST_F(MemoryLimit, IsTheContainersWhereItsCgroupIsTheRoot) {
   EXPECT_EQ(MemoryLimitBytes(root_), 1000000);
 }
 
-TEST_F(MemoryLimit, IsTheLeastOfAllCgroupsAbove) {
+TEST_F(MemoryLimit, IsTheMinimumOfAllParentCgroups) {
   Write("proc/self/cgroup", "1:name=systemd:/x\n0::/a/b\n");
   Write("sys/fs/cgroup/a/b/memory.max", "max\n");
   Write("sys/fs/cgroup/a/memory.max", "500000\n");
@@ -72,7 +72,7 @@ TEST_F(MemoryLimit, IsTheLeastOfAllCgroupsAbove) {
   EXPECT_EQ(MemoryLimitBytes(root_), 400000);
 }
 
-TEST_F(MemoryLimit, IsNotKnownWhereNothingSaysIt) {
+TEST_F(MemoryLimit, IsZeroIfUnknown) {
   fs::remove_all(root_ / "proc");
   EXPECT_EQ(MemoryLimitBytes(root_), 0);
 }
