@@ -1,4 +1,4 @@
-// Which calls belong together, for a proxy before several servers.
+// Tells a proxy in front of several servers which calls should reach the same server.
 
 #ifndef SCALPEL_CLIENT_CPP_AFFINITY_H_
 #define SCALPEL_CLIENT_CPP_AFFINITY_H_
@@ -10,12 +10,12 @@
 
 namespace scalpel::client {
 
-// Goes with a call as metadata.
+// The metadata key that carries the affinity.
 inline constexpr char kAffinityKey[] = "x-scalpel-affinity";
 
-// The same for all calls whose first prompt is the same, so that a proxy that hashes it leads them
-// to the server that knows the prompt. A hash of it, because proxies log what goes with a call.
-// Empty where there are no prompts.
+// Returns a hash of the first prompt; empty if there are no prompts. A proxy that balances by it
+// sends calls with the same first prompt to the server that has cached that prompt. It is a hash
+// because proxies log metadata. Thread-safe.
 std::string Affinity(const google::protobuf::RepeatedPtrField<v1::Prompt>& prompts);
 
 }  // namespace scalpel::client

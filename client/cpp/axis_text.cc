@@ -12,9 +12,9 @@ namespace scalpel::client {
 namespace {
 
 constexpr int64_t kListedMax = 8;
-constexpr int64_t kRangeFrom = 4;  // so many indices, evenly spaced, are a range
+constexpr int64_t kRangeFrom = 4;  // this many evenly spaced indices are written as a range
 
-// `3, 7`, `2 to 10 by 2`.
+// Returns a text such as `3, 7` or `2 to 10 by 2`.
 std::string IndicesText(const v1::AxisIndices& axis) {
   const bool listed = !axis.values().empty();
   const int64_t count = listed ? axis.values_size() : axis.count();
@@ -30,7 +30,7 @@ std::string IndicesText(const v1::AxisIndices& axis) {
   return absl::StrCat(absl::StrJoin(shown, ", "), count > kListedMax ? ", ..." : "");
 }
 
-// Whether places are indices.
+// Returns whether the indices are 0, 1, 2 and so on.
 bool BeginsAtZero(const v1::AxisIndices& axis) {
   return axis.values().empty() && axis.start() == 0 && (axis.step() == 1 || axis.count() <= 1);
 }

@@ -1,4 +1,4 @@
-// Which of the model's own indices stand along the axes of an answer, in words.
+// Describes in words which of the model's indices the axes of a result hold.
 
 #ifndef SCALPEL_CLIENT_CPP_AXIS_TEXT_H_
 #define SCALPEL_CLIENT_CPP_AXIS_TEXT_H_
@@ -10,9 +10,9 @@
 
 namespace scalpel::client {
 
-// `head 3, 7; position 2 to 10 by 2`: the axes whose indices are not 0, 1, 2 and so on, for which
-// the place in the array is the index. Empty where there are none, and where the server, an older
-// one, says nothing of them.
+// Returns a text such as `head 3, 7; position 2 to 10 by 2`. Axes with the indices 0, 1, 2 and so
+// on are left out, because there the position in the array is the index. The text is empty if no
+// axis is left, or if the server is too old to report the indices.
 std::string PartText(const google::protobuf::RepeatedPtrField<v1::AxisIndices>& axes);
 
 }  // namespace scalpel::client

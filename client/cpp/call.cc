@@ -15,15 +15,16 @@
 namespace scalpel::client {
 namespace {
 
-// Above a chunk of tensor data by far: statistics per position of many prompts come in one message.
+// Far more than a chunk of tensor data needs: statistics per position of many prompts arrive in one
+// message.
 constexpr int kMessageBytesMax = 256 << 20;
 
 std::shared_ptr<grpc::Channel> Connect(const std::string& server, const Security& security) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  // A proxy from the environment would also be asked for a server on this machine.
+  // gRPC would use an HTTP proxy from the environment even for a server on this machine.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // So that each attempt at a call finds the channel trying to connect.
+  // Makes the channel try to connect again before each further attempt.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
                    static_cast<int>(kFirstPauseSeconds * 1000));
   if (!security.tls) {

@@ -1,4 +1,4 @@
-// One call to the server: its channel, deadline, attempts and cancellation.
+// A call to the server: its channel, deadline, attempts and cancellation.
 
 #ifndef SCALPEL_CLIENT_CPP_CALL_H_
 #define SCALPEL_CLIENT_CPP_CALL_H_
@@ -20,29 +20,32 @@
 
 namespace scalpel::client {
 
-// Holds what every command needs. SIGINT cancels the call while it lives. `options` live longer.
+// Makes one call at a time. While the object exists, SIGINT cancels the call. Use it on one thread;
+// at most one may exist at a time (see Interrupt).
 class Call {
  public:
+  // `options` must outlive this object.
   explicit Call(const Options& options);
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
 
-  // Goes with the call, for a proxy before several servers; see affinity.h.
+  // Sets the affinity to send as metadata; see affinity.h.
   void set_affinity(std::string affinity) { affinity_ = std::move(affinity); }
 
-  // Makes the call by `attempt`, which returns its end, and makes it again where that may help.
+  // Makes the call by `attempt`, which returns its status, and repeats it as long as PauseAfter
+  // says so. Returns the status of the last attempt.
   grpc::Status Make(absl::FunctionRef<grpc::Status(grpc::ClientContext*)> attempt);
 
-  // The attempt under way is the last, whatever its end: what it brought cannot be taken back, or
-  // its failure is the answer.
+  // Makes the current or next attempt the last one. To be called when output has been printed,
+  // which a new attempt would repeat, or when a failure is itself the answer.
   void NoFurtherAttempt() { again_ = false; }
 
-  // For commands that ask again and again: waits, and then gives the next call a deadline of its
-  // own. False: SIGINT came first.
+  // For commands that call repeatedly: waits for `pause`, and then starts a new deadline for the
+  // next call. Returns false if SIGINT came first.
   bool Pause(absl::Duration pause);
   bool interrupted() const { return interrupt_.happened(); }
 
-  // The exit code of the call's end; says on `err` why it failed.
+  // Returns the exit code for the call's status. If it failed, prints the reason to `err`.
   ExitCode End(const grpc::Status& status, std::ostream& err) const;
 
  private:
@@ -52,13 +55,13 @@ class Call {
   const Options& options_;
   absl::Time deadline_;
   const std::shared_ptr<grpc::Channel> channel_;
-  std::string affinity_;  // empty: none
+  std::string affinity_;  // empty: not sent
   bool again_ = true;
   absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
-  // Of the attempt under way.
+  // The context of the current attempt; null if there is none.
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  const Interrupt interrupt_;  // last: its thread calls Cancel
+  const Interrupt interrupt_;  // must be the last member: its thread calls Cancel
 };
 
 }  // namespace scalpel::client

@@ -1,4 +1,4 @@
-// The program without its surroundings, so that tests can run it.
+// The whole program as a function, so that tests can run it.
 
 #ifndef SCALPEL_CLIENT_CPP_CLI_H_
 #define SCALPEL_CLIENT_CPP_CLI_H_
@@ -12,20 +12,21 @@
 
 namespace scalpel::client {
 
-// What the program stands in.
+// The program's streams, and what it takes from the environment.
 struct Surroundings {
   std::istream& in;
   Screen screen;
   std::ostream& err;
   std::string server;      // $SCALPEL_SERVER_ADDRESS, or empty
-  bool progress = false;   // `err` is a terminal
+  bool progress = false;   // whether `err` is a terminal that can show progress
   std::string token = {};  // $SCALPEL_TOKEN, or empty
 };
 
-// Runs the program; `arguments` are those behind its name. Returns the exit code.
+// Runs the program with the arguments after its name, and returns its exit code.
 int RunProgram(const std::vector<std::string>& arguments, const Surroundings& surroundings);
 
-// The surroundings of this process: its terminal's width, and whether it shows colours.
+// Returns the surroundings of this process, including the width of its terminal and whether colours
+// are shown.
 Surroundings ThisProcess();
 
 }  // namespace scalpel::client

@@ -85,7 +85,7 @@ ExitCode CheckServer(const Options& options, const Screen& screen, std::ostream&
   Call call(options);
   Health health = Health::kUnknown;
   const std::string service = options.arguments.empty() ? "" : options.arguments[0];
-  call.NoFurtherAttempt();  // that nothing answers is what was asked
+  call.NoFurtherAttempt();  // an unreachable server is an answer, too
   const grpc::Status status = call.Make([&](grpc::ClientContext* context) {
     return CheckHealth(call.channel(), context, service, &health);
   });

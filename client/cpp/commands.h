@@ -1,4 +1,4 @@
-// The commands: each makes one call and shows its answer.
+// The commands of the program.
 
 #ifndef SCALPEL_CLIENT_CPP_COMMANDS_H_
 #define SCALPEL_CLIENT_CPP_COMMANDS_H_
@@ -12,9 +12,9 @@
 
 namespace scalpel::client {
 
-// Runs the command that the options name. Answers go to `screen`, errors to `err`; `in` is what `-`
-// reads.
-// `progress`: whether `err` is a terminal that can show it.
+// Runs the command that `options` names: makes its calls and prints the answer to `screen`, or an
+// error to `err`. The file name `-` reads `in`. `progress`: whether `err` is a terminal that can
+// show progress. Returns the exit code.
 ExitCode RunCommand(const Options& options, std::istream& in, const Screen& screen,
                     std::ostream& err, bool progress);
 

@@ -10,7 +10,7 @@
 namespace scalpel::client {
 namespace {
 
-// One detail, in lines of its own; a kind that is not known is left out.
+// Prints one detail on its own lines. Unknown types are skipped.
 void PrintDetail(std::ostream& err, const google::protobuf::Any& detail) {
   if (google::rpc::BadRequest bad; detail.UnpackTo(&bad)) {
     for (const auto& violation : bad.field_violations()) {
@@ -30,14 +30,15 @@ void PrintDetail(std::ostream& err, const google::protobuf::Any& detail) {
   }
 }
 
-// What may help, in lines of its own.
+// Prints on its own lines what the user can do.
 void PrintRemedy(std::ostream& err, grpc::StatusCode code, const Options& options) {
   const Security& security = options.security;
   switch (code) {
     case grpc::StatusCode::UNAVAILABLE:
       err << "  is a server ready at " << Printable(options.server) << "? --server names another\n"
-          << (security.tls ? "  --ca says whom to trust, --server-name what the certificate names\n"
-                           : "  a secured server needs --tls\n");
+          << (security.tls
+                  ? "  --ca sets the trusted CAs, --server-name the name in the certificate\n"
+                  : "  a secured server needs --tls\n");
       break;
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       err << "  --deadline allows more time\n";

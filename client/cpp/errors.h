@@ -1,4 +1,4 @@
-// What a failed call says, and the exit code it becomes.
+// How failed calls are reported.
 
 #ifndef SCALPEL_CLIENT_CPP_ERRORS_H_
 #define SCALPEL_CLIENT_CPP_ERRORS_H_
@@ -21,13 +21,14 @@ enum ExitCode {
   kInterrupted = 130,
 };
 
+// Returns the exit code for the status of a call.
 ExitCode ExitCodeOf(const grpc::Status& status);
 
-// Code and message, then each wrong field, exceeded limit and the time to wait, and a remedy.
-// `options`: how the server was called.
+// Prints the code and message, the google.rpc details (invalid fields, exceeded limits, the time to
+// wait, the request id), and a remedy that fits the `options` of the call.
 void PrintError(std::ostream& err, const grpc::Status& status, const Options& options);
 
-// `INVALID_ARGUMENT`.
+// Returns the name of a code, such as `INVALID_ARGUMENT`.
 std::string CodeName(grpc::StatusCode code);
 
 }  // namespace scalpel::client

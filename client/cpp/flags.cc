@@ -19,7 +19,7 @@ absl::Status Wrong(absl::string_view flag, absl::string_view value, absl::string
   return absl::InvalidArgumentError(absl::StrCat(flag, ": `", Printable(value), "` ", remedy));
 }
 
-// Hands a parsed value on, or its error.
+// Calls `use` with the parsed value, or returns the parser's error.
 template <typename T, typename Use>
 absl::Status With(const absl::StatusOr<T>& value, Use use) {
   if (value.ok()) use(*value);
@@ -87,15 +87,14 @@ std::vector<Flag> CommonFlags() {
        [](View value, Options& options) {
          return options.model = std::string(value), absl::OkStatus();
        }},
-      {"--json", nullptr, "print raw messages as protobuf JSON, one a line",
+      {"--json", nullptr, "print messages as protobuf JSON, one per line",
        [](View, Options& options) { return options.json = true, absl::OkStatus(); }},
       {"--help", nullptr, "print this text",
        [](View, Options& options) { return options.help = true, absl::OkStatus(); }},
   };
 }
 
-// A flag that takes a file, or another text, of the connection's security; all but the token's mean
-// TLS.
+// Sets a field of Security. All of these flags except the token's also turn on TLS.
 template <std::string Security::*field, bool tls = true>
 absl::Status SetSecurity(View value, Options& options) {
   options.security.*field = std::string(value);
@@ -107,16 +106,16 @@ std::vector<Flag> SecurityFlagList() {
   return {
       {"--tls", nullptr, "encrypt, and check the server's certificate",
        [](View, Options& options) { return options.security.tls = true, absl::OkStatus(); }},
-      {"--ca", "FILE", "whom to trust, in PEM; default: as the system does",
+      {"--ca", "FILE", "trusted CAs, in PEM; default: the system's",
        SetSecurity<&Security::ca_file>},
-      {"--cert", "FILE", "a certificate of your own, for mutual TLS; with --key",
+      {"--cert", "FILE", "your certificate, for mutual TLS; needs --key",
        SetSecurity<&Security::certificate_file>},
-      {"--key", "FILE", "its private key", SetSecurity<&Security::key_file>},
-      {"--server-name", "NAME", "what the server's certificate names",
+      {"--key", "FILE", "the private key of --cert", SetSecurity<&Security::key_file>},
+      {"--server-name", "NAME", "name in the server's certificate, if not its host",
        SetSecurity<&Security::server_name>},
       {"--token-file", "FILE", "holds a bearer token; default $SCALPEL_TOKEN",
        SetSecurity<&Security::token_file, false>},
-      {"--allow-plaintext-token", nullptr, "send it to another machine without TLS",
+      {"--allow-plaintext-token", nullptr, "allow sending the token without TLS",
        [](View, Options& options) {
          return options.security.allow_plaintext_token = true, absl::OkStatus();
        }},
@@ -129,7 +128,7 @@ absl::Status SetRefreshes(absl::string_view value, Options& options) {
 }
 
 std::vector<Flag> TopFlags() {
-  return {{"--refreshes", "N", "end after so many; default: Ctrl-C ends it", SetRefreshes}};
+  return {{"--refreshes", "N", "stop after N times; default: at Ctrl-C", SetRefreshes}};
 }
 
 std::vector<Flag> RequestFlags() {
@@ -219,11 +218,11 @@ std::vector<Flag> AnswerFlags() {
 const std::vector<FlagGroup>& FlagGroups() {
   static const auto* const kGroups = new std::vector<FlagGroup>{
       {"Flags of every command", {}, CommonFlags()},
-      {"Secured servers: all but the token's imply --tls", {}, SecurityFlagList()},
+      {"TLS and tokens: all but the token's flags imply --tls", {}, SecurityFlagList()},
       {"What runs", {"run", "sweep"}, RequestFlags()},
       {"What comes back", {"run"}, AnswerFlags()},
       {"What varies, and what is measured", {"sweep"}, SweepFlags()},
-      {"How long", {"top"}, TopFlags()},
+      {"Refreshing", {"top"}, TopFlags()},
   };
   return *kGroups;
 }

@@ -1,4 +1,4 @@
-// Every flag but those of interventions, as a table: the parser and --help are both made from it.
+// The table of all flags except those of interventions. The parser and --help both use it.
 
 #ifndef SCALPEL_CLIENT_CPP_FLAGS_H_
 #define SCALPEL_CLIENT_CPP_FLAGS_H_
@@ -11,8 +11,9 @@
 
 namespace scalpel::client {
 
-// One flag. `value` names its value; null for a switch, whose `set` gets an empty one. A flag with
-// two values has `set_two` instead.
+// One flag. `value`: the placeholder of its value in --help; null for a switch, whose `set` is
+// called with an empty value. A flag with two values has `set_two` instead of `set`. Both return
+// INVALID_ARGUMENT for an invalid value.
 struct Flag {
   const char* name;
   const char* value;
@@ -22,13 +23,14 @@ struct Flag {
                           Options& options) = nullptr;
 };
 
-// Flags that stand together in --help.
+// Flags under one heading of --help.
 struct FlagGroup {
   const char* title;
-  std::vector<const char*> commands;  // that have them; none: all
+  std::vector<const char*> commands;  // the commands that take these flags; empty: all commands
   std::vector<Flag> flags;
 };
 
+// Returns all groups, in the order of --help.
 const std::vector<FlagGroup>& FlagGroups();
 
 }  // namespace scalpel::client

@@ -8,9 +8,9 @@
 
 namespace scalpel::client {
 
-// HealthCheckRequest is one string with number 1 and HealthCheckResponse one enum with number 1: on
-// the wire the same as the well-known wrapper messages, which spares a copy of the health
-// protocol's contract.
+// HealthCheckRequest is a string with field number 1 and HealthCheckResponse an enum with field
+// number 1. On the wire they equal the well-known wrapper messages, so no copy of the health
+// protocol is needed.
 grpc::Status CheckHealth(const std::shared_ptr<grpc::Channel>& channel,
                          grpc::ClientContext* context, const std::string& service, Health* health) {
   google::protobuf::StringValue question;
@@ -26,7 +26,7 @@ grpc::Status CheckHealth(const std::shared_ptr<grpc::Channel>& channel,
   call->Finish(&response, &status, /*tag=*/nullptr);
   void* tag;
   bool ok;
-  queue.Next(&tag, &ok);  // the call's deadline bounds the wait
+  queue.Next(&tag, &ok);  // waits no longer than the call's deadline
   if (!status.ok()) return status;
   grpc::Slice bytes;
   google::protobuf::Int32Value answer;

@@ -15,15 +15,15 @@ namespace scalpel::client {
 namespace {
 
 constexpr int kRowLabelColumnsMax = 24;
-constexpr int kNumberColumns = 6;  // ` -1.23` and a gap
+constexpr int kNumberColumns = 6;  // such as ` -1.23`, and a gap
 constexpr int kBlockColumns = 2;
 constexpr int kNumberDigits = 3;
 
-// Of the 256 colours of a terminal, from the centre outwards.
+// Indices into the terminal's palette of 256 colours, from the centre outwards.
 constexpr int kAbove[] = {235, 52, 88, 124, 160, 202, 214, 226};
 constexpr int kBelow[] = {235, 17, 18, 20, 26, 32, 38, 51};
 constexpr int kSteps = 8;
-constexpr int kBrightFrom = 6;  // the steps that need dark letters
+constexpr int kBrightFrom = 6;  // from this step on, the background needs dark letters
 
 int WidestOf(const std::vector<std::string>& labels) {
   int widest = 0;
@@ -41,7 +41,7 @@ HeatMap Transposed(const HeatMap& map) {
   return turned;
 }
 
-// Labels of equal width: those that begin with a number, such as `9 " John"`, by their numbers.
+// Pads labels that begin with a number, such as `9 " John"`, so that their numbers align.
 std::vector<std::string> Aligned(const std::vector<std::string>& labels) {
   int numbers = 0;
   for (const std::string& label : labels)
@@ -56,15 +56,15 @@ std::vector<std::string> Aligned(const std::vector<std::string>& labels) {
   return aligned;
 }
 
-// What values look like: the scale they span, and where they are on it.
-class Look {
+// Draws values by their position on the scale of the map.
+class Painter {
  public:
-  Look(const Screen& screen, const HeatMap& map) : screen_(screen), centre_(map.centre) {
+  Painter(const Screen& screen, const HeatMap& map) : screen_(screen), centre_(map.centre) {
     scale_.Include(map.values);
-    if (scale_.low > scale_.high) scale_.low = scale_.high = 0;  // nothing is finite
+    if (scale_.low > scale_.high) scale_.low = scale_.high = 0;  // no value is finite
     reach_ = centre_ ? std::max(std::abs(scale_.high - *centre_), std::abs(*centre_ - scale_.low))
                      : scale_.high - scale_.low;
-    // Numbers in cells share one power of ten.
+    // The numbers in all cells share one power of ten, which the legend states.
     const double most = std::max(std::abs(scale_.low), std::abs(scale_.high));
     if (most > 0 && (most >= 1000 || most < 0.01))
       exponent_ = static_cast<int>(std::floor(std::log10(most)));
@@ -72,14 +72,14 @@ class Look {
     decimals_ = shown >= 100 ? 0 : shown >= 10 ? 1 : kNumberDigits - 1;
   }
 
-  // `columns` wide.
+  // Returns a cell that is `columns` wide; with its number if `number`.
   std::string Cell(double value, int columns, bool number) const {
     if (!screen_.colour) return PadLeft(Digit(value), columns);
     if (!std::isfinite(value)) return PadLeft("?", columns);
     std::string text =
         number ? absl::StrFormat("%.*f", decimals_, value / std::pow(10, exponent_)) : "";
     if (text.find_first_not_of("-0.") == std::string::npos && text.starts_with('-'))
-      text.erase(0, 1);  // no minus zero
+      text.erase(0, 1);  // writes -0 as 0
     return Coloured(value,
                     absl::StrCat(PadLeft(text, columns - (number ? 1 : 0)), number ? " " : ""));
   }
@@ -136,7 +136,7 @@ void PrintHeatMap(const Screen& screen, HeatMap map) {
                     WidestOf(map.columns.labels) > kNumberColumns - 1;
   if (down) map = Transposed(map);
   map.rows.labels = Aligned(map.rows.labels);
-  const Look look(screen, map);
+  const Painter painter(screen, map);
   const int labels =
       std::min(kRowLabelColumnsMax, std::max(WidestOf(map.rows.labels), Columns(map.rows.name)));
   const int room = screen.columns - labels - 4;
@@ -157,7 +157,7 @@ void PrintHeatMap(const Screen& screen, HeatMap map) {
   for (size_t row = 0; row < map.rows.labels.size(); ++row) {
     std::string line = absl::StrCat("  ", PadLeft(map.rows.labels[row], labels), " ");
     for (int column = 0; column < shown; ++column)
-      line += look.Cell(map.values[row * count + column], width, numbers);
+      line += painter.Cell(map.values[row * count + column], width, numbers);
     screen.out << line << "\n";
   }
   if (shown < count) {
@@ -165,7 +165,7 @@ void PrintHeatMap(const Screen& screen, HeatMap map) {
                                           "; a wider terminal shows them)"))
                << "\n";
   }
-  screen.out << look.Legend() << "\n";
+  screen.out << painter.Legend() << "\n";
 }
 
 }  // namespace scalpel::client

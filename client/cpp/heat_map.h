@@ -1,4 +1,4 @@
-// A matrix of numbers as a picture.
+// Prints a matrix of numbers as a heat map.
 
 #ifndef SCALPEL_CLIENT_CPP_HEAT_MAP_H_
 #define SCALPEL_CLIENT_CPP_HEAT_MAP_H_
@@ -19,13 +19,18 @@ struct MapAxis {
 
 struct HeatMap {
   MapAxis rows, columns;
-  std::vector<double> values;    // row-major; not finite: shown as `?`
-  std::optional<double> centre;  // such as the clean run's value: colours tell which side of it
+  // Row-major. Values that are not finite are shown as `?`.
+  std::vector<double> values;
+  // Such as the clean run's value; colours show on which side of it a value is.
+  std::optional<double> centre;
 };
 
-// With colours: cells from blue (below the centre) over dark to yellow (above), or from dark to
-// yellow where there is no centre; with the numbers in them as far as they fit. Without: digits
-// from 0 (the smallest) to 9. A legend follows. The axis with the longer labels goes down.
+// Prints the map, followed by a legend. The axis with the longer labels runs down the screen, and
+// columns that do not fit are left out.
+//
+// With colours, cells range from blue (below the centre) over dark to yellow (above), or from dark
+// to yellow if there is no centre; the cells hold the numbers if these fit. Without colours, cells
+// are digits from 0 (the smallest value) to 9.
 void PrintHeatMap(const Screen& screen, HeatMap map);
 
 }  // namespace scalpel::client

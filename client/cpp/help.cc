@@ -28,8 +28,8 @@ std::string HelpText() {
   scalpel-cli tokenize TEXT                         text to token ids
   scalpel-cli detokenize IDS                        token ids to text
   scalpel-cli health [SERVICE]                      is the server ready?
-  scalpel-cli status                                what it does (operators)
-  scalpel-cli top                                   the same, each second
+  scalpel-cli status                                its load (operators)
+  scalpel-cli top                                   its status, each second
 
 FILE.json is a RunRequest or SweepRequest in protobuf JSON (-: standard input);
 flags add to it.
@@ -49,7 +49,7 @@ flags add to it.
         ":\n");
     for (const Flag& flag : group.flags) text += FlagHelp(flag.name, flag.value, flag.meaning);
   }
-  text += "\nInterventions (run, sweep), applied in the order given, as often as you like:\n";
+  text += "\nInterventions (run, sweep), applied in the order given; may be repeated:\n";
   for (const OperationFlag& operation : OperationFlags()) {
     text += FlagHelp(absl::StrCat("--", operation.name, " SPEC"), nullptr, operation.meaning);
     if (*operation.keys != '\0') absl::StrAppendFormat(&text, "%26s%s\n", "", operation.keys);
@@ -60,20 +60,20 @@ SPEC is PLACE:key=value,key=value,word - for example
   mlp_post:layer=6,unit=::2    every second neuron
   attn.c_attn:output:layer=3   a site by its path in transformers
 PLACE is a site or another name of it (scalpel-cli model lists them). Keys of
-every place; absent means all. A plural is as good: layers=1,3.
+every place; without a key, all. Plurals are accepted, too: layers=1,3.
   layer= head= unit= prompt=   lists of indices
   position= or query=          token positions; negative: from the end
   key=                         positions attended to (attn_scores, pattern)
   token=                       the positions that hold these token ids
-  name=                        comes back with the results
+  name=                        a label for the results
 AXIS is layers, heads or positions, for all of them or a list (layers=0,3 or
 layers=0:4); or values=A,B,..., which the operation's number takes (scale, add,
-set, noise, project-out). Interventions leave out what an axis sets; the last
-axis is the fastest. TOKEN is a token's text, with the space before it
+set, noise, project-out). Leave out of the interventions what an axis sets. The
+last axis varies fastest. TOKEN is a token's text, with the space before it
 (" Paris"), or id:6342.
 A patch reads the same place of the other run, or from_layer= from_head=
 from_position= from_key= of it.
-Lists are 1,3 and go on until the next key. Ranges are start:end:step as in
+Lists such as 1,3 go on until the next key. Ranges are start:end:step as in
 Python: 0:4, ::2, -3: - in layer=, head= and prompt= with an end.
 Words: a probe takes statistics (mean std variance min max abs_max l2_norm
 mean_l2_norm rms kurtosis zero_fraction entropy relative_l2 cosine), per_head
@@ -82,8 +82,8 @@ and a histogram bins=20,min=-3,max=3; probes and captures take before or after
 (the interventions there); captures take float32, float16 or bfloat16.
 
 Exit codes:
-  0    done (also when the reader of the output goes away)
-  1    the server refused or failed, or its answer is unusable; the reason and
+  0    done, or the output was closed
+  1    the server refused or failed, or its answer is invalid; the reason and
        each wrong field are on standard error
   2    the command line or FILE.json is wrong
   3    no connection, or the server is not ready

@@ -1,4 +1,4 @@
-// The text of --help.
+// The text that --help prints.
 
 #ifndef SCALPEL_CLIENT_CPP_HELP_H_
 #define SCALPEL_CLIENT_CPP_HELP_H_
@@ -7,7 +7,8 @@
 
 namespace scalpel::client {
 
-// Commands, flags, the grammar of specs, exit codes; at most 80 columns wide.
+// Returns the usage: commands, flags, the grammar of specs, and exit codes. It is at most 80
+// columns wide.
 std::string HelpText();
 
 }  // namespace scalpel::client

@@ -18,7 +18,7 @@ constexpr char kEnd = 'e';
 std::atomic<int> signal_fd{-1};
 std::atomic<int> signals{0};
 
-// Only what is allowed in a signal handler: atomics, write, _exit.
+// Uses only what is async-signal-safe: lock-free atomics, write and _exit.
 void OnSignal(int) {
   const int saved = errno;
   if (++signals > 1) _exit(kInterrupted);
@@ -30,7 +30,7 @@ void OnSignal(int) {
 
 Interrupt::Interrupt(std::function<void()> interrupted) {
   if (pipe2(pipe_, O_CLOEXEC) != 0) {
-    std::abort();  // no file descriptors left: nothing could be called either
+    std::abort();  // no file descriptor is left, so no call could be made either
   }
   signals = 0;
   signal_fd = pipe_[1];
@@ -51,7 +51,7 @@ Interrupt::Interrupt(std::function<void()> interrupted) {
 Interrupt::~Interrupt() {
   sigaction(SIGINT, &old_int_, nullptr);
   sigaction(SIGTERM, &old_term_, nullptr);
-  if (write(pipe_[1], &kEnd, 1) < 0) std::abort();  // the pipe is ours and nearly empty
+  if (write(pipe_[1], &kEnd, 1) < 0) std::abort();  // cannot fail: the pipe is nearly empty
   thread_.join();
   close(pipe_[0]);
   close(pipe_[1]);

@@ -1,4 +1,4 @@
-// Ctrl-C cancels the call instead of killing the program.
+// Makes Ctrl-C cancel the call instead of ending the program.
 
 #ifndef SCALPEL_CLIENT_CPP_INTERRUPT_H_
 #define SCALPEL_CLIENT_CPP_INTERRUPT_H_
@@ -10,9 +10,9 @@
 
 namespace scalpel::client {
 
-// While it lives, the first SIGINT or SIGTERM calls `interrupted` on a thread of its own; the
-// second one ends the program at once. At most one exists at a time. The handlers of before come
-// back with its end.
+// While this object exists, the first SIGINT or SIGTERM calls `interrupted` on a thread of this
+// object, and the second one ends the program at once. The destructor restores the previous
+// handlers. At most one object may exist at a time.
 class Interrupt {
  public:
   explicit Interrupt(std::function<void()> interrupted);
@@ -20,11 +20,12 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
+  // Returns whether a signal has arrived. Thread-safe.
   bool happened() const { return happened_; }
 
  private:
   std::atomic<bool> happened_ = false;
-  int pipe_[2];  // from the signal handler, which may only write, to the thread
+  int pipe_[2];  // from the signal handler to the thread
   struct sigaction old_int_ = {};
   struct sigaction old_term_ = {};
   std::thread thread_;

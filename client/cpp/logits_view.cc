@@ -15,9 +15,9 @@ namespace {
 constexpr int kBarColumns = 8;
 constexpr int kTokenColumnsMax = 24;
 
-// `" Paris"    61.2% ████▉   `, as wide as asked.
+// Returns a cell such as `" Paris"    61.2% ████▉   `, `columns` wide.
 std::string TokenCell(const v1::TokenLogit& token, int columns) {
-  if (token.token_id() < 0) return PadRight("nan", columns);  // a logit is: there is no order
+  if (token.token_id() < 0) return PadRight("nan", columns);  // NaN among the logits: no order
   const double probability = std::exp(static_cast<double>(token.log_prob()));
   const std::string percent = probability != 0 && probability < 0.0005
                                   ? absl::StrFormat("%.1e", probability)

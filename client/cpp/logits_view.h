@@ -1,4 +1,4 @@
-// The likeliest next tokens, with bars.
+// Prints the most probable next tokens, with bars.
 
 #ifndef SCALPEL_CLIENT_CPP_LOGITS_VIEW_H_
 #define SCALPEL_CLIENT_CPP_LOGITS_VIEW_H_
@@ -12,7 +12,7 @@
 
 namespace scalpel::client {
 
-// Collects logits until Print, so that the clean run stands beside the edited one. Not thread-safe.
+// Collects logits, so that Print can put the clean run next to the edited one. Not thread-safe.
 class LogitsView {
  public:
   LogitsView(const Screen& screen, const v1::Started& started)
@@ -20,6 +20,7 @@ class LogitsView {
 
   void Add(const v1::Logits& logits);
 
+  // Prints everything collected, by prompt and position.
   void Print();
 
  private:
@@ -27,7 +28,7 @@ class LogitsView {
 
   const Screen screen_;
   const v1::Started started_;
-  // By prompt and position: clean, edited.
+  // Clean and edited logits, by prompt and position.
   std::map<std::pair<int, int>, std::pair<v1::PositionLogits, v1::PositionLogits>> logits_;
 };
 

@@ -15,7 +15,7 @@
 namespace scalpel::client {
 namespace {
 
-// A scalar field as text; bytes in units.
+// Formats a scalar field; sizes in bytes with a unit.
 std::string ValueText(const google::protobuf::Message& message,
                       const google::protobuf::FieldDescriptor* field) {
   using Field = google::protobuf::FieldDescriptor;
@@ -40,7 +40,7 @@ std::string ValueText(const google::protobuf::Message& message,
   }
 }
 
-// Every field of a flat message, by its name in the contract.
+// Returns a row for each field of a flat message, under its name in the proto.
 std::vector<std::vector<std::string>> FieldRows(const google::protobuf::Message& message) {
   std::vector<std::vector<std::string>> rows;
   const google::protobuf::Descriptor* type = message.GetDescriptor();
@@ -50,7 +50,7 @@ std::vector<std::vector<std::string>> FieldRows(const google::protobuf::Message&
   return rows;
 }
 
-// `[position, head, unit 64]`.
+// Returns a text such as `[position, head, unit 64]`.
 std::string AxesText(const v1::SiteInfo& site) {
   std::vector<std::string> axes;
   for (const int axis : site.facts().axes()) {

@@ -1,4 +1,4 @@
-// GetModel's answer as tables.
+// Prints the response of GetModel as tables.
 
 #ifndef SCALPEL_CLIENT_CPP_MODEL_VIEW_H_
 #define SCALPEL_CLIENT_CPP_MODEL_VIEW_H_

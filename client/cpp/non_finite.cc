@@ -7,7 +7,7 @@
 namespace scalpel::client {
 namespace {
 
-// `resid_post, layer 9, prompt 0, position 3, made by an intervention`.
+// Returns a text such as `resid_post, layer 9, prompt 0, position 3, made by an intervention`.
 std::string PlaceText(const v1::FirstNonFinite& first) {
   std::string text = NameOf(first.site());
   if (first.has_layer()) absl::StrAppend(&text, ", layer ", first.layer());

@@ -1,4 +1,4 @@
-// Where a run's numbers stop to mean anything.
+// Prints where a run first produced an infinity or NaN.
 
 #ifndef SCALPEL_CLIENT_CPP_NON_FINITE_H_
 #define SCALPEL_CLIENT_CPP_NON_FINITE_H_
@@ -10,8 +10,8 @@
 
 namespace scalpel::client {
 
-// Prints where the first value arose that is infinite or NaN. `whose`: such as the variant, or
-// empty.
+// Prints the place of the first value that is not finite. `whose`: what it belongs to, such as the
+// variant's name; may be empty.
 void PrintNonFinite(const Screen& screen, const std::string& whose,
                     const v1::FirstNonFinite& first);
 

@@ -7,7 +7,7 @@ namespace scalpel::client {
 std::string NpyHeader(v1::DataType dtype, const std::vector<int64_t>& shape) {
   std::string dimensions;
   for (const int64_t length : shape) absl::StrAppend(&dimensions, length, ", ");
-  // A tuple of one needs its comma in Python; longer ones go without the last.
+  // In Python a tuple of one element needs a trailing comma; longer tuples are written without.
   if (shape.size() == 1) dimensions.resize(dimensions.size() - 1);
   if (shape.size() > 1) dimensions.resize(dimensions.size() - 2);
   std::string header = absl::StrCat("{'descr': '", dtype == v1::DATA_TYPE_FLOAT16 ? "<f2" : "<f4",

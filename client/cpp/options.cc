@@ -20,7 +20,7 @@ const char* const kCommands[] = {"run",        "sweep",  "model",  "tokenize",
 const char* const kCommandsWithoutArguments[] = {"model", "status", "top"};
 const char* const kInterventionCommands[] = {"run", "sweep"};
 
-// Goes through the arguments from left to right.
+// Parses the arguments from left to right.
 class Parser {
  public:
   Parser(const std::vector<std::string>& arguments, const std::string& server)
@@ -55,7 +55,7 @@ class Parser {
   }
 
  private:
-  // Takes the flag at `at_`, and the argument behind it where that is its value.
+  // Parses the flag at `at_`, and the arguments after it that are its values.
   absl::Status TakeFlag() {
     const absl::string_view argument = arguments_[at_];
     const absl::string_view name = argument.substr(0, argument.find('='));
@@ -99,12 +99,12 @@ class Parser {
     return intervention.status();
   }
 
-  // That a flag was met which only some commands have.
+  // Remembers a flag that only some commands have, to be checked when the command is known.
   void Note(absl::string_view name, absl::Span<const char* const> commands) {
     if (!commands.empty()) met_.emplace_back(name, commands);
   }
 
-  // What stands behind `=`, or the next argument.
+  // Returns the text after `=`, or else the next argument.
   absl::StatusOr<absl::string_view> Value(absl::string_view argument, absl::string_view name) {
     if (name.size() < argument.size()) return argument.substr(name.size() + 1);
     if (at_ + 1 < arguments_.size()) return absl::string_view(arguments_[++at_]);
@@ -142,7 +142,7 @@ class Parser {
     return absl::OkStatus();
   }
 
-  // A file first, then prompts.
+  // Assigns the arguments of run and sweep: the first may be a file, the others are prompts.
   void PlaceRequestArguments() {
     std::vector<std::string>& arguments = options_.arguments;
     if (!arguments.empty() && (arguments[0] == "-" || absl::EndsWith(arguments[0], ".json"))) {
@@ -155,7 +155,7 @@ class Parser {
 
   const std::vector<std::string>& arguments_;
   size_t at_ = 0;
-  // Flags met that only some commands have, and those commands.
+  // The flags found that only some commands have, and those commands.
   std::vector<std::pair<std::string, absl::Span<const char* const>>> met_;
   Options options_;
 };

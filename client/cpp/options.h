@@ -1,4 +1,4 @@
-// What a command line says.
+// Parses the command line.
 
 #ifndef SCALPEL_CLIENT_CPP_OPTIONS_H_
 #define SCALPEL_CLIENT_CPP_OPTIONS_H_
@@ -14,8 +14,8 @@
 
 namespace scalpel::client {
 
-// A command line, read. Where flags of `run` say something of the request, it is in `request`; what
-// only `sweep` has is in `sweep`.
+// A parsed command line. Flags that `run` has set fields of `request`; flags that only `sweep` has
+// set fields of `sweep`.
 struct Options {
   // `run`, `sweep`, `model`, `tokenize`, `detokenize`, `health`, `status` or `top`
   std::string command;
@@ -27,16 +27,17 @@ struct Options {
   std::string model;
   bool json = false;
 
-  std::string file;                        // run, sweep: a request in JSON, `-` for standard input
-  v1::RunRequest request;                  // run, sweep: what the flags say; added to the file's
-  v1::SweepRequest sweep;                  // sweep: the same
+  std::string file;                        // run, sweep: a request as JSON; `-`: standard input
+  v1::RunRequest request;                  // run, sweep: from the flags; merged into the file's
+  v1::SweepRequest sweep;                  // sweep: from the flags; merged into the file's
   std::optional<int64_t> metric_position;  // sweep
   std::string save_folder;                 // run
-  int32_t refreshes = 0;                   // top; 0: until it is interrupted
-  std::vector<std::string> arguments;      // of the other commands
+  int32_t refreshes = 0;                   // top: how often; 0: until interrupted
+  std::vector<std::string> arguments;      // positional, of the other commands
 };
 
-// Reads the arguments behind the program's name. `server` is the default address.
+// Parses the arguments after the program's name. `server`: the default address; may be empty.
+// Returns INVALID_ARGUMENT with one line that names the flag or argument at fault, and the remedy.
 absl::StatusOr<Options> ParseOptions(const std::vector<std::string>& arguments,
                                      const std::string& server);
 

@@ -37,7 +37,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, std::istream& in) 
   return ReadAll(file, Printable(path));
 }
 
-// Reads the file that the options name, if they do, into `request`.
+// Reads the file that the options name, if any, into `request`.
 absl::Status ReadRequest(const Options& options, std::istream& in,
                          google::protobuf::Message* request) {
   if (options.file.empty()) return absl::OkStatus();
@@ -50,7 +50,7 @@ absl::Status ReadRequest(const Options& options, std::istream& in,
                    " in protobuf JSON: ", Printable(std::string(parsed.message()))));
 }
 
-// What a flag says takes the place of what the file says, where MergeFrom would append to it.
+// Clears what flags replace, because MergeFrom would append to it.
 void ClearReplaced(const v1::RunRequest& flags, v1::RunRequest& request) {
   if (flags.logits().has_positions()) request.mutable_logits()->clear_positions();
   if (flags.logits().form_case() != v1::LogitsRequest::FORM_NOT_SET) {
@@ -59,7 +59,7 @@ void ClearReplaced(const v1::RunRequest& flags, v1::RunRequest& request) {
   if (flags.has_block_outputs()) request.mutable_block_outputs()->clear_layers();
 }
 
-// A patch that says no source reads the first one.
+// Makes patches without a source read the first one.
 void FillPatchSources(v1::SweepRequest& request) {
   if (request.sources().empty()) return;
   for (v1::Intervention& intervention : *request.mutable_grid()->mutable_interventions()) {

@@ -1,4 +1,4 @@
-// A request as JSON, and what flags add to it.
+// Reads a request from a JSON file, and merges the flags into it.
 
 #ifndef SCALPEL_CLIENT_CPP_REQUEST_FILE_H_
 #define SCALPEL_CLIENT_CPP_REQUEST_FILE_H_
@@ -11,13 +11,15 @@
 
 namespace scalpel::client {
 
-// The request of `run`: the file's (`-` reads `in`) with that of the flags merged into it. Lists
-// grow; single fields, the form of the logits, their positions and the block outputs' layers are
-// replaced.
+// Returns the request of `run`: the file's (`-` reads `in`), with the flags' merged into it.
+// Repeated fields are appended; single fields, the form and positions of the logits, and the layers
+// of block outputs are replaced. INVALID_ARGUMENT: the file cannot be read or is not such a
+// request.
 absl::StatusOr<v1::RunRequest> RequestOf(const Options& options, std::istream& in);
 
-// The same of `sweep`. Interventions and axes of the flags join the file's grid; a patch without a
-// source reads the first of `sources`; without anything to measure it is kl_from_clean.
+// Returns the request of `sweep`, merged in the same way. Interventions and axes from flags are
+// added to the file's grid. A patch without a source reads the first of `sources`, and if nothing
+// is to be measured, kl_from_clean is.
 absl::StatusOr<v1::SweepRequest> SweepRequestOf(const Options& options, std::istream& in);
 
 }  // namespace scalpel::client

@@ -10,7 +10,7 @@
 namespace scalpel::client {
 namespace {
 
-// What the server asks to be waited for; nothing where it asks for no wait.
+// Returns the delay in the server's RetryInfo; nullopt if there is none.
 std::optional<absl::Duration> DelayAsked(const grpc::Status& status) {
   google::rpc::Status details;
   if (!details.ParseFromString(status.error_details())) return std::nullopt;
@@ -38,7 +38,7 @@ std::optional<absl::Duration> PauseAfter(const grpc::Status& status, int attempt
   }
   const double pause =
       std::min(kFirstPauseSeconds * std::pow(kPauseFactor, attempt - 1), kLongestPauseSeconds);
-  // Clients that failed together shall not come again together.
+  // Random, so that clients that failed together do not retry together.
   thread_local std::mt19937 generator{std::random_device{}()};
   const double part = std::uniform_real_distribution<double>(0.5, 1)(generator);
   const absl::Duration wait = std::max(absl::Seconds(pause * part), asked);

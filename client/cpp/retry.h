@@ -1,4 +1,5 @@
-// When a call is made again. The same as client/retry-policy.json and the Python client's `Retry`.
+// When a call is repeated. client/retry-policy.json and the Python client's `Retry` have the same
+// policy.
 
 #ifndef SCALPEL_CLIENT_CPP_RETRY_H_
 #define SCALPEL_CLIENT_CPP_RETRY_H_
@@ -10,15 +11,18 @@
 
 namespace scalpel::client {
 
-inline constexpr int kAttempts = 4;  // calls in all
+inline constexpr int kAttempts = 4;  // including the first
 inline constexpr double kFirstPauseSeconds = 0.2;
 inline constexpr double kPauseFactor = 2;
 inline constexpr double kLongestPauseSeconds = 10;
 
-// How long to wait before the next attempt, when attempt `attempt` (from 1) has failed without an
-// answer and `left` is left of the deadline; nothing: no further attempt. Only where no server
-// answers, or where it says how long to wait, can another attempt succeed. gRPC's own retries see
-// neither google.rpc.RetryInfo nor a call whose server has sent its headers.
+// Returns how long to wait before the next attempt, or nullopt if there must be none. `status`: how
+// attempt number `attempt`, counted from 1, failed before any response arrived. `left`: the time
+// left until the deadline.
+//
+// A call is repeated only if no server was reached (UNAVAILABLE), or if the server says how long to
+// wait (google.rpc.RetryInfo). gRPC's own retries do not read RetryInfo, and do not repeat a call
+// for which the server has sent headers.
 std::optional<absl::Duration> PauseAfter(const grpc::Status& status, int attempt,
                                          absl::Duration left);
 

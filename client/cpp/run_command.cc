@@ -18,7 +18,7 @@
 namespace scalpel::client {
 namespace {
 
-// Takes the events of one stream.
+// Prints the events of one stream as text or JSON, and saves its tensors.
 class EventSink {
  public:
   EventSink(const Options& options, const Screen& screen)
@@ -38,7 +38,7 @@ class EventSink {
     return response.has_tensor_chunk() ? AddChunk(response.tensor_chunk()) : absl::OkStatus();
   }
 
-  // At a stream's regular end: an error if something is missing.
+  // To be called when the stream has ended with OK. Returns an error if it is incomplete.
   absl::Status Finish() const {
     if (const absl::Status status = assembler_.Finish(); !status.ok()) return status;
     return complete_ ? absl::OkStatus()

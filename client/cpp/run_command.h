@@ -1,4 +1,4 @@
-// The command `run`: reads the stream and shows it as it comes.
+// The command `run`.
 
 #ifndef SCALPEL_CLIENT_CPP_RUN_COMMAND_H_
 #define SCALPEL_CLIENT_CPP_RUN_COMMAND_H_
@@ -12,6 +12,7 @@
 
 namespace scalpel::client {
 
+// Makes the call, and prints the events as they arrive. Arguments as in RunCommand.
 ExitCode RunModel(const Options& options, std::istream& in, const Screen& screen,
                   std::ostream& err);
 

@@ -13,7 +13,7 @@
 
 namespace scalpel::client {
 void RunView::Add(const v1::RunResponse& response) {
-  // Only `started` may come before there is a view to show the rest in.
+  // A valid stream begins with `started`; the views are made from it.
   if (!statistics_ && !response.has_started()) return;
   switch (response.event_case()) {
     case v1::RunResponse::kStarted:
@@ -52,7 +52,7 @@ void RunView::AddTensor(const v1::TensorHeader& header, const std::string& path)
   if (header.clean()) where += " clean";
   absl::StrAppend(&where, "  ", ShapeText(header), ", ", Bytes(header.size_bytes()));
   const std::string id = absl::StrCat("  tensor ", header.tensor_id(), "  ");
-  // The name is what gives way: it came with the request.
+  // If the line is too long, the name is cut, because the user knows it from the request.
   const int taken = static_cast<int>(id.size() + where.size());
   const std::string name = Fit(Printable(header.name()), std::max(8, screen_.columns - taken));
   screen_.out << Fit(absl::StrCat(id, name, where), screen_.columns) << "\n";

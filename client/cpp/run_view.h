@@ -1,4 +1,4 @@
-// A run's events as text, as they come.
+// Prints the events of a run as text.
 
 #ifndef SCALPEL_CLIENT_CPP_RUN_VIEW_H_
 #define SCALPEL_CLIENT_CPP_RUN_VIEW_H_
@@ -16,16 +16,17 @@
 
 namespace scalpel::client {
 
-// Prints each event when it comes; logits, reports and sparklines when the run is finished. Not
-// thread-safe.
+// Prints each event as it arrives; logits, reports and sparklines are printed when the run has
+// finished. Not thread-safe.
 class RunView {
  public:
   explicit RunView(const Screen& screen) : screen_(screen), begun_(absl::Now()) {}
 
-  // Tensor chunks are left to AddTensor; what this client does not know is skipped.
+  // Prints or collects an event. Skips tensor chunks, for which AddTensor is called, and events
+  // that this client does not know.
   void Add(const v1::RunResponse& response);
 
-  // A whole tensor; `path`: the file that it was saved to, or empty.
+  // Prints a line for a complete tensor. `path`: the file that it was saved to; may be empty.
   void AddTensor(const v1::TensorHeader& header, const std::string& path);
 
  private:
@@ -35,7 +36,7 @@ class RunView {
 
   const Screen screen_;
   const absl::Time begun_;
-  std::optional<StatisticsView> statistics_;  // from `started` on
+  std::optional<StatisticsView> statistics_;  // set by the event `started`
   std::optional<LogitsView> logits_;
   std::vector<v1::InterventionReport> reports_;
 };

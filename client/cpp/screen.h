@@ -1,4 +1,4 @@
-// Where text goes, and what it may look like there.
+// The output and its capabilities.
 
 #ifndef SCALPEL_CLIENT_CPP_SCREEN_H_
 #define SCALPEL_CLIENT_CPP_SCREEN_H_
@@ -11,12 +11,12 @@
 
 namespace scalpel::client {
 
-// An output and its shape. A copyable reference: whoever owns the stream outlives it.
+// A copyable reference to an output stream, which must outlive it.
 struct Screen {
   std::ostream& out;
   int columns = 80;
   bool colour = false;
-  bool terminal = false;  // what stands there can be replaced
+  bool terminal = false;  // printed text can be overwritten
 
   std::string Bold(absl::string_view text) const { return Styled("\x1b[1m", text); }
   std::string Dim(absl::string_view text) const { return Styled("\x1b[2m", text); }

@@ -16,12 +16,12 @@
 namespace scalpel::client {
 namespace {
 
-// Reads the file that `flag` names, if it names one.
+// Reads the file at `path`, the value of `flag`; does nothing if `path` is empty.
 absl::Status ReadFile(absl::string_view flag, const std::string& path, std::string* contents) {
   if (path.empty()) return absl::OkStatus();
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
-  text << file.rdbuf();  // fails where nothing comes, too
+  text << file.rdbuf();  // also fails if the file is empty
   if (!file || !text) {
     return absl::InvalidArgumentError(
         absl::StrCat(flag, ": `", Printable(path), "` is empty or cannot be read"));
@@ -30,14 +30,15 @@ absl::Status ReadFile(absl::string_view flag, const std::string& path, std::stri
   return absl::OkStatus();
 }
 
-// Metadata cannot carry line breaks or other control characters. Says nothing of the token itself.
+// Checks the characters of a token, since metadata cannot carry control characters. The error does
+// not quote the token.
 absl::Status CheckToken(absl::string_view source, absl::string_view token) {
   if (!token.empty() && absl::c_all_of(token, absl::ascii_isgraph)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(source, " holds no token: that is one word of visible ASCII characters"));
 }
 
-// `address` without its port.
+// Returns `address` without its port.
 absl::string_view HostOf(absl::string_view address) {
   if (absl::ConsumePrefix(&address, "[")) return address.substr(0, address.find(']'));
   return address.substr(0, address.rfind(':'));

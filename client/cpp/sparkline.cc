@@ -21,7 +21,7 @@ std::string Sparkline(const std::vector<double>& values, const Scale& scale) {
       line += "?";
       continue;
     }
-    // Halves before the difference: it cannot overflow.
+    // Halved before subtracting, so that the difference cannot overflow.
     const double span = scale.high / 2 - scale.low / 2;
     const double fraction = span > 0 ? (value / 2 - scale.low / 2) / span : 0;
     line += kBlocks[std::clamp(static_cast<int>(fraction * 8), 0, 7)];

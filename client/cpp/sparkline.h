@@ -1,4 +1,4 @@
-// Numbers as rows of Unicode blocks.
+// Draws numbers as rows of Unicode block characters.
 
 #ifndef SCALPEL_CLIENT_CPP_SPARKLINE_H_
 #define SCALPEL_CLIENT_CPP_SPARKLINE_H_
@@ -9,7 +9,7 @@
 
 namespace scalpel::client {
 
-// The finite values that a sparkline spans. Grows over several series, so that they can be
+// The range of the finite values of one or several series. Sparklines with the same scale can be
 // compared.
 struct Scale {
   double low = std::numeric_limits<double>::infinity();
@@ -18,11 +18,11 @@ struct Scale {
   void Include(const std::vector<double>& values);
 };
 
-// One of ▁▂▃▄▅▆▇█ for each value, from the scale's low to its high end; `?` for a value that is not
-// finite. Where all of the scale is one value, the lowest block.
+// Returns one of ▁▂▃▄▅▆▇█ for each value, from the low to the high end of the scale, and `?` for a
+// value that is not finite. If the scale is a single value, all blocks are the lowest.
 std::string Sparkline(const std::vector<double>& values, const Scale& scale);
 
-// A bar of `fraction` (0 to 1) of `columns`, in eighths of a column.
+// Returns a bar that fills `fraction` (0 to 1) of `columns`, to an eighth of a column.
 std::string Bar(double fraction, int columns);
 
 }  // namespace scalpel::client

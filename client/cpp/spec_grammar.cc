@@ -23,7 +23,7 @@ bool IsKey(absl::string_view text) {
                      [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
 }
 
-// The place at the start of the spec; returns where it ends.
+// Parses the place at the start of the spec, and returns the offset where it ends.
 absl::StatusOr<size_t> ParsePlace(Spec& spec) {
   const std::string& text = spec.text;
   const auto ends_at = [&text](size_t at) { return at == text.size() || text[at] == ':'; };
@@ -48,7 +48,7 @@ absl::StatusOr<size_t> ParsePlace(Spec& spec) {
   return end;
 }
 
-// One piece between commas: a word, `key=value`, or a further value of the field before it.
+// Parses a piece between commas: a word, `key=value`, or another value of the previous field.
 absl::Status ParseItem(Spec& spec, absl::string_view piece, size_t at) {
   if (piece.empty()) {
     return SpecError(spec, at, "something is missing here; write key=value or remove the comma");
@@ -84,7 +84,7 @@ absl::Status ParseItem(Spec& spec, absl::string_view piece, size_t at) {
   return absl::OkStatus();
 }
 
-// What stands between the commas from `at` on, without spaces around it.
+// Splits the text from `at` on at commas, and strips the spaces around each piece.
 std::vector<Atom> Pieces(absl::string_view text, size_t at) {
   std::vector<Atom> pieces;
   for (const absl::string_view piece : absl::StrSplit(text.substr(at), ',')) {

@@ -1,13 +1,15 @@
-// The grammar of one-line specs, such as `K:layer=5,head=1,3`. Only syntax lives here; what the
-// words mean is spec_request.h's matter, and whether they make sense is the server's.
+// The grammar of one-line specs, such as `K:layer=5,head=1,3`. This file knows only the syntax:
+// spec_request.h interprets the words, and the server checks whether they make sense.
 //
-//   spec   = place [ ":" item { "," item } ]
-//   place  = name [ ":input" | ":output" ]       name: letters, digits, `_`, `.`; may be empty
-//   before :input and :output item   = key "=" value { "," value }         a comma before a value
-//   that starts with no letter continues the list
-//          | word                                such as `std`, `before`, `per_head`
-//   value  = number | range | text               range: start:end:step as in Python, each part may
-//   be absent
+//   spec  = place [ ":" item { "," item } ]
+//   place = name [ ":input" | ":output" ]
+//   item  = key "=" value { "," value } | word
+//   value = number | range | text
+//
+// A name consists of letters, digits, `_` and `.`; it may be empty before :input and :output. A
+// word is, for example, `std`, `before` or `per_head`. After a comma, a value that does not start
+// with a letter continues the list. A range is start:end:step as in Python, and each part may be
+// left out.
 
 #ifndef SCALPEL_CLIENT_CPP_SPEC_GRAMMAR_H_
 #define SCALPEL_CLIENT_CPP_SPEC_GRAMMAR_H_
@@ -23,13 +25,13 @@
 
 namespace scalpel::client {
 
-// A piece of a spec and where it stands in it, in bytes.
+// A piece of a spec, and its offset there in bytes.
 struct Atom {
   std::string text;
   size_t at = 0;
 };
 
-// `key=value,value`, or a word: then there are no values.
+// `key=value,value`, or a word, which has no values.
 struct Field {
   Atom key;
   std::vector<Atom> values;
@@ -37,41 +39,41 @@ struct Field {
   bool is_word() const { return values.empty(); }
 };
 
-// A spec as it was written. Keys are unique, and so are words; `min` and `min=0` may stand side by
-// side.
+// A parsed spec. No key and no word occurs twice, but a word may equal a key: both `min` and
+// `min=0` may occur.
 struct Spec {
-  std::string flag;  // `--zero`; for errors
+  std::string flag;  // such as `--zero`, for errors
   std::string text;
   Atom place;
   std::vector<Field> fields;
 };
 
-// `start:end:step`.
+// `start:end:step`; a part that was left out is nullopt.
 struct SpecRange {
   std::optional<int64_t> start;
   std::optional<int64_t> end;
   std::optional<int64_t> step;
 };
 
-// Parses `text`, the value of `flag`. An error shows the text with a mark under the wrong
-// character, and the remedy.
+// Parses `text`, the value of `flag`. An error, here and below, is INVALID_ARGUMENT; its message
+// shows the text with a mark under the wrong character, and the remedy.
 absl::StatusOr<Spec> ParseSpec(absl::string_view flag, absl::string_view text);
 
-// `1,2,3`, the value of `flag`: a spec without a place whose one field, without a key, holds the
-// values.
+// Parses a list such as `1,2,3`, the value of `flag`. Returns a spec without a place, and with one
+// field, without a key, that holds the values.
 absl::StatusOr<Spec> ParseList(absl::string_view flag, absl::string_view text);
 
-// The error `message` at the byte `at` of the spec.
+// Returns an error with `message` and a mark under byte `at` of the spec.
 absl::Status SpecError(const Spec& spec, size_t at, absl::string_view message);
 
-// The atom as a number of its kind.
+// Parse an atom as an integer, a number or a range.
 absl::StatusOr<int64_t> IntegerOf(const Spec& spec, const Atom& atom);
 absl::StatusOr<double> NumberOf(const Spec& spec, const Atom& atom);
 bool IsRange(const Atom& atom);
 absl::StatusOr<SpecRange> RangeOf(const Spec& spec, const Atom& atom);
 
-// The values as single integers, ranges unfolded. An open end is an error: it would need the
-// model's size.
+// Returns the values as integers, with ranges expanded. A range without an end is an error, because
+// the end would depend on the model.
 absl::StatusOr<std::vector<int64_t>> IntegersOf(const Spec& spec, const std::vector<Atom>& values);
 
 }  // namespace scalpel::client

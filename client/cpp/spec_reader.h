@@ -1,4 +1,4 @@
-// Takes the fields of a spec one by one into messages, and remembers the first error.
+// Converts the fields of a spec to fields of messages, and keeps the first error.
 
 #ifndef SCALPEL_CLIENT_CPP_SPEC_READER_H_
 #define SCALPEL_CLIENT_CPP_SPEC_READER_H_
@@ -16,34 +16,41 @@
 
 namespace scalpel::client {
 
-// Each method takes the field `key` (also in the plural, `layers` for `layer`) if the spec has it.
-// Once an error was met the methods go on harmlessly; Finish returns the first one, or names a
-// field that nobody took. The spec outlives the reader.
+// Each reading method takes the field `key` (or its plural: `layers` for `layer`) if the spec has
+// it, and returns nullopt or false if not. After an error the methods may still be called. Finish
+// returns the first error, or an error for a field that no method has taken. The spec must outlive
+// the reader. Not thread-safe.
 class SpecReader {
  public:
   explicit SpecReader(const Spec& spec) : spec_(spec), taken_(spec.fields.size()) {}
 
+  // Returns whether the spec has the word.
   bool Word(absl::string_view word);
+  // Return the single value of the field, or nullopt.
   std::optional<int64_t> Integer(absl::string_view key);
   std::optional<uint64_t> Seed(absl::string_view key);
   std::optional<double> Number(absl::string_view key);
   std::optional<std::string> Text(absl::string_view key);
+  // Store the values of the field, and return whether the spec has it.
   bool Numbers(absl::string_view key, google::protobuf::RepeatedField<double>* numbers);
   bool Int32s(absl::string_view key, google::protobuf::RepeatedField<int32_t>* integers);
-  // A single range as a range, anything else as indices. `Kind` is v1::Units or v1::Positions.
+  // Reads a single range as a range, and anything else as indices. `Kind` is v1::Units or
+  // v1::Positions.
   template <typename Kind>
   bool Indices(absl::string_view key, Kind* kind);
-  // `7:2,5:1`: queries and keys.
+  // Reads pairs of query and key, such as `7:2,5:1`.
   bool Pairs(absl::string_view key, google::protobuf::RepeatedPtrField<v1::QueryKey>* pairs);
 
   const Spec& spec() const { return spec_; }
+  // Records an error, unless there is one already.
   void Fail(absl::Status status);
   absl::Status Finish();
 
  private:
-  // The field, or null. Null too if it has more values than `values_max`, which is an error.
+  // Takes and returns the field; null if there is none, or if it has more than `values_max` values,
+  // which is an error.
   const Field* Take(absl::string_view key, size_t values_max);
-  // The value or, after noting the error, nothing.
+  // Returns the value; on error, calls Fail and returns nullopt.
   template <typename T>
   std::optional<T> Checked(const absl::StatusOr<T>& value);
   void Fill(const SpecRange& range, v1::Range* message) const;

@@ -9,7 +9,7 @@
 namespace scalpel::client {
 namespace {
 
-// The enum value's name without the first `prefix` bytes, in lower case.
+// Returns the enum value's name in lower case, without `prefix`.
 std::string ShortName(const google::protobuf::EnumDescriptor* type, int number,
                       absl::string_view prefix) {
   const google::protobuf::EnumValueDescriptor* value = type->FindValueByNumber(number);
@@ -17,8 +17,8 @@ std::string ShortName(const google::protobuf::EnumDescriptor* type, int number,
   return absl::AsciiStrToLower(value->name().substr(prefix.size()));
 }
 
-// The site by its enum where it is one, so that `K` is as good as `k`; otherwise the path as it was
-// written.
+// Reads the place's name as a site if it is one in any case, such as `K` for `k`, and otherwise as
+// a path.
 void ReadPlace(SpecReader& reader, v1::Place* place) {
   const std::string& name = reader.spec().place.text;
   v1::Site site = v1::SITE_UNSPECIFIED;
@@ -58,7 +58,7 @@ v1::Moment ReadMoment(SpecReader& reader) {
   return before ? v1::MOMENT_BEFORE : after ? v1::MOMENT_AFTER : v1::MOMENT_UNSPECIFIED;
 }
 
-// One number as a constant, several as a tensor. `Message` is v1::Add or v1::Set.
+// Reads one number as a constant, and several as a tensor. `Message` is v1::Add or v1::Set.
 template <typename Message>
 void ReadValue(SpecReader& reader, Message* message) {
   google::protobuf::RepeatedField<double> values;
@@ -140,7 +140,7 @@ void ReadKnockout(SpecReader& reader, v1::Intervention& intervention) {
   reader.Pairs("pair", intervention.mutable_knockout()->mutable_pairs());
 }
 
-// Every statistic and kept axis by its word.
+// Reads the words for statistics and kept axes.
 void ReadWords(SpecReader& reader, v1::Probe* probe) {
   v1::Statistic statistic = v1::STATISTIC_UNSPECIFIED;
   for (const Field& field : reader.spec().fields) {

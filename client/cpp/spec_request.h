@@ -1,5 +1,5 @@
-// One-line specs as messages of the contract. Names become enums, nothing more: whether an index
-// exists, or a site has heads, is for the server to say.
+// Converts one-line specs to messages of the proto. Names are converted to enums, but the server
+// checks whether, for example, an index exists or a site has heads.
 
 #ifndef SCALPEL_CLIENT_CPP_SPEC_REQUEST_H_
 #define SCALPEL_CLIENT_CPP_SPEC_REQUEST_H_
@@ -16,8 +16,8 @@ namespace scalpel::client {
 
 class SpecReader;
 
-// An operation that specs can write: the flag `--name`, the keys it takes beside a place's, and
-// what it does.
+// An operation that has a flag, `--name`: its keys, in addition to those of a place, and what it
+// does, for --help; and the function that reads a spec into an intervention.
 struct OperationFlag {
   const char* name;
   const char* keys;
@@ -25,21 +25,23 @@ struct OperationFlag {
   void (*read)(SpecReader& reader, v1::Intervention& intervention);
 };
 
-// Every one of them, in the order of the contract.
+// Returns all operations, in the order of the proto.
 const std::vector<OperationFlag>& OperationFlags();
 
+// Parse the value of an operation's flag, of --probe or of --capture. Errors as in ParseSpec.
 absl::StatusOr<v1::Intervention> InterventionOf(const OperationFlag& operation,
                                                 absl::string_view text);
 absl::StatusOr<v1::Probe> ProbeOf(absl::string_view text);
 absl::StatusOr<v1::Capture> CaptureOf(absl::string_view text);
 
-// `-1`, `0,3` or `::2`, the value of `flag`.
+// Parses `-1`, `0,3` or `::2`, the value of `flag`.
 absl::StatusOr<v1::Positions> PositionsOf(absl::string_view flag, absl::string_view text);
 
-// `1,2,3`, the value of `flag`; ranges are unfolded.
+// Parses `1,2,3`, the value of `flag`; ranges are expanded.
 absl::StatusOr<std::vector<int32_t>> Int32sOf(absl::string_view flag, absl::string_view text);
 
-// The name of an enum's value without its prefix, in lower case: `resid_post`, `std`, `float32`.
+// Return the name of an enum's value in lower case and without its prefix: `resid_post`, `std`,
+// `float32`.
 std::string NameOf(v1::Site site);
 std::string NameOf(v1::Statistic statistic);
 std::string NameOf(v1::DataType dtype);

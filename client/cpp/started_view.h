@@ -1,4 +1,4 @@
-// What a server says of a request before it runs.
+// Prints what the server answers before it runs a request.
 
 #ifndef SCALPEL_CLIENT_CPP_STARTED_VIEW_H_
 #define SCALPEL_CLIENT_CPP_STARTED_VIEW_H_
@@ -11,18 +11,18 @@
 
 namespace scalpel::client {
 
-// One line for each, the first few.
+// Prints a line for each of the first few prompts, and how many more there are.
 void PrintPrompts(const Screen& screen,
                   const google::protobuf::RepeatedPtrField<v1::TokenizedPrompt>& prompts);
 
-// The cost, and the request as the server understands it.
+// Prints the cost, and the request as the server has normalised it.
 void PrintPlan(const Screen& screen, const v1::Cost& cost, const std::string& digest,
                const google::protobuf::Message& normalized);
 
-// `76.9 MFLOP`.
+// Formats a number of operations, as in `76.9 MFLOP`.
 std::string Flops(double flops);
 
-// `30.2 ms`.
+// Formats a duration, as in `30.2 ms`.
 std::string Milliseconds(absl::Duration duration);
 
 }  // namespace scalpel::client

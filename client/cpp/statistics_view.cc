@@ -15,14 +15,14 @@
 namespace scalpel::client {
 namespace {
 
-constexpr int kNumberColumns = 11;  // the longest Number and a gap
+constexpr int kNumberColumns = 11;  // the width of the longest Number, and a gap
 constexpr int kNameColumnsMax = 20;
 constexpr int kArrayValuesMax = 64;
 constexpr int kHistogramColumnsMax = 60;
 
 std::string QuantileLabel(double quantile) { return absl::StrCat("q", quantile); }
 
-// The labels of a result's or probe's numbers: statistics, then quantiles.
+// Returns the labels of the numbers of a result or probe: statistics, then quantiles.
 std::vector<std::string> LabelsOf(const v1::RunRequest& request) {
   std::vector<std::string> labels;
   const auto add = [&labels](std::string label) {
@@ -37,7 +37,7 @@ std::vector<std::string> LabelsOf(const v1::RunRequest& request) {
   return labels;
 }
 
-// Neighbouring counts added up until there are at most `columns`.
+// Merges neighbouring counts so that at most `columns` are left.
 std::vector<double> Rebinned(const google::protobuf::RepeatedField<int64_t>& counts, int columns) {
   const int together = (counts.size() + columns - 1) / columns;
   std::vector<double> bins;
@@ -80,7 +80,7 @@ std::string StatisticsView::Keys(const std::string& layer, const std::string& pr
 }
 
 void StatisticsView::Add(const v1::LayerStatistics& statistics) {
-  // Results of another layer: nothing more comes for those that wait.
+  // When another layer begins, the waiting rows are complete.
   const bool other =
       !waiting_.empty() && (waiting_[0].layer.has_value() != statistics.has_layer() ||
                             waiting_[0].layer.value_or(0) != statistics.layer());
@@ -107,7 +107,7 @@ void StatisticsView::Add(const v1::LayerStatistics& statistics) {
   }
 }
 
-// Puts a result's numbers into the row of its layer, probe and prompt.
+// Stores a result's numbers in the row of its layer, probe and prompt.
 void StatisticsView::AddScalars(const v1::ProbeResult& result) {
   const std::optional<int> layer =
       result.has_layer() ? std::optional<int>(result.layer()) : std::nullopt;
@@ -161,7 +161,7 @@ void StatisticsView::PrintHeader() {
 }
 
 void StatisticsView::Print(const Row& row) {
-  if (row.values.empty()) return;  // only a histogram
+  if (row.values.empty()) return;  // the probe has only a histogram
   if (!header_printed_) PrintHeader();
   std::string line =
       Keys(row.layer ? absl::StrCat(*row.layer) : "-", row.name, absl::StrCat(row.prompt));
@@ -179,7 +179,7 @@ void StatisticsView::Print(const Row& row) {
   PrintLine(screen_, line);
 }
 
-// One line for each statistic; the keys stand only on the first.
+// Prints one line for each statistic; only the first one has the keys.
 void StatisticsView::PrintPairs(const Row& row, const std::string& keys) {
   std::string left = keys;
   for (const auto& [label, pair] : row.values) {

@@ -1,5 +1,5 @@
-// Probes' results as a table that grows while layers are computed, and as sparklines by layer at
-// the end.
+// Prints the results of probes: a table that grows while layers are computed, and sparklines over
+// layers at the end.
 
 #ifndef SCALPEL_CLIENT_CPP_STATISTICS_VIEW_H_
 #define SCALPEL_CLIENT_CPP_STATISTICS_VIEW_H_
@@ -16,27 +16,28 @@
 
 namespace scalpel::client {
 
-// Prints one row for each layer, probe and prompt, the clean run beside the edited one, as soon as
-// both are there. Statistics stand side by side where the screen is wide enough for all of them,
-// otherwise below each other. Numbers per head, position or unit and histograms get lines of their
-// own, with the indices of a part. Not thread-safe.
+// Prints one row for each layer, probe and prompt as soon as both the clean and the edited run have
+// arrived. Statistics are printed side by side if the screen is wide enough for all of them, and
+// otherwise one below the other. Numbers per head, position or unit, and histograms, are printed on
+// separate lines, with the indices of the part. Not thread-safe.
 class StatisticsView {
  public:
-  // `request`: the normalised one.
+  // `request`: as normalised by the server.
   StatisticsView(const Screen& screen, const v1::RunRequest& request);
 
+  // Prints the rows that are complete now, arrays and histograms. Keeps incomplete rows.
   void Add(const v1::LayerStatistics& statistics);
 
-  // What still waits for its other run, then the sparklines.
+  // Prints the rows for which only one run has arrived, and then the sparklines.
   void Finish();
 
  private:
-  // A statistic's or quantile's value in both runs.
+  // The value of a statistic or quantile in both runs.
   struct Pair {
     std::optional<double> clean;
     std::optional<double> edited;
   };
-  // One row: what one probe says of one layer of one prompt.
+  // One row: the numbers of one probe for one layer of one prompt.
   struct Row {
     std::optional<int> layer;
     int probe = 0;
@@ -46,7 +47,7 @@ class StatisticsView {
     bool has_edited = false;
     std::vector<std::pair<std::string, Pair>> values;
   };
-  // The values of one label over layers.
+  // The values of one statistic or quantile over layers.
   struct Series {
     std::string name;
     std::vector<int> layers;
@@ -68,9 +69,9 @@ class StatisticsView {
   std::string WhereOf(const v1::ProbeResult& result) const;
 
   const Screen screen_;
-  const bool clean_;                 // both runs come
-  const bool prompts_;               // more than one prompt
-  std::vector<std::string> labels_;  // of all probes, in order
+  const bool clean_;                 // there is a clean run besides the edited one
+  const bool prompts_;               // there is more than one prompt
+  std::vector<std::string> labels_;  // the statistics and quantiles of all probes, in order
   int name_columns_;
   bool wide_;
   bool header_printed_ = false;

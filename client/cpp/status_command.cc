@@ -24,14 +24,14 @@ grpc::Status Ask(const Options& options, Call& call, Stub& stub, v1::GetStatusRe
       [&](grpc::ClientContext* context) { return stub.GetStatus(context, request, answer); });
 }
 
-// Writes the picture at once, so that none is seen half-drawn.
+// Writes the whole text at once, so that the terminal does not show half of it.
 void Draw(const Screen& screen, const v1::GetStatusResponse& now,
           const v1::GetStatusResponse& before, bool first) {
   std::ostringstream picture;
   Screen canvas{picture, screen.columns, screen.colour, screen.terminal};
   PrintStatus(canvas, now, before);
   if (screen.terminal) {
-    screen.out << "\x1b[H\x1b[J";  // from the top left corner on, all is cleared
+    screen.out << "\x1b[H\x1b[J";  // moves to the top left corner and clears the screen
   } else if (!first) {
     screen.out << "\n";
   }

@@ -1,4 +1,4 @@
-// `scalpel-cli status` and `scalpel-cli top`.
+// The commands `status` and `top`.
 
 #ifndef SCALPEL_CLIENT_CPP_STATUS_COMMAND_H_
 #define SCALPEL_CLIENT_CPP_STATUS_COMMAND_H_
@@ -11,11 +11,11 @@
 
 namespace scalpel::client {
 
-// Asks once; rates are those since the server started.
+// Prints the status once, with rates since the server started. Arguments as in RunCommand.
 ExitCode ShowStatus(const Options& options, const Screen& screen, std::ostream& err);
 
-// Asks each second, until it is interrupted or nobody reads the screen; rates are those of the last
-// second. On a terminal each answer replaces the one before.
+// Prints the status each second, with rates over that second, until it is interrupted, the screen
+// is closed, or --refreshes is reached. On a terminal each status replaces the previous one.
 ExitCode ShowTop(const Options& options, const Screen& screen, std::ostream& err);
 
 }  // namespace scalpel::client

@@ -31,7 +31,7 @@ std::string StateName(v1::ServerState state) {
   }
 }
 
-// `part` of `whole` in per cent; empty: there is no whole.
+// Returns `part` of `whole` in per cent; empty if `whole` is 0.
 std::string Percent(double part, double whole) {
   return whole > 0 ? absl::StrFormat("%.0f%%", 100 * part / whole) : "";
 }
@@ -43,7 +43,7 @@ std::string Flops(double rate) {
   return absl::StrCat(Number(rate), " ", kUnits[unit]);
 }
 
-// `now` minus `before`, of the same server.
+// The change from `before` to `now`, of the same server process.
 struct Interval {
   const v1::GetStatusResponse& now;
   const v1::GetStatusResponse& before;
@@ -56,7 +56,7 @@ struct Interval {
 
 std::string Rate(double per_second) { return absl::StrCat(Number(per_second), "/s"); }
 
-// What the engine and its cache do, where the model is loaded.
+// Returns the rows of the engine and its cache; none while the model is being loaded.
 Rows EngineRows(const Interval& interval) {
   if (!interval.now.has_engine()) return {};
   const v1::EngineStatus& now = interval.now.engine();

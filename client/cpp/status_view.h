@@ -1,4 +1,4 @@
-// GetStatus's answer as tables.
+// Prints the response of GetStatus as tables.
 
 #ifndef SCALPEL_CLIENT_CPP_STATUS_VIEW_H_
 #define SCALPEL_CLIENT_CPP_STATUS_VIEW_H_
@@ -8,8 +8,8 @@
 
 namespace scalpel::client {
 
-// Rates are those since `before`, an earlier answer of the same server; of another one, or an empty
-// one, those since the server started.
+// Prints `now`, with rates since `before`, an earlier response. If `before` is empty or from
+// another server process, the rates are since the server started.
 void PrintStatus(const Screen& screen, const v1::GetStatusResponse& now,
                  const v1::GetStatusResponse& before);
 

@@ -1,4 +1,4 @@
-// Reads a response stream to its end.
+// Reads response streams.
 
 #ifndef SCALPEL_CLIENT_CPP_STREAM_H_
 #define SCALPEL_CLIENT_CPP_STREAM_H_
@@ -14,14 +14,15 @@
 
 namespace scalpel::client {
 
-// Says on `err` why the command failed, and returns its exit code.
+// Prints to `err` why the command failed, and returns `code`.
 inline ExitCode Fail(const absl::Status& status, ExitCode code, std::ostream& err) {
   err << (code == kUsage ? "" : "scalpel-cli: ") << status.message() << "\n";
   return code;
 }
 
-// Hands every response of the stream that `start(context)` begins to `sink`, whose Add and Finish
-// (at the stream's regular end) return an error where the stream cannot be used.
+// Reads the stream that `start(context)` returns, and passes each response to `sink.Add`. If the
+// stream ends with OK, calls `sink.Finish`. Both return an error if the stream violates the
+// protocol; then the call is cancelled. Returns the exit code, after printing errors to `err`.
 template <typename Response, typename Start, typename Sink>
 ExitCode ReadStream(Call& call, Start start, Sink& sink, const Screen& screen, std::ostream& err) {
   absl::Status unusable;
@@ -29,11 +30,11 @@ ExitCode ReadStream(Call& call, Start start, Sink& sink, const Screen& screen, s
     const std::unique_ptr<grpc::ClientReader<Response>> reader = start(context);
     Response response;
     while (unusable.ok() && screen.out && reader->Read(&response)) {
-      call.NoFurtherAttempt();  // what is on the screen stays there
+      call.NoFurtherAttempt();  // because output cannot be taken back
       unusable = sink.Add(response);
       screen.out.flush();
     }
-    // Whoever read the output went away, or the stream cannot be used: the server need not go on.
+    // The output is closed, or the stream is invalid: the server need not continue.
     if (!unusable.ok() || !screen.out) context->TryCancel();
     return reader->Finish();
   });

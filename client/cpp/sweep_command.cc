@@ -12,7 +12,7 @@
 namespace scalpel::client {
 namespace {
 
-// Takes the events of one stream.
+// Prints the events of one stream as text or JSON.
 class EventSink {
  public:
   EventSink(const Options& options, const Screen& screen, std::ostream* progress)
@@ -28,7 +28,7 @@ class EventSink {
     return absl::OkStatus();
   }
 
-  // At a stream's regular end: an error if something is missing.
+  // To be called when the stream has ended with OK. Returns an error if it is incomplete.
   absl::Status Finish() const {
     return complete_ ? absl::OkStatus()
                      : absl::DataLossError("the stream ended without `finished`; run it again");

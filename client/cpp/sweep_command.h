@@ -1,4 +1,4 @@
-// The command `sweep`: reads the stream, and shows its pictures at the end.
+// The command `sweep`.
 
 #ifndef SCALPEL_CLIENT_CPP_SWEEP_COMMAND_H_
 #define SCALPEL_CLIENT_CPP_SWEEP_COMMAND_H_
@@ -12,7 +12,7 @@
 
 namespace scalpel::client {
 
-// `progress`: whether `err` is a terminal that can show it.
+// Makes the call, and prints the metrics when the sweep has finished. Arguments as in RunCommand.
 ExitCode RunSweep(const Options& options, std::istream& in, const Screen& screen, std::ostream& err,
                   bool progress);
 

@@ -16,7 +16,7 @@ namespace {
 
 using View = absl::string_view;
 
-// `id:893` as an id, anything else as the text of a token.
+// Returns whether a token is written as an id, such as `id:893`, and stores the id.
 bool IdOf(View token, int32_t* id) {
   return absl::ConsumePrefix(&token, "id:") && absl::SimpleAtoi(token, id);
 }
@@ -31,13 +31,13 @@ void AddToken(View token, google::protobuf::RepeatedField<int32_t>* ids,
   }
 }
 
-// `" Mary"`, or `id:893`.
+// Returns a token as it is shown: `" Mary"` or `id:893`.
 std::string TokenName(View token) {
   int32_t id;
   return IdOf(token, &id) ? std::string(token) : Quoted(token);
 }
 
-// One token of a metric that takes them; a flag for each. The metric is named after its token.
+// Adds a metric of one token, which the metric is named after.
 template <v1::MetricTokens* (v1::Metric::*tokens)(), const char* name>
 absl::Status AddTokenMetric(View token, Options& options) {
   v1::Metric* metric = options.sweep.add_metrics();
@@ -104,7 +104,7 @@ absl::StatusOr<v1::GridAxis> AxisOf(absl::string_view text) {
           absl::StrCat("--over: `", Printable(kind),
                        "` is no axis; write layers, heads, positions or values=A,B,..."));
     }
-    if (equals == View::npos) return axis;  // all
+    if (equals == View::npos) return axis;  // all indices
     const absl::StatusOr<Spec> spec = ParseList("--over", list);
     if (!spec.ok()) return spec.status();
     const absl::StatusOr<std::vector<int64_t>> values = IntegersOf(*spec, spec->fields[0].values);

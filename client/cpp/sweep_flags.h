@@ -1,4 +1,4 @@
-// The flags that only the command `sweep` has: what varies, and what is measured.
+// The flags that only the command `sweep` has: what is varied, and what is measured.
 
 #ifndef SCALPEL_CLIENT_CPP_SWEEP_FLAGS_H_
 #define SCALPEL_CLIENT_CPP_SWEEP_FLAGS_H_
@@ -12,9 +12,11 @@
 
 namespace scalpel::client {
 
+// Returns the flags, in the order of --help.
 std::vector<Flag> SweepFlags();
 
-// `layers`, `heads=0,5`, `positions=-4:-1` or `values=0,0.1,1`.
+// Parses an axis: `layers`, `heads=0,5`, `positions=-4:-1` or `values=0,0.1,1`. Errors as in
+// ParseSpec.
 absl::StatusOr<v1::GridAxis> AxisOf(absl::string_view text);
 
 }  // namespace scalpel::client

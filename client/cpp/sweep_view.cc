@@ -21,13 +21,13 @@ namespace scalpel::client {
 namespace {
 
 constexpr size_t kFurthestShown = 5;
-constexpr int kListRowsMax = 64;  // of a list; longer ones are summed up
-constexpr int64_t kMapsMax = 12;  // of a grid of three axes or more
+constexpr int kListRowsMax = 64;  // a longer list is summarised
+constexpr int64_t kMapsMax = 12;  // for a grid of three axes or more
 constexpr int kLabelColumnsMax = 32;
 constexpr int kNameColumnsMax = 30;
 constexpr int kBarColumns = 30;
 
-// `+0.4`, `-3.1`.
+// Formats a number with its sign, as in `+0.4` or `-3.1`.
 std::string Signed(double value) { return absl::StrCat(value < 0 ? "" : "+", Number(value)); }
 
 }  // namespace
@@ -156,8 +156,7 @@ void SweepView::PrintTitle(const v1::SweepMatrix& matrix) {
 void SweepView::PrintMatrix(const v1::SweepMatrix& matrix) {
   int64_t cells = 1;
   for (const int32_t length : matrix.shape()) cells *= length;
-  if (cells != matrix.values_size() || cells == 0)
-    return;  // of a server that this client is not for
+  if (cells != matrix.values_size() || cells == 0) return;  // malformed, or of a newer server
   PrintTitle(matrix);
   const bool list = matrix.shape_size() < 2;
   if (list && cells <= kListRowsMax) return PrintList(matrix);
@@ -168,7 +167,7 @@ void SweepView::PrintMatrix(const v1::SweepMatrix& matrix) {
 void SweepView::PrintList(const v1::SweepMatrix& matrix) {
   Scale scale;
   scale.Include({matrix.values().begin(), matrix.values().end()});
-  scale.Include({0.0});  // bars begin there
+  scale.Include({0.0});  // bars start at zero
   std::vector<std::vector<std::string>> rows;
   for (int i = 0; i < matrix.values_size(); ++i) {
     const double value = matrix.values(i);
@@ -218,7 +217,7 @@ void SweepView::PrintFurthest(const v1::SweepMatrix& matrix) {
   const bool centred =
       clean != nullptr && clean->values_size() == 1 && std::isfinite(clean->values(0));
   const double centre = centred ? clean->values(0) : 0;
-  std::vector<int> order;  // of those that have a number
+  std::vector<int> order;  // indices of finite values
   for (int i = 0; i < matrix.values_size(); ++i) {
     if (std::isfinite(matrix.values(i))) order.push_back(i);
   }
@@ -238,7 +237,7 @@ void SweepView::PrintFurthest(const v1::SweepMatrix& matrix) {
   PrintTable(screen_, {{""}, {"", true}, {"", true}}, rows);
 }
 
-// The most probable tokens of each variant, for metrics of top_k.
+// Prints the most probable tokens of each variant, for top_k metrics.
 void SweepView::PrintTopTokens() {
   std::map<std::pair<int32_t, int32_t>, std::vector<std::vector<std::string>>> tables;
   std::map<std::pair<int32_t, int32_t>, std::string> names;
@@ -250,7 +249,7 @@ void SweepView::PrintTopTokens() {
     std::vector<std::string> tokens;
     for (const v1::TokenLogit& token : result.tokens()) {
       if (token.token_id() < 0) {
-        tokens.push_back("nan");  // there is no order
+        tokens.push_back("nan");  // NaN among the logits: no order
         continue;
       }
       tokens.push_back(absl::StrFormat(
@@ -275,7 +274,7 @@ void SweepView::PrintTopTokens() {
   }
 }
 
-// Statistics of one number, a map of variants by layers for each.
+// Prints a map of variants by layers for each statistic that is a single number.
 void SweepView::PrintStatistics() {
   std::map<std::tuple<int32_t, int32_t, std::string>, std::map<int32_t, std::map<int32_t, double>>>
       maps;

@@ -1,4 +1,4 @@
-// A sweep's events as text: progress while it runs, and at its end a picture of each metric.
+// Prints the events of a sweep as text.
 
 #ifndef SCALPEL_CLIENT_CPP_SWEEP_VIEW_H_
 #define SCALPEL_CLIENT_CPP_SWEEP_VIEW_H_
@@ -16,12 +16,13 @@
 
 namespace scalpel::client {
 
-// Not thread-safe.
+// Shows progress while the sweep runs, and prints each metric as a list or heat map at its end. Not
+// thread-safe.
 class SweepView {
  public:
-  // `progress`: a terminal beside the output, or null.
+  // `progress`: a terminal for the progress line; may be null.
   SweepView(const Screen& screen, std::ostream* progress);
-  // Takes the progress off the terminal.
+  // Clears the progress line.
   ~SweepView();
 
   void Add(const v1::SweepResponse& response);
@@ -32,7 +33,7 @@ class SweepView {
   void ClearProgress();
   void End(const v1::SweepFinished& finished);
 
-  // A matrix in the form that suits its axes: a list with bars, or heat maps.
+  // Prints a matrix as a list with bars if it has one axis, and as heat maps if it has more.
   void PrintMatrix(const v1::SweepMatrix& matrix);
   void PrintTitle(const v1::SweepMatrix& matrix);
   void PrintList(const v1::SweepMatrix& matrix);
@@ -42,9 +43,9 @@ class SweepView {
   void PrintStatistics();
   void PrintReports();
 
-  // The clean run's value of a metric; null: it has none.
+  // Returns the clean run's value of a metric; null if there is none.
   const v1::MetricResult* CleanOf(const v1::SweepMatrix& matrix) const;
-  // What tells the variant from the others: its name, or its place in the grid.
+  // Returns the variant's name, or its place in the grid.
   std::string LabelOf(int32_t variant) const;
   bool several_prompts() const { return started_.normalized().prompts_size() > 1; }
 

@@ -25,7 +25,7 @@ std::vector<int> Widths(const std::vector<Column>& columns,
   return widths;
 }
 
-// One row; the last cell continues on lines of its own.
+// Formats one row; the last cell may continue on further lines.
 std::string Row(const std::vector<Column>& columns, const std::vector<int>& widths,
                 const std::vector<std::string>& cells, int screen_columns) {
   std::string line;

@@ -1,4 +1,4 @@
-// Tables that are known whole before they are printed.
+// Prints tables whose rows are all known.
 
 #ifndef SCALPEL_CLIENT_CPP_TABLE_H_
 #define SCALPEL_CLIENT_CPP_TABLE_H_
@@ -10,19 +10,19 @@
 
 namespace scalpel::client {
 
-// One column's title and how its cells stand.
+// The title of a column, and the alignment of its cells.
 struct Column {
   std::string title;
-  bool right = false;  // numbers
+  bool right = false;  // right-aligned, for numbers
 };
 
-// Prints the rows under their titles (none if all are empty), each column as wide as its widest
-// cell. The last column wraps at spaces where it meets the screen's edge. Every row has as many
-// cells as there are columns.
+// Prints the rows under the titles, without a title line if all titles are empty. Each column is as
+// wide as its widest cell; the last one is wrapped at spaces at the screen's edge. Every row must
+// have a cell for each column.
 void PrintTable(const Screen& screen, const std::vector<Column>& columns,
                 const std::vector<std::vector<std::string>>& rows);
 
-// `words` in lines of at most `columns`, broken at spaces; a longer word is cut.
+// Breaks `words` at spaces into lines of at most `columns`; a longer word is cut.
 std::vector<std::string> Wrapped(const std::string& words, int columns);
 
 }  // namespace scalpel::client

@@ -18,7 +18,7 @@ namespace {
 constexpr size_t kNameBytesMax = 128;
 constexpr int kPromptsShownMax = 4;
 
-// `resid_post[0]` becomes `resid_post.0`.
+// Replaces unsafe characters: `resid_post[0]` becomes `resid_post.0`.
 std::string SafeName(absl::string_view name) {
   std::string safe;
   for (const char c : name.substr(0, kNameBytesMax)) {

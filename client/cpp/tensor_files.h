@@ -1,4 +1,4 @@
-// A folder that tensors are saved to.
+// Saves tensors as files.
 
 #ifndef SCALPEL_CLIENT_CPP_TENSOR_FILES_H_
 #define SCALPEL_CLIENT_CPP_TENSOR_FILES_H_
@@ -13,21 +13,21 @@
 
 namespace scalpel::client {
 
-// The readable part of a tensor's file name, `resid_post.0.layer9.prompt0.clean`: only letters,
-// digits, `_`, `-` and `.`, and no
-// `.` in front, whatever the server calls it.
+// Returns a tensor's file name without its extension, such as `resid_post.0.layer9.prompt0.clean`.
+// Whatever name the server sends, it consists of letters, digits, `_`, `-` and `.`, and does not
+// start with `.`.
 std::string FileStem(const v1::TensorHeader& header);
 
-// Writes one .npy file for each tensor. Not thread-safe.
+// Writes one .npy file for each tensor into a folder. Not thread-safe.
 class TensorFiles {
  public:
   explicit TensorFiles(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
-  // Makes the folder, if it is not there.
+  // Creates the folder if it does not exist.
   absl::Status Open();
 
-  // Writes the file whole or not at all, and returns its path. A name met before in this run gets
-  // the tensor's id.
+  // Writes a file, completely or not at all, and returns its path. If the name has been used by
+  // this object, the tensor's id is appended.
   absl::StatusOr<std::string> Save(StreamedTensor tensor);
 
  private:

@@ -17,7 +17,7 @@ absl::Status Broken(const v1::TensorChunk& chunk, absl::string_view how) {
 
 uint64_t ElementBytes(v1::DataType dtype) {
   switch (dtype) {
-    case v1::DATA_TYPE_UNSPECIFIED:  // by the contract: float32
+    case v1::DATA_TYPE_UNSPECIFIED:  // means float32: see the proto
     case v1::DATA_TYPE_FLOAT32:
       return 4;
     case v1::DATA_TYPE_FLOAT16:
@@ -28,8 +28,8 @@ uint64_t ElementBytes(v1::DataType dtype) {
   }
 }
 
-// The bytes of a tensor of this type and shape; nothing if they are not to be had, or more than
-// `bytes_max`.
+// Returns the size in bytes of a tensor of this type and shape; nullopt if the type or shape is
+// invalid, or the size exceeds `bytes_max`.
 std::optional<uint64_t> SizeOf(const v1::TensorHeader& header, uint64_t bytes_max) {
   uint64_t bytes = ElementBytes(header.dtype());
   for (const int64_t length : header.shape()) {
@@ -84,7 +84,7 @@ absl::StatusOr<std::optional<StreamedTensor>> TensorAssembler::Add(const v1::Ten
     return Broken(
         chunk, absl::StrCat("more data than the tensor's ", open_->header.size_bytes(), " bytes"));
   }
-  // Grows with what has arrived, not with what a header promises.
+  // Not reserved beforehand, because the size in the header cannot be trusted.
   open_->data += chunk.data();
   if (open_->data.size() < open_->header.size_bytes()) return std::optional<StreamedTensor>();
   return std::exchange(open_, std::nullopt);

@@ -1,4 +1,4 @@
-// Puts a stream's tensor chunks together, and believes nothing that they say of themselves.
+// Assembles tensors from the chunks of a stream, and checks everything that the chunks claim.
 
 #ifndef SCALPEL_CLIENT_CPP_TENSORS_H_
 #define SCALPEL_CLIENT_CPP_TENSORS_H_
@@ -14,14 +14,14 @@
 
 namespace scalpel::client {
 
-// A whole tensor.
+// A complete tensor.
 struct StreamedTensor {
   v1::TensorHeader header;
   std::string data;  // header.size_bytes bytes
 };
 
-// Takes the chunks of one response stream in order. Not thread-safe. After an error it is of no
-// further use.
+// Assembles the tensors of one response stream. After an error it must not be used any more. Not
+// thread-safe.
 class TensorAssembler {
  public:
   static constexpr uint64_t kTensorBytesMax = uint64_t{4} << 30;
@@ -30,11 +30,11 @@ class TensorAssembler {
   explicit TensorAssembler(uint64_t tensor_bytes_max = kTensorBytesMax)
       : tensor_bytes_max_(tensor_bytes_max) {}
 
-  // The tensor that the chunk completes, or nothing yet. An error says how the chunk breaks the
-  // contract.
+  // Adds the next chunk in order. Returns the tensor if the chunk completes it, and otherwise
+  // nullopt. An error says how the chunk violates the protocol.
   absl::StatusOr<std::optional<StreamedTensor>> Add(const v1::TensorChunk& chunk);
 
-  // At the end of the stream: an error if a tensor is incomplete.
+  // To be called at the end of the stream. Returns an error if a tensor is incomplete.
   absl::Status Finish() const;
 
  private:
@@ -45,7 +45,7 @@ class TensorAssembler {
   std::unordered_set<uint32_t> seen_;
 };
 
-// `float32 [1, 13, 768]`.
+// Returns the type and shape, as in `float32 [1, 13, 768]`.
 std::string ShapeText(const v1::TensorHeader& header);
 
 }  // namespace scalpel::client

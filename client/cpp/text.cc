@@ -17,8 +17,8 @@ struct CodePointRange {
   char32_t last;
 };
 
-// Controls, bidirectional and other invisible formatting, and line separators: never sent to a
-// terminal as they are.
+// Control characters, bidirectional and other invisible formatting, and line separators, which are
+// never sent to a terminal unescaped.
 constexpr CodePointRange kUnprintable[] = {
     {0x00, 0x1F},     {0x7F, 0x9F},     {0xAD, 0xAD},     {0x061C, 0x061C}, {0x200B, 0x200F},
     {0x2028, 0x202E}, {0x2060, 0x206F}, {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0xE0FFF},
@@ -45,8 +45,8 @@ bool IsIn(const CodePointRange (&ranges)[n], char32_t point) {
   });
 }
 
-// The code point at `at`, which moves behind it; kInvalid, one byte further, where the bytes are
-// not UTF-8.
+// Returns the code point at `at` and advances `at` past it. If the bytes are not UTF-8, returns
+// kInvalid and advances by one byte.
 char32_t Next(absl::string_view text, size_t& at) {
   const auto byte = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(at++);

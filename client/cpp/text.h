@@ -1,5 +1,5 @@
-// Text for a terminal: what a server sends is made harmless, and measured in columns rather than
-// bytes.
+// Text for a terminal: escapes what a server sends, and measures text in columns. All functions are
+// thread-safe.
 
 #ifndef SCALPEL_CLIENT_CPP_TEXT_H_
 #define SCALPEL_CLIENT_CPP_TEXT_H_
@@ -11,38 +11,38 @@
 
 namespace scalpel::client {
 
-// `text` with everything escaped that could move the cursor, change colours or reverse the writing
-// direction: control and formatting characters become `\n`, `\x1b` or `\u202e`, bytes that are not
-// UTF-8 become `\xff`.
+// Escapes everything that could move the cursor, change colours or reverse the writing direction:
+// control and formatting characters become, for example, `\n`, `\x1b` or `\u202e`, and bytes that
+// are not UTF-8 become, for example, `\xff`.
 std::string Printable(absl::string_view text);
 
-// As Printable, in double quotes; quotes and backslashes inside are escaped, so that spaces at the
-// ends can be seen.
+// As Printable, but in double quotes, which make spaces at the ends visible; quotes and backslashes
+// inside are escaped.
 std::string Quoted(absl::string_view text);
 
 bool IsUtf8(absl::string_view text);
 
-// How many columns of a terminal `text` takes: 2 for wide East Asian characters and emoji, 0 for
-// combining marks.
+// Returns the width of `text` in columns of a terminal. Wide East Asian characters and emoji take
+// 2, and combining marks 0.
 int Columns(absl::string_view text);
 
-// `text` cut to at most `columns`; what was cut is marked by `…`.
+// Cuts `text` to at most `columns`, the last of which is `…` if something was cut.
 std::string Fit(absl::string_view text, int columns);
 
-// Exactly `columns` wide: fitted, then filled with spaces on the right, or on the left.
+// Cut `text` or pad it with spaces, on the right or on the left, to exactly `columns`.
 std::string PadRight(absl::string_view text, int columns);
 std::string PadLeft(absl::string_view text, int columns);
 
-// Four significant digits, at most 10 characters: `0.1235`, `-1.235e-05`, `nan`.
+// Formats with four significant digits in at most 10 characters: `0.1235`, `-1.235e-05`, `nan`.
 std::string Number(double value);
 
-// `13,238,272`.
+// Formats with separators, as in `13,238,272`.
 std::string Thousands(int64_t value);
 
-// `512 B`, `39.9 KiB`, `1.5 GiB`.
+// Formats a size, as in `512 B`, `39.9 KiB`, `1.5 GiB`.
 std::string Bytes(uint64_t bytes);
 
-// `1 prompt`, `2 prompts`, `1,024 tokens`.
+// Formats a count with its noun, as in `1 prompt`, `2 prompts`, `1,024 tokens`.
 std::string Count(int64_t count, absl::string_view singular);
 
 }  // namespace scalpel::client

@@ -11,7 +11,7 @@ void PrintJson(std::ostream& out, const google::protobuf::Message& message) {
   options.preserve_proto_field_names = true;
   options.always_print_primitive_fields = true;
   std::string json;
-  // Cannot fail: only google.protobuf.Any could, and no message of the contract has one.
+  // This cannot fail: only google.protobuf.Any could, and no message of the proto has one.
   if (google::protobuf::util::MessageToJsonString(message, &json, options).ok()) {
     out << json << "\n";
   }

@@ -1,4 +1,4 @@
-// Messages as protobuf JSON, one a line.
+// Prints messages as protobuf JSON.
 
 #ifndef SCALPEL_CLIENT_CPP_WIRE_JSON_H_
 #define SCALPEL_CLIENT_CPP_WIRE_JSON_H_
@@ -9,8 +9,8 @@
 
 namespace scalpel::client {
 
-// Fields by their names in the contract, as error messages name them; fields without presence also
-// where they are 0.
+// Prints `message` as one line. Fields have their names in the proto, which errors also use. Fields
+// without presence are printed even if they are zero.
 void PrintJson(std::ostream& out, const google::protobuf::Message& message);
 
 }  // namespace scalpel::client

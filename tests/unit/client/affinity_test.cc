@@ -14,17 +14,17 @@ std::string AffinityOf(std::initializer_list<const char*> texts) {
   return Affinity(prompts);
 }
 
-TEST(Affinity, IsTheFirstPrompts) {
+TEST(Affinity, DependsOnlyOnTheFirstPrompt) {
   EXPECT_EQ(AffinityOf({"When Mary", "a"}), AffinityOf({"When Mary", "b"}));
   EXPECT_NE(AffinityOf({"When Mary"}), AffinityOf({"When John"}));
 }
 
 // tests/python/test_connection.py has the same value: both clients are led to one server.
-TEST(Affinity, IsWhatThePythonClientSays) {
+TEST(Affinity, EqualsThePythonClients) {
   EXPECT_EQ(AffinityOf({"When Mary and John"}), "796b503b5abe338e");
 }
 
-TEST(Affinity, IsNothingWithoutPrompts) { EXPECT_EQ(AffinityOf({}), ""); }
+TEST(Affinity, IsEmptyWithoutPrompts) { EXPECT_EQ(AffinityOf({}), ""); }
 
 }  // namespace
 }  // namespace scalpel::client

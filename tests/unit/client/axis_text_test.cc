@@ -30,12 +30,12 @@ std::string TextOf(const std::vector<v1::AxisIndices>& axes) {
   return PartText({axes.begin(), axes.end()});
 }
 
-TEST(ClientAxisText, SaysNothingWherePlacesAreIndices) {
+TEST(ClientAxisText, IsEmptyWherePlacesAreIndices) {
   EXPECT_EQ(PartText(Axes()), "");
   EXPECT_EQ(TextOf({Spaced(v1::AXIS_POSITION, 0, 1, 14), Spaced(v1::AXIS_HEAD, 0, 1, 1)}), "");
 }
 
-TEST(ClientAxisText, SaysIndicesInTheirOrder) {
+TEST(ClientAxisText, ListsIndicesInTheirOrder) {
   EXPECT_EQ(TextOf({Listed(v1::AXIS_HEAD, {7, 3, 4})}), "head 7, 3, 4");
   EXPECT_EQ(TextOf({Spaced(v1::AXIS_HEAD, 3, 4, 2)}), "head 3, 7");
   EXPECT_EQ(TextOf({Spaced(v1::AXIS_POSITION, 13, 1, 1)}), "position 13");
@@ -44,7 +44,7 @@ TEST(ClientAxisText, SaysIndicesInTheirOrder) {
             "unit 0, 1, 2, 3, 4, 5, 6, 9, ...");
 }
 
-TEST(ClientAxisText, SaysLongOnesAsRanges) {
+TEST(ClientAxisText, WritesLongListsAsRanges) {
   EXPECT_EQ(TextOf({Spaced(v1::AXIS_UNIT, 4, 1, 4)}), "unit 4 to 7");
   EXPECT_EQ(TextOf({Spaced(v1::AXIS_QUERY, 1, 2, 5), Spaced(v1::AXIS_KEY, 0, 1, 9),
                     Spaced(v1::AXIS_UNIT, 9, -3, 4)}),

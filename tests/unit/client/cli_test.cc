@@ -282,7 +282,7 @@ TEST_F(ClientCli, DrawsASweepInColoursAndShowsProgress) {
   EXPECT_THAT(outcome.err, testing::EndsWith("\r\x1b[K"));
 }
 
-TEST_F(ClientCli, ASweepThatBreaksOffIsAnError) {
+TEST_F(ClientCli, AnIncompleteSweepIsAnError) {
   service_.sweep = SmallSweep();
   service_.sweep.pop_back();
   const Outcome outcome = Program({"sweep", "x"});
@@ -410,7 +410,7 @@ TEST_F(ClientCli, AcceptsTheOneEventOfValidateOnly) {
   EXPECT_THAT(outcome.out, HasSubstr("\"validate_only\": true"));
 }
 
-TEST_F(ClientCli, SendsWhatTheCommandLineSays) {
+TEST_F(ClientCli, SendsTheRequestOfTheCommandLine) {
   v1::RunRequest received;
   std::string request_id;
   service_.run = [&](grpc::ServerContext& context, const v1::RunRequest& request,
@@ -441,7 +441,7 @@ grpc::Status Refusal(grpc::StatusCode code, const google::protobuf::Message& det
   return {code, "no\x1b[31m", status.SerializeAsString()};
 }
 
-TEST_F(ClientCli, PrintsEveryViolationAndMakesThemHarmless) {
+TEST_F(ClientCli, PrintsEveryViolationEscaped) {
   google::rpc::BadRequest bad;
   for (const char* field : {"interventions[0].place", "probes[1]\n"}) {
     auto* violation = bad.add_field_violations();
@@ -490,7 +490,7 @@ void FailFirst(FakeService& service, int failures, const grpc::Status& failure, 
   };
 }
 
-TEST_F(ClientCli, AsksAgainWhereTheServerSaysThatALaterTryCanSucceed) {
+TEST_F(ClientCli, RetriesIfTheServerSendsRetryInfo) {
   google::rpc::RetryInfo retry;
   retry.mutable_retry_delay()->set_nanos(300'000'000);
   int calls = 0;
@@ -506,7 +506,7 @@ TEST_F(ClientCli, AsksAgainWhereTheServerSaysThatALaterTryCanSucceed) {
   EXPECT_EQ(calls, 3);
 }
 
-TEST_F(ClientCli, DoesNotAskAgainWhereThatCannotHelp) {
+TEST_F(ClientCli, DoesNotRetryWhereThatCannotHelp) {
   int calls = 0;
   FailFirst(service_, 9, Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, google::rpc::QuotaFailure()),
             &calls);
@@ -523,7 +523,7 @@ TEST_F(ClientCli, DoesNotAskAgainWhereThatCannotHelp) {
   EXPECT_EQ(calls, 1);
 }
 
-TEST_F(ClientCli, SendsTheTokenAndSaysWhatHelpsWhereItIsNotEnough) {
+TEST_F(ClientCli, SendsTheTokenAndPrintsARemedyIfRefused) {
   std::string sent;
   grpc::Status answer(grpc::StatusCode::UNAUTHENTICATED, "no token");
   service_.run = [&](grpc::ServerContext& context, auto&, auto&) {
@@ -586,7 +586,7 @@ TEST_F(ClientCli, CancelsTheCallOnCtrlC) {
   EXPECT_TRUE(cancelled);
 }
 
-TEST_F(ClientCli, StopsTheServerWhenTheReaderOfTheOutputGoesAway) {
+TEST_F(ClientCli, CancelsTheCallWhenTheOutputIsClosed) {
   bool cancelled = false;
   service_.run = [&](grpc::ServerContext& context, const v1::RunRequest&,
                      FakeService::Stream& stream) {
@@ -626,7 +626,7 @@ TEST_F(ClientCli, ShowsTheModel) {
             "scalpel-cli: NOT_FOUND: model: no such model; the served one is `tiny`\n");
 }
 
-// How a server is after so many seconds of the same work.
+// The status of a server after this many seconds of constant load.
 v1::GetStatusResponse StatusAfter(int64_t seconds) {
   v1::GetStatusResponse status;
   status.set_server_version("1.2.3");
@@ -664,7 +664,7 @@ v1::GetStatusResponse StatusAfter(int64_t seconds) {
   return status;
 }
 
-TEST_F(ClientCli, ShowsHowTheServerIs) {
+TEST_F(ClientCli, ShowsTheStatus) {
   service_.status = [](v1::GetStatusResponse& status) {
     return status = StatusAfter(3725), grpc::Status::OK;
   };

@@ -28,7 +28,7 @@ TEST(ClientHeatMap, SpreadsValuesOverTenDigits) {
 )");
 }
 
-TEST(ClientHeatMap, TurnsSoThatLongLabelsGoDown) {
+TEST(ClientHeatMap, PutsTheLongerLabelsOnRows) {
   const std::string drawn =
       Drawn({{"layer", {"0"}}, {"position", {"9 \" John\"", "10 \" a\""}}, {0, 1}, std::nullopt});
   EXPECT_EQ(drawn, R"(              layer
@@ -55,7 +55,7 @@ TEST(ClientHeatMap, SharesAPowerOfTen) {
   EXPECT_NE(drawn.find("in units of 1e-5"), std::string::npos) << drawn;
 }
 
-TEST(ClientHeatMap, SaysWhatDoesNotFit) {
+TEST(ClientHeatMap, ReportsColumnsThatDoNotFit) {
   HeatMap map{{"a", {"0"}}, {"b", {}}, {}, std::nullopt};
   for (int i = 0; i < 100; ++i) {
     map.columns.labels.push_back(absl::StrCat(i));

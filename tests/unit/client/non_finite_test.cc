@@ -63,7 +63,7 @@ std::string Shown(std::initializer_list<double> values, double clean) {
   return out.str();
 }
 
-TEST(ClientNonFinite, SaysWhereItArose) {
+TEST(ClientNonFinite, ShowsWhereItArose) {
   std::ostringstream out;
   PrintNonFinite(Screen{out}, "", First());
   EXPECT_EQ(out.str(),
@@ -80,7 +80,7 @@ TEST(ClientNonFinite, NamesOnlyWhatTheSiteHas) {
   EXPECT_EQ(out.str(), "\nnot finite\n  layer 1: embed, prompt 0, position 0, in the clean run\n");
 }
 
-TEST(ClientNonFinite, VariantsWithoutANumberAreNotTheFurthest) {
+TEST(ClientNonFinite, NonFiniteVariantsAreNotTheFurthest) {
   const std::string shown = Shown({1, 5, NAN, 2}, 1);
   EXPECT_NE(shown.find("furthest from clean\n  layer 0, head 1"), std::string::npos) << shown;
   EXPECT_NE(shown.find("      1  ? 2\n"), std::string::npos) << shown;  // the map's cell
@@ -89,13 +89,13 @@ TEST(ClientNonFinite, VariantsWithoutANumberAreNotTheFurthest) {
       << shown;
 }
 
-TEST(ClientNonFinite, ACleanRunWithoutANumberIsNoCentre) {
+TEST(ClientNonFinite, ANonFiniteCleanRunIsNotTheCentre) {
   const std::string shown = Shown({1, 5, NAN, 2}, NAN);
   EXPECT_NE(shown.find("furthest from 0\n  layer 0, head 1"), std::string::npos) << shown;
   EXPECT_EQ(shown.find(", clean nan"), std::string::npos) << shown;  // the legend
 }
 
-TEST(ClientNonFinite, WhereNothingHasANumberNothingIsTheFurthest) {
+TEST(ClientNonFinite, WithoutFiniteValuesNoneIsTheFurthest) {
   EXPECT_EQ(Shown({NAN, NAN, NAN, NAN}, 1).find("furthest"), std::string::npos);
 }
 

@@ -82,7 +82,7 @@ TEST(ClientOptions, TakesNoTokenFromTheCommandLine) {
   }
 }
 
-TEST(ClientOptions, ReadsHowTheServerIsSecured) {
+TEST(ClientOptions, ReadsSecurityFlags) {
   EXPECT_FALSE(ParseOptions({"model"}, "")->security.tls);
   EXPECT_TRUE(ParseOptions({"model", "--tls"}, "")->security.tls);
   const auto options = ParseOptions({"model", "--ca", "ca.pem", "--cert=me.pem", "--key", "me.key",
@@ -158,7 +158,7 @@ TEST(ClientOptions, ReadsASweep) {
   EXPECT_EQ(request->DebugString(), expected.DebugString());
 }
 
-TEST(ClientOptions, MeasuresKlWhereASweepSaysNothing) {
+TEST(ClientOptions, MeasuresKlInASweepByDefault) {
   const auto options =
       ParseOptions({"sweep", "one", "--scale", "z", "--over", "values=0,0.5,-1e3"}, "");
   ASSERT_TRUE(options.ok()) << options.status();

@@ -27,7 +27,7 @@ grpc::Status Full(absl::Duration delay) {
   return {Code::RESOURCE_EXHAUSTED, "the queue is full", details.SerializeAsString()};
 }
 
-TEST(ClientRetry, IsWhatThePolicyForAllClientsSays) {
+TEST(ClientRetry, MatchesTheSharedPolicy) {
   std::ifstream file("client/retry-policy.json");
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   google::protobuf::Struct json;
@@ -62,7 +62,7 @@ TEST(ClientRetry, WaitsAsLongAsTheServerSays) {
   EXPECT_GE(*at_once, absl::Seconds(kFirstPauseSeconds / 2));
 }
 
-TEST(ClientRetry, GivesUpWhereAnotherAttemptCannotHelp) {
+TEST(ClientRetry, GivesUpIfARetryCannotHelp) {
   for (const Code code :
        {Code::OK, Code::CANCELLED, Code::INVALID_ARGUMENT, Code::INTERNAL, Code::DEADLINE_EXCEEDED,
         Code::UNAUTHENTICATED, Code::PERMISSION_DENIED, Code::RESOURCE_EXHAUSTED}) {

@@ -33,7 +33,7 @@ class ClientSecurity : public testing::Test {
       std::filesystem::path(testing::TempDir()) / "client_security_test";
 };
 
-TEST(ClientSecurityAddress, KnowsThisMachineByItsSpelling) {
+TEST(ClientSecurityAddress, RecognisesLocalAddresses) {
   for (const char* address :
        {"localhost:50051", "localhost", "127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "unix:/tmp/socket",
         "unix-abstract:scalpel", "dns:///localhost:1", "dns:localhost:1", "ipv4:127.0.0.1:1",
@@ -60,7 +60,7 @@ TEST_F(ClientSecurity, ReadsTheTokenFromAFileOrTheEnvironment) {
   EXPECT_EQ(security.token, "from-file");
 }
 
-TEST_F(ClientSecurity, KeepsATokenFromTravellingInTheOpen) {
+TEST_F(ClientSecurity, RefusesToSendATokenUnencrypted) {
   Security security;
   const std::string message(ReadSecurity(kThere, "secret", &security).message());
   EXPECT_THAT(message, HasSubstr("the token would travel to example.org:50051 unencrypted"));
@@ -75,7 +75,7 @@ TEST_F(ClientSecurity, KeepsATokenFromTravellingInTheOpen) {
   EXPECT_TRUE(ReadSecurity(kThere, "", &security).ok());
 }
 
-TEST_F(ClientSecurity, RefusesWhatMetadataCannotCarryWithoutRepeatingIt) {
+TEST_F(ClientSecurity, RefusesInvalidTokensWithoutQuotingThem) {
   for (const char* text : {"two words", "line\nbreak", "na\xc3\xafve", " "}) {
     Security security;
     const std::string message(ReadSecurity(kHere, text, &security).message());

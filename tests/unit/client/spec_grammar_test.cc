@@ -68,7 +68,7 @@ TEST(ClientSpecGrammar, PointsAtTheWrongCharacter) {
             "--zero K:a-b=1\n         ^ a key is letters, digits and `_`; write layer=5");
 }
 
-TEST(ClientSpecGrammar, MarksBehindEscapedAndWideText) {
+TEST(ClientSpecGrammar, MarksAfterEscapedAndWideText) {
   EXPECT_EQ(ErrorOf("K:name=日,5\x1b,="),
             "--zero K:name=日,5\\x1b,=\n                       ^ a key is letters, digits and `_`; "
             "write layer=5");
@@ -86,7 +86,7 @@ TEST(ClientSpecGrammar, ReadsRanges) {
             "--zero 0:4:2\n         ^ `x` is not an integer; write one such as 5");
 }
 
-TEST(ClientSpecGrammar, UnfoldsRangesInLists) {
+TEST(ClientSpecGrammar, ExpandsRangesInLists) {
   const Spec spec{"--zero", "", {}, {}};
   const auto integers = IntegersOf(spec, {{"1", 0}, {"4:9:2", 0}, {":2", 0}});
   ASSERT_TRUE(integers.ok());
