@@ -19,15 +19,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 Vec64 Constant(double value) { return hn::Set(Tag64(), value); }
 
-// A function of doubles, rounded.
+// Applies a function of doubles and rounds the result to float. NaN stays NaN.
 template <class Function>
 HWY_INLINE NarrowVec Plain(NarrowVec x, Function function) {
   const NarrowVec value = Rounded(function(hn::PromoteTo(Tag64(), x)));
   return hn::IfThenElse(hn::IsNaN(x), x, value);
 }
 
-// The same of a function of the form x f(x), where f goes from 0 to 1: infinity stays, and minus
-// infinity, times 0, is NaN.
+// As Plain, for a function of the form x f(x) where f rises from 0 to 1. As in libtorch, infinity
+// gives infinity, and minus infinity gives NaN, for it is multiplied by 0.
 template <class Function>
 HWY_INLINE NarrowVec Gated(NarrowVec x, Function function) {
   const Narrow d;
@@ -95,7 +95,7 @@ struct Gelu10 {
 struct Mish {  // tanh(log(1 + e)) = (e^2 + 2e) / (e^2 + 2e + 2), e = exp(x)
   NarrowVec operator()(NarrowVec x) const {
     return Gated(x, [](Vec64 w) HWY_ATTR {
-      const Vec64 e = ExpD(Tag64(), hn::Min(w, Constant(30)));  // beyond, the fraction is 1
+      const Vec64 e = ExpD(Tag64(), hn::Min(w, Constant(30)));  // above 30 the quotient is 1
       const Vec64 above = hn::Mul(e, hn::Add(e, Constant(2)));
       return hn::Mul(w, hn::Div(above, hn::Add(above, Constant(2))));
     });
@@ -146,6 +146,7 @@ struct LeakyRelu {
   }
 };
 
+// Applies Function to all elements, the last few by way of a padded vector.
 template <class Function>
 void Map(const float* x, float* y, int64_t count) {
   const Function function;

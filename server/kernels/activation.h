@@ -1,4 +1,4 @@
-// The functions between the MLP's two layers.
+// The activation functions that a GPT-2 checkpoint may put between the MLP's two linear layers.
 
 #ifndef SCALPEL_SERVER_KERNELS_ACTIVATION_H_
 #define SCALPEL_SERVER_KERNELS_ACTIVATION_H_
@@ -7,8 +7,8 @@
 
 namespace scalpel::kernels {
 
-// One value per function, not per name: transformers' ACT2FN has several names for the same
-// function. The formula is the definition; x is elementwise.
+// One value for each function. transformers' ACT2FN has several names for some of them: "Names"
+// lists those of each value. The formula, applied to each element x, is the definition.
 enum class Activation {
   // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), ATen's gelu(x, "tanh"). Names: gelu_new,
   // gelu_fast (its constant 0.7978845608 is sqrt(2/pi) in float32), gelu_accurate,
@@ -29,7 +29,9 @@ enum class Activation {
   kLinear,     // x. Name: linear.
 };
 
-// y[i] = activation(x[i]); x and y may be the same.
+// Writes y[i] = activation(x[i]) for i in [0, count), on the caller's thread. `y` may be `x`, but
+// must not overlap it otherwise. Each normal result is within 1 ulp of the formula and has the same
+// bits on every CPU. Thread-safe.
 void Activate(Activation activation, const float* x, float* y, int64_t count);
 
 }  // namespace scalpel::kernels

@@ -25,14 +25,14 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr int64_t kPanel = kTileVectors * kFloats;
-// A sum over keys has so many parts on every target; the key at a position goes to the position
-// modulo this.
+// The softmax's denominator is added up in this many parts on every target, by position modulo
+// kParts, so that its bits do not depend on the width of a vector.
 constexpr int64_t kParts = 16;
 constexpr int64_t kPartVectors = kParts / kFloats;
 
 constexpr int64_t RoundUp(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-// Some vectors of columns, as few as a tile can have for so many.
+// Runs the narrowest tile that holds `columns` columns.
 HWY_INLINE void RunColumns(int64_t columns, int64_t rows, const TileProduct& t) {
   if constexpr (kTileVectors > 2) {
     if (columns > 2 * kFloats) return RunTile<4>(rows, t);
@@ -41,13 +41,13 @@ HWY_INLINE void RunColumns(int64_t columns, int64_t rows, const TileProduct& t) 
   RunTile<1>(rows, t);
 }
 
-// How many columns a tile takes for `columns` of them, at most a panel.
+// Returns the width of the narrowest tile that holds `columns` columns, at most kPanel.
 int64_t TileColumns(int64_t columns) {
   const int64_t vectors = std::min(kTileVectors, (columns + kFloats - 1) / kFloats);
   return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(vectors))) * kFloats;
 }
 
-// Four rows of four floats, as columns of a panel.
+// Writes the transpose of a block of four by four floats to a panel.
 HWY_INLINE void TransposeFour(const float* from, int64_t stride, float* to) {
 #if HWY_TARGET == HWY_SCALAR
   for (int64_t i = 0; i < 4; ++i) {
@@ -68,13 +68,13 @@ HWY_INLINE void TransposeFour(const float* from, int64_t stride, float* to) {
 
 // ---- one head's keys and values -----------------------------------------------------------------
 
-// The memory that a thread works in, kept from one item to the next.
+// The working memory of one thread, reused for all heads that it computes.
 struct Scratch {
-  Buffer keys;     // panels of [d_head, kPanel]
-  Buffer values;   // [positions, columns of a tile], where a head is narrower than a tile
+  Buffer keys;     // transposed, in panels of [d_head, kPanel]
+  Buffer values;   // [positions, padded d_head]; only if d_head is not a multiple of kPanel
   Buffer scores;   // [kTileRows, positions]
-  Buffer queries;  // [kTileRows, d_head], where they are scaled first
-  Buffer z;        // [kTileRows, columns of a tile], as `values`
+  Buffer queries;  // [kTileRows, d_head]; only if queries are scaled
+  Buffer z;        // [kTileRows, padded d_head]; as `values`
 };
 
 float* Ensure(Buffer& buffer, int64_t floats) {
@@ -82,7 +82,7 @@ float* Ensure(Buffer& buffer, int64_t floats) {
   return buffer.data();
 }
 
-// One head of a row: where its keys and values are for the tiles.
+// One head of a row, with its keys and values where the tiles can read them.
 class Head {
  public:
   Head(const AttentionShape& shape, int64_t head, int64_t positions_max, Scratch& scratch)
@@ -101,7 +101,7 @@ class Head {
     Ensure(scratch.z, kTileRows * padded_);
   }
 
-  // The keys of positions [first, first + count), whose rows begin with `k`.
+  // Packs the keys of positions [first, first + count); `k[0]` is the one at `first`.
   void PackKeys(Rows k, int64_t first, int64_t count) {
     const int64_t dims = shape_.d_head;
     for (int64_t i = 0; i < count;) {
@@ -120,7 +120,7 @@ class Head {
     }
   }
 
-  // The values, likewise; only for a narrow head. Others are read where they lie.
+  // Likewise copies and pads the values of a narrow head. The tiles read those of others in place.
   void PackValues(Rows v, int64_t first, int64_t count) {
     if (!narrow_) return;
     for (int64_t i = 0; i < count; ++i)
@@ -130,8 +130,8 @@ class Head {
   int64_t positions() const { return positions_; }
   float* scores() const { return scratch_.scores.data(); }
 
-  // Scores of queries [query, query + count), for all keys up to the last of them and some more:
-  // [count, positions()].
+  // Writes the scores of queries [query, query + count) to `to`, [count, positions()]. Those of
+  // keys after the last query are unspecified.
   void Scores(const AttentionRow& row, int64_t query, int64_t count, float* to) const {
     Rows q = {row.q[query - row.queries_first] + column_, row.q.stride};
     if (shape_.query_factor != 1) q = Scaled(q, count);
@@ -149,7 +149,7 @@ class Head {
     for (int64_t i = 0; i < count; ++i) Divide(to + i * positions_, query + i + 1);
   }
 
-  // The outputs of queries [query, query + count) from their weights, a row for each.
+  // Writes the rows of z of queries [query, query + count), from their rows of `weights`.
   void Mix(const AttentionRow& row, int64_t query, int64_t count, Rows weights) const {
     float* z = row.z + (query - row.queries_first) * shape_.z_stride + column_;
     if (!narrow_) {
@@ -174,7 +174,8 @@ class Head {
     return {to, shape_.d_head};
   }
 
-  // By a power of two, or its reciprocal: both are exact.
+  // Divides the first `count` scores by both divisors. Multiplying by the reciprocal is faster; it
+  // gives the same bits only for a power of two (as sqrt(64) = 8), where both are exact.
   void Divide(float* scores, int64_t count) const {
     const Tag d;
     for (const float divisor : {shape_.divisor, shape_.layer_divisor}) {
@@ -189,8 +190,9 @@ class Head {
     }
   }
 
-  // A tile of columns: first the keys that all queries see, then the last few, which only the later
-  // queries do. What a query does not see must not be touched, not even times zero.
+  // Writes a tile of columns: first adds the keys that all queries see, then each of those that
+  // only later queries see. What a query does not see may be infinite or NaN, so a weight of 0 is
+  // no help.
   void MixColumns(const AttentionRow& row, int64_t query, int64_t count, Rows weights,
                   int64_t column, Rows z, float* to) const {
     HWY_ALIGN static constexpr float kZeros[kPanel] = {};
@@ -218,16 +220,17 @@ class Head {
 
   const AttentionShape& shape_;
   const int64_t column_;
-  const int64_t positions_;  // whole panels and parts
-  const bool narrow_;        // it does not fill whole panels
-  const int64_t columns_;    // of a tile of values
-  int64_t padded_ = 0;       // columns of `values`
+  const int64_t positions_;  // rounded up to whole panels and parts
+  const bool narrow_;        // d_head is not a multiple of kPanel
+  const int64_t columns_;    // width of a tile of values
+  int64_t padded_ = 0;       // d_head rounded up to whole tiles, if narrow
   Scratch& scratch_;
 };
 
 // ---- the softmax of one query -------------------------------------------------------------------
 
-// `weights` of `count` keys from their scores. Both have room for whole parts, and may be the same.
+// Writes the softmax of `count` scores to `weights`, which has room for whole parts and may be
+// `scores`.
 void Softmax(const float* scores, int64_t count, bool knocked_out, float* weights) {
   const Tag d;
   const int64_t whole = RoundUp(count, kParts);
@@ -262,9 +265,9 @@ void Softmax(const float* scores, int64_t count, bool knocked_out, float* weight
 
 // ---- all heads of all rows ----------------------------------------------------------------------
 
-// Rows side by side that begin with the same clean keys, so that these are packed once.
+// Groups neighbouring rows that share the keys of a clean run, which are then packed only once.
 std::vector<absl::Span<const AttentionRow>> Groups(absl::Span<const AttentionRow> rows) {
-  constexpr size_t kRowsMax = 8;  // so that there is work for all threads
+  constexpr size_t kRowsMax = 8;  // small enough that there are groups for all threads
   std::vector<absl::Span<const AttentionRow>> groups;
   for (size_t begin = 0, end; begin < rows.size(); begin = end) {
     for (end = begin + 1; end < rows.size() && end - begin < kRowsMax; ++end) {
@@ -277,13 +280,14 @@ std::vector<absl::Span<const AttentionRow>> Groups(absl::Span<const AttentionRow
   return groups;
 }
 
-// body(head, row, first query, end of queries) for all, the head's keys and values packed.
+// Calls body(head, head index, row, begin, end) for each head and row, with queries [begin, end),
+// on several threads. The head's keys are packed if `keys`, its values if `values`.
 template <class Body>
 void ForEachHead(const AttentionShape& shape, absl::Span<const AttentionRow> rows, bool keys,
                  bool values, Body body) {
   const auto groups = Groups(rows);
   const int64_t items = static_cast<int64_t>(groups.size()) * shape.heads;
-  // A single long row has too few heads for many threads: then its queries are shared out too.
+  // A single long row may have fewer heads than there are threads. Then its queries are split too.
   const int64_t shares = std::max<int64_t>(1, 2 * Threads() / std::max<int64_t>(1, items));
   ParallelFor(items * shares, 1, [&](int64_t begin, int64_t end) {
     static thread_local Scratch scratch;
@@ -306,14 +310,14 @@ void ForEachHead(const AttentionShape& shape, absl::Span<const AttentionRow> row
   });
 }
 
-// body(query, count) for [begin, end), a tile's rows at a time.
+// Calls body(first query, count) for queries [begin, end), at most kTileRows at a time.
 template <class Body>
 HWY_INLINE void ForEachTile(int64_t begin, int64_t end, Body body) {
   for (int64_t query = begin; query < end; query += kTileRows)
     body(query, std::min(kTileRows, end - query));
 }
 
-// Where a head's scores or weights of a query begin.
+// Returns where the entries of `query` begin in `all`, a row's scores or pattern.
 float* EntriesOf(const AttentionRow& row, float* all, int64_t head, int64_t query) {
   return all + (head * (row.length - row.queries_first) + query - row.queries_first) * row.length;
 }

@@ -19,7 +19,8 @@ Buffer::Buffer(int64_t floats) : floats_(floats) {
   const size_t whole = (bytes + alignment - 1) / alignment * alignment;
   data_.reset(static_cast<float*>(std::aligned_alloc(alignment, whole)));
   if (data_ == nullptr && whole > 0) throw std::bad_alloc();
-  if (alignment == kHugePage) madvise(data_.get(), whole, MADV_HUGEPAGE);  // before the first touch
+  // Before the first access, which is when the kernel chooses the size of a page.
+  if (alignment == kHugePage) madvise(data_.get(), whole, MADV_HUGEPAGE);
   std::memset(data_.get(), 0, whole);
 }
 

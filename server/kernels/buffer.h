@@ -1,4 +1,4 @@
-// Memory of floats, in large pages where it is large.
+// An array of floats, aligned for vector instructions and backed by huge pages where it is large.
 
 #ifndef SCALPEL_SERVER_KERNELS_BUFFER_H_
 #define SCALPEL_SERVER_KERNELS_BUFFER_H_
@@ -8,9 +8,12 @@
 
 namespace scalpel::kernels {
 
-// Zeros at first, aligned to 64 bytes at least. From 2 MiB on it begins at a page of that size, and
-// the kernel is asked to back it by such: a pass over few rows is bound by reading the weights, and
-// the processor's prefetching ends at each page. Throws std::bad_alloc.
+// Owns its memory; movable, not copyable. The constructor zeroes the memory, aligns it to 64 bytes,
+// and throws std::bad_alloc if there is none.
+//
+// A buffer of 2 MiB or more is aligned to 2 MiB, and madvise asks the operating system for huge
+// pages: a pass over few rows is limited by how fast the weights can be read, and hardware
+// prefetching stops at the end of each page.
 class Buffer {
  public:
   Buffer() = default;

@@ -11,15 +11,15 @@ namespace {
 
 constexpr uint32_t kSign = 0x80000000;
 
-// Has kSign set where x is infinite or NaN: these have every bit of the exponent set, and one more
-// carries into the sign's place.
+// Returns a number whose bit kSign is set exactly if x is infinite or NaN. Those have all bits of
+// the exponent set, so that adding 1 to the exponent carries into the place of the sign.
 uint32_t Carry(float x) {
   constexpr uint32_t kExponent = 0x7f800000, kLowest = 0x00800000;
   return (std::bit_cast<uint32_t>(x) & kExponent) + kLowest;
 }
 
 bool AllFiniteHere(const float* x, int64_t count) {
-  constexpr int64_t kBlock = 32;  // of a fixed length, of which the compiler makes vectors
+  constexpr int64_t kBlock = 32;  // a constant, so that the compiler vectorizes the inner loop
   uint32_t carried = 0;
   int64_t i = 0;
   for (; i + kBlock <= count; i += kBlock) {
@@ -34,7 +34,7 @@ bool AllFiniteHere(const float* x, int64_t count) {
 }  // namespace
 
 bool AllFinite(const float* x, int64_t count) {
-  constexpr int64_t kPart = int64_t{1} << 16;  // floats: some microseconds
+  constexpr int64_t kPart = int64_t{1} << 16;  // floats; reading them takes some microseconds
   const int64_t parts = (count + kPart - 1) / kPart;
   if (parts <= 1) return AllFiniteHere(x, count);
   std::atomic<bool> all = true;

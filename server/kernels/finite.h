@@ -1,4 +1,4 @@
-// Whether numbers are numbers.
+// Checks arrays for infinities and NaN.
 
 #ifndef SCALPEL_SERVER_KERNELS_FINITE_H_
 #define SCALPEL_SERVER_KERNELS_FINITE_H_
@@ -7,7 +7,8 @@
 
 namespace scalpel::kernels {
 
-// Whether none of x[0], ..., x[count - 1] is infinite or NaN. On several threads where it pays.
+// Returns whether every one of the `count` floats at `x` is finite; true if count is 0. Long arrays
+// are read by all threads of ParallelFor.
 bool AllFinite(const float* x, int64_t count);
 
 }  // namespace scalpel::kernels

@@ -1,7 +1,8 @@
-// Sums in an order that does not depend on the CPU: lane l of kLanes adds up elements l, l +
-// kLanes, l + 2 kLanes and so on, and a fixed tree the lanes. A target keeps the lanes in as many
-// vectors as it needs. Included after hwy/highway.h by files that hwy/foreach_target.h compiles
-// again and again.
+// Sums in double precision whose order does not depend on the CPU. Lane l of kLanes adds up
+// elements l, l + kLanes, l + 2 kLanes and so on; a fixed tree then adds up the lanes. Each target
+// keeps the lanes in as many vectors as it needs.
+//
+// Include it after hwy/highway.h, in a file that hwy/foreach_target.h compiles for each target.
 
 #if defined(SCALPEL_SERVER_KERNELS_LANES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SCALPEL_SERVER_KERNELS_LANES_INL_H_
@@ -27,18 +28,21 @@ HWY_INLINE Vec64 Load64(const float* x) {
   return hn::PromoteTo(Tag64(), hn::LoadU(hn::Rebind<float, Tag64>(), x));
 }
 
-// All lanes of an accumulator: a struct that holds vectors of sums, and whose Take(vectors of x...)
-// adds to them. One member a vector, since g++ 12 keeps an array of them in memory.
+// All kLanes lanes of the accumulator Of. Of holds one vector for each of its sums and has a method
+// Take(Vec64...), which adds the elements of one vector of each input to them. The vectors are
+// members of a recursive struct because g++ 12 keeps an array of vectors in memory instead of
+// registers.
 template <class Of, int64_t kVectors = kLanes / kDoubles>
 struct Bank {
   HWY_INLINE explicit Bank(const Of& empty) : first(empty), others(empty) {}
 
-  // The next kLanes elements of each array.
+  // Adds the next kLanes elements of each array.
   template <class... T>
   HWY_INLINE void Take(const T*... x) {
     first.Take(Load64(x)...);
     others.Take((x + kDoubles)...);
   }
+  // Writes the kLanes partial sums of the member `sum`.
   HWY_INLINE void Store(Vec64 Of::*sum, double* to) const {
     hwy::HWY_NAMESPACE::StoreU(first.*sum, Tag64(), to);
     others.Store(sum, to + kDoubles);
@@ -63,7 +67,7 @@ struct Bank<Of, 1> {
   Of first;
 };
 
-// The last elements of an array, fewer than kLanes, and behind them `padding`.
+// The last elements of an array, fewer than kLanes of them, followed by `padding`.
 struct Padded {
   template <class T>
   HWY_INLINE Padded(const T* x, int64_t count, double padding) {
@@ -72,8 +76,8 @@ struct Padded {
   double lanes[kLanes];
 };
 
-// Takes all elements of each array; behind the end the lanes take `padding`, which must add
-// nothing.
+// Adds all `count` elements of each array. Lanes past the end take `padding`, which must be a value
+// that adds nothing to any sum.
 template <class Of, class... T>
 HWY_INLINE void TakeAll(Bank<Of>& bank, int64_t count, double padding, const T*... x) {
   int64_t i = 0;
@@ -81,7 +85,7 @@ HWY_INLINE void TakeAll(Bank<Of>& bank, int64_t count, double padding, const T*.
   if (i < count) bank.Take(Padded(x + i, count - i, padding).lanes...);
 }
 
-// The sum over all lanes.
+// The member `sum`, added up over all lanes by the fixed tree.
 template <class Of>
 HWY_INLINE double Total(const Bank<Of>& bank, Vec64 Of::*sum) {
   double lanes[kLanes];

@@ -22,22 +22,24 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // A panel is as wide as the register tile.
 constexpr int64_t kPanel = kTileVectors * kFloats;
-constexpr int64_t kLineFloats = 16;               // of a cache line
-constexpr int64_t kLines = kPanel / kLineFloats;  // of a step
+constexpr int64_t kLineFloats = 16;               // floats in a cache line
+constexpr int64_t kLines = kPanel / kLineFloats;  // cache lines of weights that a step reads
 
-// Inputs of a block of a panel: it stays in the first-level cache while all rows pass it.
+// The inputs of one block of a panel. A block, at most 32 KiB, stays in the level-1 cache while all
+// rows are multiplied by it.
 constexpr int64_t kBlockInputs = kPanel == 64 ? 128 : 256;
-// Rows that pass a panel at a time: their inputs stay in the second-level cache.
+// The number of rows that are multiplied by a panel at a time. Their inputs stay in the level-2
+// cache.
 constexpr int64_t kRowsMax = 96;
 
-// How many tiles so many rows make: as few as can be, but four where three would do, since four
-// share the fetching of the next block better.
+// Returns into how many tiles `rows` are split: as few as possible, but 4 instead of 3 where a step
+// prefetches 4 cache lines, so that each tile fetches one of them.
 int64_t TilesOf(int64_t rows) {
   const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
   return tiles == 3 && kLines == 4 ? 4 : tiles;
 }
 
-// What happens behind the chains, to a part of y that is still in the cache.
+// Applies the activation and adds `product.add` to a block of y while it is still in the cache.
 void Finish(const Product& product, int64_t row, int64_t rows, int64_t column, int64_t columns) {
   for (int64_t r = row; r < row + rows; ++r) {
     float* y = product.y + r * product.y_stride + column;
@@ -46,13 +48,14 @@ void Finish(const Product& product, int64_t row, int64_t rows, int64_t column, i
   }
 }
 
-// What the sums of a panel begin with.
+// Returns the initial values of the sums of a panel.
 const float* BiasOf(const PackedMatrix& m, const Product& p, int64_t panel) {
   HWY_ALIGN static constexpr float kZeros[kPanel] = {};
   return p.with_bias ? m.bias(panel) : kZeros;
 }
 
-// The last panel where it has fewer columns than its width: a tile at a time, by way of a buffer.
+// Computes the columns of a last panel that is not full. The tiles write to a buffer, since y has
+// no room for a whole panel.
 void NarrowPanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t row_begin,
                  int64_t row_end) {
   const int64_t inputs = p.last - p.first, column = panel * kPanel, columns = m.out() - column;
@@ -72,8 +75,8 @@ void NarrowPanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t
   Finish(p, row_begin, row_end - row_begin, column, columns);
 }
 
-// Some rows through one panel, block after block; meanwhile the next block is fetched, a share of
-// it by each of the first tiles.
+// Computes rows [row_begin, row_end) of the columns of a full panel, one block of inputs after the
+// other. Meanwhile the next block is prefetched; each of the first tiles fetches its share.
 void WholePanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t row_begin,
                 int64_t row_end) {
   const int64_t inputs = p.last - p.first, column = panel * kPanel;
@@ -82,7 +85,8 @@ void WholePanel(const PackedMatrix& m, const Product& p, int64_t panel, int64_t 
   const int64_t lines = std::max<int64_t>(1, kLines / (tiles >= 4 ? 4 : tiles >= 2 ? 2 : 1));
   for (int64_t k = 0; k < inputs; k += kBlockInputs) {
     const int64_t block = std::min(kBlockInputs, inputs - k);
-    const float* ahead = w + (k + kBlockInputs) * kPanel;  // at the end, the next panel's first
+    // After the last block this is the beginning of the next panel.
+    const float* ahead = w + (k + kBlockInputs) * kPanel;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t row = row_begin + tile * all / tiles,
                     rows = row_begin + (tile + 1) * all / tiles - row;
@@ -113,8 +117,8 @@ void MultiplyAll(const PackedMatrix& m, const Product& p) {
       NarrowPanel(m, p, panel, begin, end);
     }
   };
-  // Neighbours go to one thread, whose fetching ahead reaches into the next panel; but several
-  // pieces for each thread, since one may be held up.
+  // A thread takes neighbouring panels, since the prefetching at the end of one reaches into the
+  // next. It takes them in several pieces, so that the others can help if it is held up.
   constexpr int64_t kPiecesOfThread = 6;
   ParallelFor(pieces, pieces / (Threads() * kPiecesOfThread), [&](int64_t begin, int64_t end) {
     for (int64_t piece = begin; piece < end; ++piece) one(piece);

@@ -1,4 +1,4 @@
-// y = x W + b, with W packed once for this CPU.
+// Linear layers, y = f(x W + b) + r, in float32, with W packed once for this CPU.
 
 #ifndef SCALPEL_SERVER_KERNELS_LINEAR_H_
 #define SCALPEL_SERVER_KERNELS_LINEAR_H_
@@ -13,19 +13,21 @@ namespace scalpel::kernels {
 
 struct Product;
 
-// A weight matrix [in, out] and its bias [out], float32. The columns lie in panels as wide as the
-// CPU's register tile: panel after panel, each row after row, so that a product reads memory from
-// front to back. Immutable; thread-safe.
+// A weight matrix [in, out] and its bias [out]. The columns are stored in panels as wide as the
+// CPU's register tile, each panel row by row, so that a product reads memory sequentially.
+// Immutable and thread-safe.
 class PackedMatrix {
  public:
-  // What it is packed for: the width of a panel depends on the target, and goes with its code.
+  // The Highway target that the matrix is packed for: the width of a panel, and the code that
+  // expects panels of that width.
   struct Target {
     void (*multiply)(const PackedMatrix&, const Product&);
     int64_t panel_width;
   };
 
-  // weight[i * in_stride + o * out_stride] is that of input i and output o. `bias`: or null. Copies
-  // both.
+  // Copies a matrix whose weight from input i to output o is weight[i * in_stride + o *
+  // out_stride], and `bias`, which may be null for a bias of zeros. Packs for Target() of
+  // targets.h. Uses all threads of ParallelFor. Throws std::bad_alloc.
   PackedMatrix(const float* weight, int64_t in, int64_t out, int64_t in_stride, int64_t out_stride,
                const float* bias);
 
@@ -33,9 +35,9 @@ class PackedMatrix {
   int64_t out() const { return out_; }
   int64_t panel_width() const { return target_.panel_width; }
   int64_t panels() const { return (out_ + panel_width() - 1) / panel_width(); }
-  // [in, panel_width]; zeros behind the last column.
+  // [in, panel_width]; zeros past the last column.
   const float* panel(int64_t index) const { return weight_.data() + index * in_ * panel_width(); }
-  // [panel_width]; zeros where there is none.
+  // [panel_width]; zeros past the last column, or if there is no bias.
   const float* bias(int64_t panel) const { return bias_.data() + panel * panel_width(); }
 
  private:
@@ -46,24 +48,25 @@ class PackedMatrix {
   Buffer weight_, bias_;
 };
 
-// One product with a matrix [in, out].
+// The operands of one product with a matrix [in, out]: y = activation(x W + b) + add. Owns no
+// memory.
 struct Product {
-  Rows x = {};         // [rows, last - first]
-  int64_t rows = 0;    // any number
-  float* y = nullptr;  // [rows, out]; not x
-  int64_t y_stride = 0;
-  // What happens to an output behind its chain: the function, then the sum with `add` ([rows, out];
-  // null: none; not y), each rounded.
+  Rows x = {};           // [rows, last - first]
+  int64_t rows = 0;      // >= 0
+  float* y = nullptr;    // output, [rows, out]; must not overlap `x` or `add`
+  int64_t y_stride = 0;  // floats from one row of `y` to the next
+  // Applied to each sum, and rounded, before `add`.
   Activation activation = Activation::kLinear;
-  Rows add = {};
-  // Inputs [first, last) of the matrix only; last 0: all.
+  Rows add = {};  // [rows, out]; nothing is added if its data is null
+  // Uses only the inputs [first, last) of the matrix, or all of them if last is 0.
   int64_t first = 0, last = 0;
   bool with_bias = true;
 };
 
-// Every output is one chain of fused multiply-adds: it begins with the bias, goes through the
-// inputs in their order, and is rounded at each step. So its bits depend on nothing but its own row
-// and column: not on the other rows, nor on threads, nor on the CPU's vectors. Uses all threads.
+// Writes product.y. Each sum is one chain of fused multiply-adds, rounded at each step, which
+// begins with the bias and takes the inputs in order. So the bits of an output depend only on its
+// own row of `x` and column of the matrix: not on the number of rows, on the threads or on the CPU.
+// Runs on all threads of ParallelFor.
 void Multiply(const PackedMatrix& matrix, Product product);
 
 }  // namespace scalpel::kernels

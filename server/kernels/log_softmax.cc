@@ -39,7 +39,7 @@ struct Divergence {
   Vec64 sum;
 };
 
-// Of e^(x - shift).
+// Returns the sum of e^(x - shift).
 double SumOfExp(const float* x, int64_t count, double shift) {
   Bank<Exponentials> bank{Exponentials(shift)};
   TakeAll(bank, count, -std::numeric_limits<double>::infinity(), x);
@@ -52,6 +52,7 @@ double DivergenceHere(const double* p, const double* log_p, const double* log_q,
   return Total(bank, &Divergence::sum);
 }
 
+// Writes y = x - subtracted, in double precision.
 void SubtractHere(const float* x, double subtracted, double* y, int64_t count) {
   const Vec64 shift = hn::Set(Tag64(), subtracted);
   const auto one = [&](const auto* from, double* to) HWY_ATTR {

@@ -1,6 +1,6 @@
-// Logarithms of probabilities from a row of logits, in double precision and in one fixed order: the
-// bits of a result depend on nothing but the row. Every function works on the caller's thread; all
-// are thread-safe. Arrays are contiguous, of `count` >= 1 numbers.
+// Log-probabilities from a row of logits, in double precision. Sums have a fixed order, so the bits
+// of a result depend only on the row. All functions are thread-safe and run on the caller's thread.
+// Arrays are contiguous and hold `count` >= 1 numbers.
 
 #ifndef SCALPEL_SERVER_KERNELS_LOG_SOFTMAX_H_
 #define SCALPEL_SERVER_KERNELS_LOG_SOFTMAX_H_
@@ -9,13 +9,15 @@
 
 namespace scalpel::kernels {
 
-// ln of the sum of e^x. Infinity if any x is, -infinity if all are, NaN if any is.
+// Returns ln(sum of e^x[i]): NaN if any x[i] is NaN, else infinity if any is infinity, and
+// -infinity if all are -infinity.
 double LogSumExp(const float* x, int64_t count);
 
-// log_p[i] = x[i] - LogSumExp(x).
+// Writes log_p[i] = x[i] - LogSumExp(x).
 void LogSoftmax(const float* x, double* log_p, int64_t count);
 
-// The sum of p (log_p - log_q), where an entry with p = 0 adds nothing.
+// Returns the sum of p[i] (log_p[i] - log_q[i]) in nats. An entry with p[i] = 0 adds nothing, even
+// if its logarithms are infinite.
 double KlDivergence(const double* p, const double* log_p, const double* log_q, int64_t count);
 
 }  // namespace scalpel::kernels

@@ -21,7 +21,7 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// ---- accumulators -------------------------------------------------------------------------------
+// ---- accumulators, for Bank ---------------------------------------------------------------------
 
 struct Plain {
   HWY_INLINE Plain() : sum(hn::Zero(Tag64())) {}
@@ -72,7 +72,7 @@ struct Surprises {
 
 // ---- sums ---------------------------------------------------------------------------------------
 
-// Zeros add nothing.
+// For accumulators to which padding with zeros adds nothing.
 template <class Of, class... T>
 HWY_INLINE double SumBy(int64_t count, const T*... x) {
   Bank<Of> bank{Of()};
@@ -110,7 +110,7 @@ Extremes ExtremesHere(const float* x, int64_t count) {
   if (count >= kFloats) {
     auto least = hn::Set(orders, min), greatest = least;
     for (; i + kFloats <= count; i += kFloats) {
-      // OrderOf.
+      // OrderOf, for a vector.
       const auto bits = hn::BitCast(orders, hn::LoadU(d, x + i));
       const auto flip = hn::And(hn::ShiftRight<31>(bits), hn::Set(orders, 0x7fffffff));
       const auto order = hn::Xor(bits, flip);

@@ -1,4 +1,4 @@
-// NaN as answers carry it.
+// The one NaN that answers carry.
 
 #ifndef SCALPEL_SERVER_KERNELS_NAN_H_
 #define SCALPEL_SERVER_KERNELS_NAN_H_
@@ -8,7 +8,8 @@
 
 namespace scalpel::kernels {
 
-// `x`, but of all NaN one: the sign of those that an operation makes depends on the CPU.
+// Returns x, or the default quiet NaN if x is any NaN. The sign of a NaN that an operation makes
+// differs between CPUs; answers must not.
 template <class Float>
 Float OneNan(Float x) {
   return std::isnan(x) ? std::numeric_limits<Float>::quiet_NaN() : x;

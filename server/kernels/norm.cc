@@ -29,7 +29,8 @@ struct Deviations {
   Vec64 mean, squares;
 };
 
-// Returns the scale.
+// Normalizes one row and returns its scale, sqrt(variance + epsilon). The second pass over the row,
+// after the mean is known, keeps the variance accurate where the mean is large beside it.
 double NormRow(const Norm& norm, const float* x, float* y) {
   const double count = static_cast<double>(norm.width), mean = Sum(x, norm.width) / count;
   Bank<Deviations> deviations{Deviations(mean)};
@@ -50,7 +51,7 @@ double NormRow(const Norm& norm, const float* x, float* y) {
 }
 
 void NormRows(const Norm& norm, Rows x, int64_t rows, float* y, float* scale) {
-  constexpr int64_t kElements = 8192;  // of a piece: some microseconds
+  constexpr int64_t kElements = 8192;  // in a piece; they take some microseconds
   ParallelFor(rows, kElements / norm.width, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const double divisor = NormRow(norm, x[row], y + row * norm.width);

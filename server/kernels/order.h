@@ -1,5 +1,5 @@
-// Integers in the order of floats. CPUs differ in what the minimum of two floats is where one is
-// NaN or both are zeros; of integers it is the same on all.
+// Maps floats to integers that have the same order. CPUs disagree about the minimum of two floats
+// when one is NaN or both are zeros; the minimum of two integers is unambiguous.
 
 #ifndef SCALPEL_SERVER_KERNELS_ORDER_H_
 #define SCALPEL_SERVER_KERNELS_ORDER_H_
@@ -9,12 +9,14 @@
 
 namespace scalpel::kernels {
 
-// Rises with `x`; -0 comes before 0, and NaN lies beyond the infinities on both sides.
+// Returns an integer that increases with x. -0 comes before 0. NaN with the sign bit set comes
+// before -infinity, and without it after infinity.
 constexpr int32_t OrderOf(float x) {
   const auto bits = std::bit_cast<int32_t>(x);
   return bits < 0 ? bits ^ 0x7fffffff : bits;
 }
 
+// The inverse of OrderOf, bit for bit.
 constexpr float FromOrder(int32_t order) {
   return std::bit_cast<float>(order < 0 ? order ^ 0x7fffffff : order);
 }

@@ -27,9 +27,11 @@ HWY_EXPORT(Mask);
 }  // namespace
 
 const std::vector<std::string_view>& Targets() {
-  static const std::vector<std::string_view> targets = [] {  // before any is forced
+  // Computed before a target is forced: afterwards SupportedTargets() returns only that one.
+  static const std::vector<std::string_view> targets = [] {
     std::vector<std::string_view> names;
-    // Lower bits are better targets. The fallback is none of the CPU's, but runs on all.
+    // Lower bits are better targets. SupportedTargets() may lack the fallback, which every CPU can
+    // run.
     int64_t rest = HWY_TARGETS & (hwy::SupportedTargets() | HWY_SCALAR | HWY_EMU128);
     for (; rest != 0; rest &= rest - 1) names.push_back(hwy::TargetName(rest & -rest));
     return names;
@@ -40,7 +42,7 @@ const std::vector<std::string_view>& Targets() {
 std::string_view Target() { return hwy::TargetName(HWY_DYNAMIC_DISPATCH(Mask)()); }
 
 void ForceTarget(std::string_view name) {
-  Targets();
+  Targets();  // before SupportedTargets() changes
   hwy::SetSupportedTargetsForTest(0);
   for (int64_t rest = HWY_TARGETS; rest != 0; rest &= rest - 1) {
     if (hwy::TargetName(rest & -rest) == name) hwy::SetSupportedTargetsForTest(rest & -rest);

@@ -1,15 +1,17 @@
-// Which of Highway's targets the kernels are compiled for; comes before any of its headers.
+// Chooses the Highway targets (instruction sets) that the kernels are compiled for. Must be
+// included before any header of Highway.
 //
-// Those with fused multiply-add, and one that emulates it by std::fma: slow, with the same bits.
+// They are the targets with fused multiply-add, and a fallback that calls std::fma instead: slow,
+// but with the same bits.
 
 #ifndef SCALPEL_SERVER_KERNELS_TARGETS_H_
 #define SCALPEL_SERVER_KERNELS_TARGETS_H_
 
-// Not HWY_NEON_WITHOUT_AES, which came after Highway 1.0.3: on arm64, a CPU without AES takes the
-// fallback.
+// HWY_NEON_WITHOUT_AES is missing because it came after Highway 1.0.3: an arm64 CPU without AES
+// uses the fallback.
 #define HWY_DISABLED_TARGETS (~(HWY_AVX3 | HWY_AVX2 | HWY_NEON | HWY_EMU128 | HWY_SCALAR))
-// Highway leaves out what is worse than the compiler's own baseline, and NEON is arm64's: without
-// this there would be no fallback.
+// By default Highway omits targets below the compiler's baseline. On arm64 NEON is the baseline, so
+// that there would be no fallback.
 #define HWY_COMPILE_ALL_ATTAINABLE
 
 #include <cstdint>
@@ -18,13 +20,13 @@
 
 namespace scalpel::kernels {
 
-// What this CPU has, best first: `AVX3` (AVX-512), `AVX2`, `NEON`; at the end `SCALAR` or `EMU128`,
-// the fallback.
+// The names of the targets that this CPU can run, best first: `AVX3` (AVX-512), `AVX2` or `NEON`,
+// and last the fallback, `SCALAR` or `EMU128`. Thread-safe.
 const std::vector<std::string_view>& Targets();
-// The one in use; the first of Targets() unless another was forced.
+// The name of the target in use: the first of Targets() unless another was forced.
 std::string_view Target();
-// All kernels by this one of Targets() from now on; empty: by the best again. Matrices packed
-// before keep the one that they were packed for. Not while a kernel runs.
+// Makes all kernels use the target `name`, one of Targets(), or the best one if `name` is empty.
+// Matrices that were packed before keep their target. Must not be called while a kernel runs.
 void ForceTarget(std::string_view name);
 
 }  // namespace scalpel::kernels

@@ -10,8 +10,8 @@
 namespace scalpel::kernels {
 namespace {
 
-constexpr auto kSpin = std::chrono::microseconds(30);
-constexpr int kPausesBetweenLooks = 32;  // at the clock
+constexpr auto kSpin = std::chrono::microseconds(30);  // before a waiting thread sleeps
+constexpr int kPausesBetweenLooks = 32;                // between two readings of the clock
 
 void Pause() {
 #if defined(__x86_64__)
@@ -21,7 +21,7 @@ void Pause() {
 #endif
 }
 
-// Waits until `word` is no longer `old`.
+// Waits until `word` is no longer `old`: spins for kSpin, then sleeps.
 void WaitWhile(const std::atomic<uint32_t>& word, uint32_t old) {
   const auto asleep = std::chrono::steady_clock::now() + kSpin;
   do {
@@ -85,23 +85,26 @@ class Pool {
     inside_ = true;
     while (true) {
       WaitWhile(job_, seen);
-      ++seen;  // a job ends only when every worker has had it
+      ++seen;  // a job ends only after every worker has taken part, so none can be missed
       if (stopping_) return;
       TakePieces();
       if (working_.fetch_sub(1, std::memory_order_release) == 1) working_.notify_one();
     }
   }
 
-  static inline thread_local bool inside_ = false;  // this thread is at work for a job
+  static inline thread_local bool inside_ = false;  // this thread is running a job
 
-  std::mutex busy_;
+  std::mutex busy_;  // held by the thread whose job is running, or by Resize
   std::vector<std::thread> workers_;
-  std::atomic<uint32_t> job_ = 0;  // counts them
-  bool stopping_ = false;          // this and the following: of the job that was announced last
+  std::atomic<uint32_t> job_ = 0;  // number of jobs announced so far
+
+  // The job that was announced last. Written before job_, read by the workers after it.
+  bool stopping_ = false;
   const absl::FunctionRef<void(int64_t, int64_t)>* body_ = nullptr;
   int64_t count_ = 0, piece_ = 0;
-  alignas(64) std::atomic<int64_t> next_ = 0;
-  alignas(64) std::atomic<uint32_t> working_ = 0;
+  // On cache lines of their own, since all threads write to them.
+  alignas(64) std::atomic<int64_t> next_ = 0;      // first element that no thread has taken
+  alignas(64) std::atomic<uint32_t> working_ = 0;  // workers that are not done
 };
 
 Pool& ThePool() {

@@ -1,4 +1,6 @@
-// The register tile, which every product of matrices here is made of. Included like vectors-inl.h.
+// The register tile: the inner loop of every matrix product of the kernels. It keeps a few rows by
+// a few vectors of columns of the result in registers while it goes through the products' common
+// dimension. Include this file as vectors-inl.h.
 
 #if defined(SCALPEL_SERVER_KERNELS_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SCALPEL_SERVER_KERNELS_TILE_INL_H_
@@ -18,26 +20,27 @@ HWY_BEFORE_NAMESPACE();
 namespace scalpel::kernels {
 namespace HWY_NAMESPACE {
 
-// At most so many rows and vectors of columns. With the 16 registers of AVX2, twelve hold the sums;
-// with 32, twenty-four.
+// The largest tile, in rows and in vectors of columns. Of the 16 registers of AVX2 it keeps 12 for
+// sums, and 24 of the 32 that the other targets have; the rest hold operands.
 inline constexpr int64_t kTileRows = 6;
 inline constexpr int64_t kTileVectors = HWY_TARGET == HWY_AVX2 ? 2 : 4;
 
-// to[r][c] = from[r][c] + x[r][0] w[0][c] + x[r][1] w[1][c] + ..., each step fused and rounded.
+// to[r][c] = from[r][c] + x[r][0] w[0][c] + x[r][1] w[1][c] + ..., one chain of fused multiply-adds
+// in this order.
 struct TileProduct {
   Rows x;         // [rows, steps]
   Rows w;         // [steps, columns]
-  int64_t steps;  // any number
-  Rows from;      // [rows, columns]; stride 0: the same for all
-  float* to;      // may be `from`
+  int64_t steps;  // >= 0
+  Rows from;      // [rows, columns]; a stride of 0 gives all rows the same
+  float* to;      // [rows, columns]; may be `from`
   int64_t to_stride;
-  // At each step so many cache lines from here on are fetched: 0, 1, 2 or 4.
+  // Each step prefetches the next `lines` cache lines, 0, 1, 2 or 4, beginning at `ahead`.
   const float* ahead = nullptr;
   int64_t lines = 0;
 };
 
-// Vectors of one row. Flat, with a name each: g++ 12 keeps an array of them in memory, and stores
-// parts of a nested structure there at every step.
+// The sums of one row. Each vector is a member of its own because g++ 12 keeps an array of vectors
+// in memory instead of registers, and spills parts of a nested struct at every step.
 template <int kVectors>
 struct RowTile;
 template <>
@@ -90,6 +93,8 @@ HWY_INLINE void Step(RowTile<kVectors>& row, float x, const RowTile<kVectors>& w
   }
 }
 
+// The product for a fixed number of rows, unrolled by hand. Only the first kRows rows are read or
+// written.
 template <int kVectors, int kRows, int kLines>
 void TileOf(const TileProduct& t) {
   constexpr int V = kVectors;
@@ -139,7 +144,7 @@ HWY_INLINE void RunTileFetching(int64_t rows, const TileProduct& t) {
   }
 }
 
-// 1 to kTileRows rows of kVectors vectors.
+// Runs the product `t` for `rows` rows, 1 to kTileRows, of kVectors vectors.
 template <int kVectors>
 HWY_INLINE void RunTile(int64_t rows, const TileProduct& t) {
   switch (t.lines) {

@@ -1,5 +1,7 @@
-// What the kernels share, once for each target: vectors of floats, and the fused multiply-add.
-// Included after hwy/highway.h by files that hwy/foreach_target.h compiles again and again.
+// The vector types of the kernels, and the operations on them that Highway does not provide on
+// every target: fused multiply-add and conversion from double to float.
+//
+// Include it after hwy/highway.h, in a file that hwy/foreach_target.h compiles for each target.
 
 #if defined(SCALPEL_SERVER_KERNELS_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SCALPEL_SERVER_KERNELS_VECTORS_INL_H_
@@ -19,7 +21,7 @@ using Tag = hwy::HWY_NAMESPACE::ScalableTag<float>;
 using Vec = hwy::HWY_NAMESPACE::Vec<Tag>;
 inline constexpr int64_t kFloats = hwy::HWY_NAMESPACE::MaxLanes(Tag());
 
-// a b + c, rounded once. By the library where the CPU has no such instruction, or this target none.
+// a b + c with a single rounding. The fallback target calls std::fma for each number.
 template <class V>
 HWY_INLINE V Fma(V a, V b, V c) {
   namespace hn = hwy::HWY_NAMESPACE;
@@ -36,14 +38,16 @@ HWY_INLINE V Fma(V a, V b, V c) {
 #endif
 }
 
-// Doubles, and as many floats, for what is computed in double and rounded once.
+// Vectors of doubles, and of as many floats, for results that are computed in double precision and
+// rounded to float once.
 using Tag64 = hwy::HWY_NAMESPACE::ScalableTag<double>;
 using Vec64 = hwy::HWY_NAMESPACE::Vec<Tag64>;
 using Narrow = hwy::HWY_NAMESPACE::Rebind<float, Tag64>;
 using NarrowVec = hwy::HWY_NAMESPACE::Vec<Narrow>;
 inline constexpr int64_t kDoubles = hwy::HWY_NAMESPACE::MaxLanes(Tag64());
 
-// To the nearest floats; infinity beyond them. The fallback's own conversion saturates there.
+// x rounded to the nearest floats, infinity if it is too large. Highway's conversion in the
+// fallback saturates to the largest float instead, hence the loop.
 HWY_INLINE NarrowVec Rounded(Vec64 x) {
   namespace hn = hwy::HWY_NAMESPACE;
 #if HWY_NATIVE_FMA
@@ -58,7 +62,7 @@ HWY_INLINE NarrowVec Rounded(Vec64 x) {
 #endif
 }
 
-// y = a + b.
+// Writes y[i] = a[i] + b[i]. `y` may be `a` or `b`.
 inline void Add(const float* a, const float* b, float* y, int64_t count) {
   namespace hn = hwy::HWY_NAMESPACE;
   const Tag d;
