@@ -55,9 +55,9 @@ std::optional<int32_t> AddedTokens::Id(std::string_view content) const {
   return found == ids_.end() ? std::nullopt : std::optional<int32_t>(found->second);
 }
 
-// As AddedVocabulary::add_tokens of tokenizers 0.22: what is equal in all flags to a token that is
-// there, or comes earlier in the same call, is left out; the flags by which a special token is
-// sought are those of its first, the flags by which it is cut out those of its last.
+// As AddedVocabulary::add_tokens of tokenizers 0.22, with its corner cases. A token that equals an
+// earlier one in all flags is ignored. If a special token is added several times, `normalized` of
+// the first says which Finder has it, while the flags of the last are used to cut it out.
 void AddedTokens::Add(absl::Span<const AddedToken> tokens, const Vocabulary& vocabulary) {
   std::multimap<std::string, AddedToken> existing;
   for (const auto& [id, token] : by_id_) existing.emplace(token.content, token);
@@ -105,12 +105,13 @@ absl::StatusOr<bool> AddedTokens::BeginsWithWord(std::string_view text) const {
   return *bytes > 0;
 }
 
-// As AddedVocabulary::find_matches: a token that is passed over hides what begins inside it. One
-// that begins in white space that the token before it took is there still, unless it takes that
-// space too and nothing is left; where its end comes before that space's, the library panics.
+// As AddedVocabulary::find_matches, with its corner cases. A token that is found but not taken (by
+// split_special_ or single_word) still hides the tokens that begin inside it. A token may begin in
+// the white space that the token before it has taken: it is taken too, unless nothing is left of
+// it. (The library panics if it also ends before that white space does.)
 absl::Status AddedTokens::SplitAt(const Finder& finder, std::string_view text,
                                   std::vector<TextPiece>* pieces) const {
-  size_t done = 0;  // the text before it is in pieces
+  size_t done = 0;  // text[0, done) is in `pieces`
   for (size_t at = 0; at < text.size();) {
     const Finder::Match match = finder.LongestAt(text, at);
     if (match.bytes == 0) {

@@ -1,5 +1,6 @@
-// Tokens that are found in a text as they stand, before anything is split or merged: as the
-// tokenizers library, on which HuggingFace's fast tokenizers stand, numbers and finds them.
+// Added tokens, such as <|endoftext|>: they are found in a text as literal strings before it is
+// split into words and merged. Numbers and finds them as AddedVocabulary does in the Rust library
+// `tokenizers` 0.22, which HuggingFace's fast tokenizers are built on.
 
 #ifndef SCALPEL_SERVER_MODEL_ADDED_TOKENS_H_
 #define SCALPEL_SERVER_MODEL_ADDED_TOKENS_H_
@@ -25,48 +26,50 @@ namespace scalpel::model {
 // Tokens and their ids.
 using Vocabulary = std::map<std::string, int32_t, std::less<>>;
 
+// A token and its flags, with the names and defaults of the `tokenizers` library.
 struct AddedToken {
   std::string content;       // plain UTF-8, not in the byte alphabet
-  bool special = false;      // names a role, such as padding
-  bool normalized = true;    // found only in what the tokens leave that are not "normalized"
-  bool lstrip = false;       // takes the white space before it
-  bool rstrip = false;       // takes the white space behind it
-  bool single_word = false;  // not found beside a letter, digit or underscore
+  bool special = false;      // has a role, such as padding
+  bool normalized = true;    // sought only in the text between tokens that are not normalized
+  bool lstrip = false;       // includes the white space before it
+  bool rstrip = false;       // includes the white space after it
+  bool single_word = false;  // not found next to a letter, digit or underscore
 
   bool operator==(const AddedToken&) const = default;
 };
 
-// A part of a text: a token's, or what lies between tokens.
+// A part of a text: one token, or ordinary text between tokens.
 struct TextPiece {
   std::string_view text;
-  std::optional<int32_t> id;
+  std::optional<int32_t> id;  // absent for ordinary text
 };
 
-// Movable; const methods are thread-safe.
+// The added tokens of one tokenizer. Movable; const methods are thread-safe.
 class AddedTokens {
  public:
-  // INTERNAL if PCRE2 refuses what a word is.
+  // Returns an empty set. INTERNAL if PCRE2 does not accept the pattern of a word's characters.
   static absl::StatusOr<AddedTokens> Make();
 
-  // Adds tokens, in this order, beside a vocabulary that is the same in every call. A token of the
-  // vocabulary keeps its id, a new one has the next free one; one that is there already has the
-  // flags of the last call. Empty contents are left out.
+  // Adds tokens in the given order. `vocabulary` must be the same in every call. A token of the
+  // vocabulary keeps its id; a new one gets the next free id; one that was added before keeps its
+  // id and takes the new flags. Tokens with empty content are ignored.
   void Add(absl::Span<const AddedToken> tokens, const Vocabulary& vocabulary);
 
-  // With `split`, special tokens are not found, but split as other text.
+  // If `split`, special tokens in a text are treated as ordinary text.
   void set_split_special(bool split) { split_special_ = split; }
 
-  // Every token, by id.
   const std::map<int32_t, AddedToken>& by_id() const { return by_id_; }
-  // Nothing for a token that was not added.
+  // Returns the id of an added token, or nullopt if `content` is not one.
   std::optional<int32_t> Id(std::string_view content) const;
 
-  // The text, valid UTF-8, cut at the tokens in it; white space that a token takes is in its piece.
-  // No piece is empty. Time is linear in the text, times the longest token at worst.
+  // Cuts `text`, which must be valid UTF-8, into the added tokens and the ordinary text between
+  // them. The pieces are views of `text`; none is empty. A token's piece includes the white space
+  // that its flags take. Worst-case time is the length of the text times that of the longest token.
+  // INTERNAL or RESOURCE_EXHAUSTED if PCRE2 fails.
   absl::StatusOr<std::vector<TextPiece>> Split(std::string_view text) const;
 
  private:
-  // Contents of tokens, as a tree of bytes.
+  // The contents of tokens, as a trie of bytes.
   class Finder {
    public:
     struct Match {
@@ -74,27 +77,29 @@ class AddedTokens {
       int32_t id = 0;
     };
     void Add(std::string_view content, int32_t id);
-    // The longest token that begins there.
+    // Returns the longest token that begins at byte `begin`.
     Match LongestAt(std::string_view text, size_t begin) const;
 
    private:
-    std::array<bool, 256> begins_{};
+    std::array<bool, 256> begins_{};                   // whether a token begins with this byte
     absl::flat_hash_map<uint64_t, int32_t> children_;  // by node << 8 | byte
     std::vector<int32_t> ids_ = {-1};                  // by node; -1: no token ends there
   };
 
   explicit AddedTokens(Pattern word) : word_(std::move(word)) {}
 
+  // Appends the pieces of ordinary text `text` to `pieces`, cut at the tokens of `finder`.
   absl::Status SplitAt(const Finder& finder, std::string_view text,
                        std::vector<TextPiece>* pieces) const;
-  // Whether the text ends, or begins, with a character of a word.
+  // Returns whether the text ends, or begins, with a character of kWordCharacters.
   absl::StatusOr<bool> EndsInWord(std::string_view text) const;
   absl::StatusOr<bool> BeginsWithWord(std::string_view text) const;
 
   std::map<int32_t, AddedToken> by_id_;
   std::map<std::string, int32_t, std::less<>> ids_;
   std::set<std::string, std::less<>> special_;
-  // First those that are not normalized, then the others in what is left.
+  // [0]: the tokens that are not normalized; [1]: the others, which are sought in the text between
+  // them.
   std::array<Finder, 2> finders_;
   Pattern word_;
   bool split_special_ = false;

@@ -5,7 +5,7 @@
 namespace scalpel::model {
 namespace {
 
-constexpr int kKeys = 0, kValues = 1;
+constexpr int kKeys = 0, kValues = 1;  // `which` of clean_keys
 
 }  // namespace
 
@@ -63,9 +63,10 @@ at::Tensor Attention::Run() {
 }
 
 at::Tensor Attention::RunVisited(const AttentionVisits& visits) {
-  // A patch may read one row and write another, so all rows pass a site before any goes on.
+  // A patch may read from one row and write to another. So a site is finished for all rows before
+  // the next step begins for any.
   std::vector<kernels::AttentionRow> seen, unseen;
-  std::vector<at::Tensor> scores, pattern;  // by row, where somebody looks
+  std::vector<at::Tensor> scores, pattern;  // by row; undefined for those that are not visited
   const auto of = [](const std::vector<at::Tensor>& all, int32_t row) {
     return static_cast<size_t>(row) < all.size() ? all[row] : at::Tensor();
   };

@@ -1,4 +1,4 @@
-// Causal attention over packed rows on a CPU, by the kernels of server/kernels.
+// Causal attention over packed rows on a CPU, computed by server/kernels.
 
 #ifndef SCALPEL_SERVER_MODEL_ATTENTION_H_
 #define SCALPEL_SERVER_MODEL_ATTENTION_H_
@@ -15,47 +15,50 @@
 
 namespace scalpel::model {
 
-// Attention scores or weights of one row, [H, queries, T]; undefined where nobody looks at the row.
+// Returns the attention scores or weights of a row, [H, queries, T] float32. The tensor may be
+// undefined if AttentionVisits::wants is false for the row.
 using PatternOf = absl::FunctionRef<at::Tensor(int32_t row)>;
 
-// Who looks at a layer's attention on its way.
+// Callbacks by which a tap reads and edits a layer's attention while it is computed.
 struct AttentionVisits {
-  // Is given a function from rows to their scores, or weights, which it may write to.
+  // Called once each, after the scores of all wanted rows are computed and after their weights are.
+  // They may write to the tensors that they are given access to.
   absl::FunctionRef<void(PatternOf)> scores, pattern;
-  // Whether it looks at this row's scores or weights; and may write to its scores.
+  // wants: whether the row's scores or weights are read or written at all. edits_scores: whether
+  // its scores may be written to.
   absl::FunctionRef<bool(int32_t row)> wants, edits_scores;
 };
 
-// The scale of a layer's scores, as the checkpoint's flags say: (query_factor * q) . k / divisor /
-// layer_divisor.
+// The scale of a layer's scores, (query_factor * q) . k / divisor / layer_divisor, by the
+// scale_attn_* and reorder_* fields of the config.
 struct ScoreScale {
   double query_factor = 1, divisor = 1, layer_divisor = 1;
 };
 ScoreScale ScoreScaleOf(const Gpt2Config& config, int32_t layer);
 
-// The attention of one layer, over rows whose keys lie as `keys` says and whose queries lie as
-// `queries` says: the same rows, with the same positions or later ones. The bits of a query depend
-// on its own keys alone: neither on the rows around it, nor on which queries are computed, nor on
-// who looks.
+// The attention of one layer. The rows of `keys` and `queries` are equal; `queries` may begin at
+// later positions of a row, so that fewer queries than keys are computed. The bits of a query's
+// output depend only on the query and its keys: not on the other rows, on which queries are
+// computed, or on whether they are visited.
 class Attention {
  public:
-  // `qkv`: [keys.tokens(), 3d]. `clean_keys(row, which)`: [T, H, dh], the keys (0) and values (1)
-  // of the clean run, asked for where a row's first positions are not in `keys`. All arguments
-  // outlive this object.
+  // `qkv`: [keys.tokens(), 3d] float32. `clean_keys(row, which)` returns the keys (which = 0) or
+  // values (1) of the row's clean run, [T, H, dh]; it is called during construction for rows whose
+  // first positions are not in `keys`. `queries` and `qkv` must outlive this object.
   Attention(const Gpt2Config& config, int32_t layer, const Packing& keys, const Packing& queries,
             const at::Tensor& qkv,
             absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys);
 
-  // All heads' outputs, [queries.tokens(), d].
+  // Returns the outputs of all heads side by side, [queries.tokens(), d].
   at::Tensor Run();
-  // The same for whoever looks at scores or weights on the way. The others' rows take the short
-  // way.
+  // As Run, but materializes scores and weights of the rows that `visits` wants, and calls it with
+  // them.
   at::Tensor RunVisited(const AttentionVisits& visits);
 
  private:
   const Packing& queries_;
   kernels::AttentionShape shape_;
-  std::vector<at::Tensor> clean_;            // keeps the clean runs' tensors
+  std::vector<at::Tensor> clean_;            // keeps alive what rows_ points to
   std::vector<kernels::AttentionRow> rows_;  // as in queries_.entries()
   at::Tensor z_;                             // [queries, d]
 };

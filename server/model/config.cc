@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Bounds of the sizes. Their products stay far inside int64.
+// Upper bounds of the sizes. Their products are far from overflowing int64_t.
 constexpr int64_t kLayersMax = 1024;
 constexpr int64_t kHeadsMax = 1024;
 constexpr int64_t kWidthMax = int64_t{1} << 16;
@@ -27,8 +27,8 @@ struct NamedActivation {
   Activation activation;
 };
 
-// transformers' ACT2FN, without prelu and xielu, which have trained parameters of their own. The
-// first name of a function is the one that ActivationName gives.
+// transformers' ACT2FN without prelu and xielu, which have trained parameters. ActivationName
+// returns the first name of a function.
 constexpr std::array<NamedActivation, 20> kActivations{{
     {"gelu_new", Activation::kGeluNew},
     {"gelu_fast", Activation::kGeluNew},
@@ -56,14 +56,15 @@ absl::Status Refuse(absl::string_view field, absl::string_view problem) {
   return absl::InvalidArgumentError(absl::StrCat("config.json: ", field, ": ", problem));
 }
 
-// A value shortened for a message.
+// Returns a short form of a value, for an error message.
 std::string Shown(const Json& value) {
   if (value.is_string()) return QuotedName(value.get_ref<const std::string&>());
   if (value.is_structured()) return value.is_array() ? "an array" : "an object";
   return value.dump();
 }
 
-// Reads fields one by one; the first error stays and later reads do nothing.
+// Reads fields one by one. The first error is kept in status(); fields after it may still be read,
+// but the result is not used.
 class FieldReader {
  public:
   explicit FieldReader(const Json& object) : object_(object) {}
@@ -75,7 +76,8 @@ class FieldReader {
     return entry == object_.end() ? nullptr : &*entry;
   }
 
-  // An integer in [1, max], under its name or its alias.
+  // Reads an integer in [1, max] that is stored under `name` or `alias` (which may be null). Leaves
+  // *value alone if it is under neither.
   void Size(const char* name, const char* alias, int64_t max, int64_t* value) {
     const Json* field = Find(name);
     const Json* other = alias == nullptr ? nullptr : Find(alias);
@@ -95,7 +97,8 @@ class FieldReader {
     *value = field->get<int64_t>();
   }
 
-  // null is false, as Python's None is to transformers 4.57; 5 refuses it.
+  // Reads a flag. null means false, as Python's None does in transformers 4.57; transformers 5
+  // refuses it.
   void Bool(const char* name, bool* value) {
     const Json* field = Find(name);
     if (field == nullptr) return;
@@ -105,7 +108,7 @@ class FieldReader {
     *value = *field == true;
   }
 
-  // Whether the field is there, and not null.
+  // Returns whether the field exists and is not null.
   bool Says(const char* name) const {
     const Json* field = Find(name);
     return field != nullptr && !field->is_null();
@@ -114,7 +117,7 @@ class FieldReader {
   void Epsilon(const char* name, double* value) {
     const Json* field = Find(name);
     if (field == nullptr) return;
-    // Written so that a NaN fails too.
+    // The negation also refuses NaN.
     if (!field->is_number() || !(field->get<double>() > 0 && field->get<double>() <= 1)) {
       return Fail(name, absl::StrCat(Shown(*field), " is not a number in (0, 1]"));
     }
@@ -135,7 +138,7 @@ class FieldReader {
     Fail(name, absl::StrCat(Shown(*field), " is not supported; supported are:", names));
   }
 
-  // A feature that this server does not compute must be off: null, false or empty.
+  // Refuses a feature that this server does not have unless it is off: null, false or empty.
   void MustBeOff(const char* name, absl::string_view why) {
     const Json* field = Find(name);
     if (field == nullptr || field->is_null()) return;
@@ -153,7 +156,7 @@ class FieldReader {
   absl::Status status_;
 };
 
-// Only a GPT-2 with a language-model head, or without any head, is the model served here.
+// Checks that the model is a GPT-2 with a language-model head or without any head.
 absl::Status CheckKind(const FieldReader& reader) {
   const Json* type = reader.Find("model_type");
   if (type != nullptr && *type != "gpt2") {

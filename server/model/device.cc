@@ -13,7 +13,8 @@
 namespace scalpel::model {
 namespace {
 
-// Loads the GPU half of libtorch, which registers itself. OK if a GPU can be used afterwards.
+// Loads libtorch's CUDA library, which registers its operations itself. OK if a GPU can be used
+// afterwards.
 absl::Status LoadCuda() {
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     return absl::FailedPreconditionError(

@@ -7,22 +7,24 @@ namespace scalpel::model {
 namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-// Keys of one group's rows, together: its copies of queries, keys and values stay in the cache.
+// The number of keys of all rows of a group. It is small enough that the group's copies of queries,
+// keys and values stay in the cache.
 constexpr int64_t kGroupTokensMax = 1024;
 
 at::Tensor FutureOf(const at::Tensor& qkv) {
   return at::ones({kQueryBlock, kQueryBlock}, qkv.options().dtype(at::kBool)).triu_(1);
 }
 
-// Copies d columns of each entry of a packed tensor to heads: into `heads`, [entries, H, positions,
-// dh], whose first position is `origin`.
+// Copies columns [column, column + d) of each entry of a packed tensor to `heads`, [entries, H,
+// positions, dh], whose first position is `origin`. Consecutive entries with equal positions take
+// one copy.
 void CopyToHeads(const at::Tensor& packed, int64_t column, absl::Span<const Packing::Entry> entries,
                  int64_t origin, const at::Tensor& heads) {
   const int64_t n_head = heads.size(1), d_head = heads.size(3);
   for (size_t begin = 0, end; begin < entries.size(); begin = end) {
     const Packing::Entry& entry = entries[begin];
     const int64_t tokens = entry.tokens();
-    for (end = begin + 1; end < entries.size(); ++end) {  // of one shape, side by side
+    for (end = begin + 1; end < entries.size(); ++end) {
       const int64_t next = entry.offset + static_cast<int64_t>(end - begin) * tokens;
       if (entries[end].first != entry.first || entries[end].length != entry.length ||
           entries[end].offset != next)
@@ -38,8 +40,8 @@ void CopyToHeads(const at::Tensor& packed, int64_t column, absl::Span<const Pack
   }
 }
 
-// Copies what the clean runs hold of the entries' first positions into `heads`, [entries, H,
-// positions, dh]. Entries side by side with one clean run, as in a sweep, are one copy.
+// Copies the positions before each entry's first one from its clean run to `heads`, [entries, H,
+// positions, dh]. Consecutive entries that share a clean run, as in a sweep, take one copy.
 void CopyCleanKeys(absl::Span<const Packing::Entry> entries,
                    absl::FunctionRef<at::Tensor(int32_t row)> clean, const at::Tensor& heads) {
   for (size_t begin = 0, end; begin < entries.size(); begin = end) {
@@ -85,7 +87,7 @@ void DeviceAttention::Gather(
     Group& group, const at::Tensor& qkv,
     absl::FunctionRef<at::Tensor(int32_t row, int which)> clean_keys) const {
   const auto queries = absl::MakeConstSpan(queries_.entries()).subspan(group.begin, group.count);
-  std::vector<Packing::Entry> keys, asked;  // where the keys lie, and in `qkv` the queries
+  std::vector<Packing::Entry> keys, asked;  // where in `qkv` each row's keys and queries are
   for (const Packing::Entry& query : queries) {
     keys.push_back(*keys_.Find(query.row));
     asked.push_back({query.row, query.first, query.length,
@@ -182,7 +184,8 @@ at::Tensor DeviceAttention::RowOf(const std::vector<at::Tensor>& wholes, int32_t
 }
 
 at::Tensor DeviceAttention::RunVisited(const AttentionVisits& visits) {
-  // A patch may read one group and write another, so all groups pass a site before any goes on.
+  // A patch may read from one group and write to another. So a site is finished for all groups
+  // before the next step begins for any.
   std::vector<at::Tensor> scores, patterns;  // by group, [count * H, queries, keys]
   for (const Group& group : groups_) {
     const int64_t keys = group.blocks * kQueryBlock;
@@ -205,7 +208,7 @@ at::Tensor DeviceAttention::RunVisited(const AttentionVisits& visits) {
     for (size_t i = 0; i < group.count; ++i) {
       const int32_t row = queries_.entries()[group.begin + i].row;
       if (!visits.edits_scores(row)) continue;
-      // A query whose every key was knocked out attends to nothing.
+      // If all keys of a query were knocked out, it attends to nothing; softmax gives NaN instead.
       const at::Tensor pattern = RowOf(patterns, row);
       pattern.masked_fill_((RowOf(scores, row) == kMinusInfinity).all(-1, /*keepdim=*/true), 0);
     }

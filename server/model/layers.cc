@@ -11,7 +11,7 @@
 namespace scalpel::model {
 namespace {
 
-// The activation by libtorch, for devices that have no kernels of ours.
+// The activation by libtorch, for devices that server/kernels does not support.
 at::Tensor ApplyFormula(Activation activation, const at::Tensor& x) {
   switch (activation) {
     case Activation::kGeluNew:
@@ -46,10 +46,10 @@ at::Tensor ApplyFormula(Activation activation, const at::Tensor& x) {
   TORCH_CHECK(false, "unknown activation");
 }
 
-// Rows of contiguous floats, as the kernels take them.
+// Returns x with contiguous rows, which the kernels need.
 at::Tensor WithRows(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
 
-// How this project calls a target of the kernels.
+// The project's name for a Highway target. Those that are not listed are the fallback's.
 std::string_view VectorsOf(std::string_view target) {
   static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
       {"AVX3", "avx512"}, {"AVX2", "avx2"}, {"NEON", "neon"}};
@@ -110,7 +110,7 @@ at::Tensor Linear::Part(const at::Tensor& x, int64_t first) const {
 
 at::Tensor Activate(Activation activation, const at::Tensor& x) {
   if (!x.is_cpu()) return ApplyFormula(activation, x);
-  constexpr int64_t kElements = 8192;  // of a piece: some microseconds
+  constexpr int64_t kElements = 8192;  // in a piece; they take some microseconds
   const at::Tensor from = x.contiguous();
   at::Tensor y = at::empty_like(from);
   const float* in = from.const_data_ptr<float>();

@@ -1,5 +1,8 @@
-// What a block is made of besides attention: linear layers, LayerNorm and the MLP's activation. On
-// a CPU by the kernels of server/kernels, elsewhere by libtorch.
+// The parts of a block besides attention: linear layers, LayerNorm and the MLP's activation.
+// Computed by server/kernels on a CPU, and by libtorch elsewhere.
+//
+// On a CPU the bits of a result's row depend only on that row of the input: not on the other rows,
+// the threads or the CPU. All results are new tensors, float32.
 
 #ifndef SCALPEL_SERVER_MODEL_LAYERS_H_
 #define SCALPEL_SERVER_MODEL_LAYERS_H_
@@ -18,51 +21,51 @@
 
 namespace scalpel::model {
 
-// On a CPU the bits of each row that these give depend on nothing but that row: not on the rows
-// beside it, on threads, or on the CPU. All results are fresh tensors.
-
-// y = x weight + bias. Immutable; const methods are thread-safe.
+// The linear layer y = x weight + bias. Immutable, and cheap to copy; const methods are
+// thread-safe.
 class Linear {
  public:
-  // `weight` is [in, out], `bias` [out] or undefined; both on the device where it will run. Packs
-  // copies of them on a CPU.
+  // The weights must be on the device where the layer will run; the bias may be undefined. On a CPU
+  // the layer keeps a packed copy of them, elsewhere it shares the tensors.
   explicit Linear(const LinearWeights& weights);
 
-  // x: [rows, in]. Returns [rows, out].
+  // Returns y, [rows, out], for x, [rows, in].
   at::Tensor operator()(const at::Tensor& x) const;
-  // activation(y), elementwise.
+  // Returns activation(y), elementwise.
   at::Tensor Activated(Activation activation, const at::Tensor& x) const;
-  // sum + y. sum: [rows, out].
+  // Returns sum + y, where `sum` is [rows, out].
   at::Tensor AddedTo(const at::Tensor& sum, const at::Tensor& x) const;
-  // What inputs [first, first + n) alone add to y. x: [rows, n]. Without the bias.
+  // Returns the part of y, without the bias, that the inputs [first, first + n) contribute. x:
+  // [rows, n].
   at::Tensor Part(const at::Tensor& x, int64_t first) const;
 
  private:
-  // Fills in what is missing of `product` but for its options, and runs it.
+  // Runs `product` after filling in its operands: x, rows, y and y_stride.
   at::Tensor Multiply(const at::Tensor& x, kernels::Product product) const;
 
-  std::shared_ptr<const kernels::PackedMatrix> packed_;  // null: not on a CPU
-  at::Tensor weight_;                                    // [in, out] elsewhere
-  at::Tensor bias_;                                      // [out] elsewhere
+  std::shared_ptr<const kernels::PackedMatrix> packed_;  // null if not on a CPU
+  at::Tensor weight_;                                    // [in, out]; undefined on a CPU
+  at::Tensor bias_;                                      // [out]; undefined on a CPU
 };
 
-// The MLP's nonlinearity, elementwise. x: [rows, width].
+// Applies the activation to each element of x, [rows, width].
 at::Tensor Activate(Activation activation, const at::Tensor& x);
 
 struct Normed {
-  at::Tensor out;  // [rows, width]
-  // [rows, 1]: sqrt(variance + epsilon), which divides; undefined unless asked for.
-  at::Tensor scale;
+  at::Tensor out;    // [rows, width]
+  at::Tensor scale;  // [rows, 1]: sqrt(variance + epsilon); undefined unless requested
 };
+// Layer normalization (Ba, Kiros and Hinton, 2016) of each row of x, [rows, width].
 Normed LayerNorm(const at::Tensor& x, const LayerNormWeights& weights, double epsilon,
                  bool with_scale);
 
-// Makes the kernels use no wider vectors than those of that name (as KernelsName gives them;
-// `auto`: the widest) for all that is loaded from now on. Error: FAILED_PRECONDITION, where this
-// CPU has not.
+// Selects the instruction set of the kernels for all weights that are loaded afterwards: one of the
+// names that KernelsName returns for a CPU, or `auto` for the best. FAILED_PRECONDITION if this CPU
+// does not support it.
 absl::Status UseVectors(std::string_view name);
 
-// What computes on this device: `avx512`, `avx2`, `neon` or `portable` of a CPU, or `cublas`.
+// Returns what computes on the device: `avx512`, `avx2`, `neon` or `portable` for a CPU, else
+// `cublas`.
 std::string KernelsName(at::Device device);
 
 }  // namespace scalpel::model

@@ -19,18 +19,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Whether `path` lies below `folder`; both canonical.
+// Returns whether `path` is below `folder`. Both must be canonical.
 bool IsInside(const fs::path& path, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first ==
          folder.end();
 }
 
-// The real path of a symbolic link's target, if a link may point there.
+// Returns the canonical path of a symbolic link's target, or an error if a link may not lead there.
 absl::StatusOr<fs::path> ResolveLink(const fs::path& dir, const std::string& name) {
   std::error_code error;
   const fs::path target = fs::canonical(dir / name, error);
   if (error) {
-    // Not NOT_FOUND: the file is meant to be there, say after a download that was cut short.
+    // Not NOT_FOUND: the file is meant to exist, but its target does not, as after an interrupted
+    // download.
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": a symbolic link that leads nowhere (", error.message(), ")"));
   }
@@ -69,7 +70,7 @@ absl::Status CheckPlainFileName(std::string_view name) {
 absl::StatusOr<ModelFile> OpenModelFile(const fs::path& dir, std::string_view file_name) {
   if (absl::Status plain = CheckPlainFileName(file_name); !plain.ok()) return plain;
   const std::string name(file_name);
-  // O_NONBLOCK: opening a FIFO must not hang; it does nothing to a regular file.
+  // O_NONBLOCK keeps open() from hanging on a FIFO. It has no effect on a regular file.
   constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   int fd = ::open((dir / name).c_str(), kFlags);
   if (fd < 0 && errno == ELOOP) {
@@ -102,7 +103,8 @@ absl::StatusOr<std::string> ReadModelFile(const fs::path& dir, std::string_view 
     const ssize_t got = ::read(file->fd.get(), bytes.data() + done, bytes.size() - done);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return OpenError(name, errno);
-    if (got == 0) return absl::InvalidArgumentError(absl::StrCat(name, ": shrank while read"));
+    if (got == 0)
+      return absl::InvalidArgumentError(absl::StrCat(name, ": shrank while it was read"));
     done += static_cast<size_t>(got);
   }
   return bytes;

@@ -1,4 +1,4 @@
-// Where the rows that are being computed lie in the packed tensors.
+// The layout of the rows of a forward pass in its packed tensors.
 
 #ifndef SCALPEL_SERVER_MODEL_PACKING_H_
 #define SCALPEL_SERVER_MODEL_PACKING_H_
@@ -12,36 +12,37 @@
 
 namespace scalpel::model {
 
-// DeviceAttention runs in blocks of so many queries at absolute positions: what a query computes
-// with depends on its position alone, not on its row's length, nor on which queries are computed.
+// The number of queries that DeviceAttention computes at a time. Blocks begin at multiples of it,
+// so that the shapes that a query is computed with depend only on its position.
 inline constexpr int64_t kQueryBlock = 16;
 
-// Activations of all rows lie packed, without padding, in one [tokens, ...] tensor. Rows of one
-// shape lie side by side. Immutable.
+// Says where each row's activations are in a [tokens, ...] tensor that holds all rows without
+// padding. Rows with equal positions are neighbours. Immutable; const methods are thread-safe.
 class Packing {
  public:
   struct Entry {
-    int32_t row;            // the caller's number
-    int64_t first, length;  // positions [first, length) of the row are here
-    int64_t offset = 0;     // of the first one
+    int32_t row;            // the caller's number of the row, >= 0
+    int64_t first, length;  // the tensor holds positions [first, length) of the row
+    int64_t offset = 0;     // index of position `first` in the tensor
     int64_t tokens() const { return length - first; }
     int64_t first_block() const { return first / kQueryBlock; }
     int64_t blocks() const { return (length + kQueryBlock - 1) / kQueryBlock; }
   };
 
   Packing() = default;
-  // Offsets are filled in.
+  // Sorts the entries, one for each row, and computes their offsets.
   explicit Packing(std::vector<Entry> entries);
 
   int64_t tokens() const { return tokens_; }
   bool empty() const { return entries_.empty(); }
-  // In order of their offsets: by number of blocks, then first block, then first position.
+  // The entries in order of their offsets: by number of blocks, then first block, first position,
+  // length and row.
   const std::vector<Entry>& entries() const { return entries_; }
-  // nullptr: the row is not here.
+  // Returns the entry of `row`, or nullptr if there is none.
   const Entry* Find(int32_t row) const;
-  // How many entries from `begin` on have one shape and lie side by side.
+  // Returns how many consecutive entries, beginning with entries()[begin], hold the same positions.
   size_t EqualFrom(size_t begin) const;
-  // The slice of a packed tensor [tokens, ...]: a view [entry.tokens(), ...].
+  // Returns the view of one row in a packed tensor, [entry.tokens(), ...].
   static at::Tensor Slice(const at::Tensor& packed, const Entry& entry) {
     return packed.narrow(0, entry.offset, entry.tokens());
   }
@@ -52,8 +53,9 @@ class Packing {
   std::vector<int32_t> index_;  // by row, into entries_; -1: not here
 };
 
-// `packed`, which lies as `from` says, as `to` says. Rows that `from` lacks come from `clean`,
-// [T, ...] by position; of the others, `to` has no position that `from` lacks.
+// Copies `packed`, whose layout is `from`, to a tensor whose layout is `to`. A row that `from`
+// lacks is copied from clean(row), [T, ...] by position; of any other row, `from` must have all
+// positions that `to` has.
 at::Tensor Repack(const Packing& from, const at::Tensor& packed, const Packing& to,
                   absl::FunctionRef<at::Tensor(int32_t row)> clean);
 

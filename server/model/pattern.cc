@@ -36,9 +36,9 @@ absl::StatusOr<Pattern> Pattern::Compile(const std::string& expression) {
       pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
                     PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &offset, nullptr);
   if (compiled == nullptr) {
-    return absl::InternalError(absl::StrCat("PCRE2 refuses the pattern at byte ", offset));
+    return absl::InternalError(absl::StrCat("PCRE2 rejects the pattern at byte ", offset));
   }
-  // Without a just-in-time compiler the interpreter does the same, slower.
+  // The result is ignored: without a just-in-time compiler the interpreter does the same, slower.
   pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
   return Pattern(std::unique_ptr<const Code>(new Code{compiled}));
 }
@@ -51,7 +51,8 @@ absl::StatusOr<size_t> Pattern::MatchAt(std::string_view text, size_t begin,
                                 begin, PCRE2_NO_UTF_CHECK, data, nullptr);
   if (count == PCRE2_ERROR_NOMATCH) return 0;
   if (count < 1) {
-    return absl::InternalError(absl::StrCat("text: PCRE2 fails with ", count, " at byte ", begin));
+    return absl::InternalError(
+        absl::StrCat("text: PCRE2 fails with error ", count, " at byte ", begin));
   }
   return pcre2_get_ovector_pointer(data)[1] - begin;
 }

@@ -1,4 +1,4 @@
-// A regular expression over UTF-8, by PCRE2.
+// Regular expressions over UTF-8, by the library PCRE2.
 
 #ifndef SCALPEL_SERVER_MODEL_PATTERN_H_
 #define SCALPEL_SERVER_MODEL_PATTERN_H_
@@ -12,21 +12,22 @@
 
 namespace scalpel::model {
 
-// Immutable after Compile: const methods are thread-safe. Movable.
+// A compiled expression. Movable; const methods are thread-safe.
 class Pattern {
  public:
-  // Scratch space of matches, for one thread at a time.
+  // Working memory of MatchAt, which a thread reuses for many matches.
   class Matches;
 
-  // INTERNAL, with the byte, if PCRE2 refuses the expression.
+  // Compiles `expression`, in PCRE2's syntax. INTERNAL if it is not valid; the message gives the
+  // byte.
   static absl::StatusOr<Pattern> Compile(const std::string& expression);
 
   Pattern(Pattern&&) noexcept;
   Pattern& operator=(Pattern&&) noexcept;
   ~Pattern();
 
-  // Bytes that the expression matches at byte `begin` of `text`, which is valid UTF-8; 0: it
-  // matches nothing there. INTERNAL if PCRE2 gives up.
+  // Returns the length in bytes of the match that begins at byte `begin` of `text`, or 0 if there
+  // is none. `text` must be valid UTF-8. INTERNAL if PCRE2 fails, as by reaching one of its limits.
   absl::StatusOr<size_t> MatchAt(std::string_view text, size_t begin, Matches* matches) const;
 
  private:
@@ -36,9 +37,10 @@ class Pattern {
   std::unique_ptr<const Code> code_;
 };
 
+// Not thread-safe.
 class Pattern::Matches {
  public:
-  // May be empty when memory is short: then MatchAt answers RESOURCE_EXHAUSTED.
+  // If memory is short, the object is empty and MatchAt returns RESOURCE_EXHAUSTED.
   Matches();
   Matches(Matches&&) noexcept;
   ~Matches();

@@ -20,7 +20,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint64_t kPrefixBytes = 8;  // the header's length
-// A tensor's entry is at most 18 JSON values: its key, its object, three keys and their values.
+// The entry of a tensor has at most 18 JSON values: its key, its object, three keys, and their
+// values (dtype, a list of up to 8 dimensions, a list of 2 offsets).
 constexpr JsonLimits kHeaderLimits{/*depth_max=*/3, /*values_max=*/kTensorCountMax * 20};
 
 struct DtypeEntry {
@@ -79,8 +80,8 @@ absl::StatusOr<Dtype> ParseDtype(const std::string& name, const Json& field) {
   return BadTensor(name, "dtype is not a string");
 }
 
-// Reads the shape and returns the tensor's size in bytes. Every product is checked: a shape whose
-// product wraps would otherwise agree with a tiny buffer.
+// Reads the shape and returns the tensor's size in bytes. Every product is checked for overflow: a
+// product that wraps around could agree with a tiny buffer.
 absl::StatusOr<uint64_t> ParseShape(const std::string& name, const Json& field, Dtype dtype,
                                     std::vector<int64_t>* shape) {
   if (!field.is_array()) return BadTensor(name, "shape is not a list");
@@ -91,7 +92,7 @@ absl::StatusOr<uint64_t> ParseShape(const std::string& name, const Json& field, 
   for (const Json& dimension : field) {
     if (!dimension.is_number_unsigned() ||
         dimension.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
-      return BadTensor(name, "shape holds something else than integers of at least 0");
+      return BadTensor(name, "shape holds a value that is not a non-negative integer");
     }
     if (__builtin_mul_overflow(bytes, dimension.get<uint64_t>(), &bytes)) {
       return BadTensor(name, "shape's product overflows");
@@ -139,14 +140,14 @@ absl::StatusOr<TensorInfo> ParseTensor(const std::string& name, const Json& entr
 absl::Status ReadMetadata(const Json& metadata, std::map<std::string, std::string>* result) {
   if (!metadata.is_object()) return Bad("__metadata__ is not an object");
   for (const auto& [name, value] : metadata.items()) {
-    if (!value.is_string()) return Bad("__metadata__ holds something else than strings");
+    if (!value.is_string()) return Bad("__metadata__ holds a value that is not a string");
     result->emplace(name, value.get<std::string>());
   }
   return absl::OkStatus();
 }
 
-// The tensors, in the order of their bytes, must follow one another without holes or overlap and
-// end where the file ends.
+// Checks that the tensors, in order of their bytes, follow one another without holes or overlap,
+// and that the last one ends where the file ends.
 absl::Status CheckTiling(const Header& header, uint64_t data_bytes) {
   std::vector<const std::pair<const std::string, TensorInfo>*> order;
   order.reserve(header.tensors.size());
@@ -175,7 +176,7 @@ absl::Status CheckTiling(const Header& header, uint64_t data_bytes) {
   return Bad(absl::StrCat("the tensors take ", expected, " bytes, the file has ", data_bytes));
 }
 
-// The header's JSON text, after the checks of its length.
+// Checks the length of the header and returns its JSON text.
 absl::StatusOr<std::string_view> HeaderText(std::string_view bytes, uint64_t file_size) {
   if (file_size < kPrefixBytes || bytes.size() < kPrefixBytes) {
     return Bad("the file is shorter than 8 bytes");
@@ -214,7 +215,8 @@ absl::StatusOr<Header> ParseHeader(std::string_view bytes, uint64_t file_size) {
       continue;
     }
     if (name.empty() || name.size() > kTensorNameBytesMax) {
-      return BadTensor(name, absl::StrCat("its name is not 1 to ", kTensorNameBytesMax, " bytes"));
+      return BadTensor(name,
+                       absl::StrCat("its name is not 1 to ", kTensorNameBytesMax, " bytes long"));
     }
     if (header.tensors.size() == kTensorCountMax) {
       return Bad(absl::StrCat("more than ", kTensorCountMax, " tensors"));
@@ -236,7 +238,7 @@ absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::pat
   if (!file.ok()) return file.status();
   SafetensorsFile result;
   result.name_ = name;
-  if (file->size > 0) {  // mmap refuses an empty file; ParseHeader says it better
+  if (file->size > 0) {  // mmap fails for an empty file, for which ParseHeader has a clearer error
     void* data =
         ::mmap(nullptr, static_cast<size_t>(file->size), PROT_READ, MAP_PRIVATE, file->fd.get(), 0);
     if (data == MAP_FAILED) {

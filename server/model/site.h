@@ -1,6 +1,6 @@
-// The places of the forward pass that a Tap can see. Their order is that of the computation: of two
-// sites of a layer, the smaller one comes first. scalpel.v1.Site has the same sites, with numbers
-// of its own, and with the axes and names of each; spec/sites.cc holds the two together.
+// The sites: the intermediate results of the forward pass that a Tap can observe or edit. Their
+// numbers follow the order of computation within a layer. scalpel.v1.Site has the same sites under
+// its own numbers; spec/sites.cc maps one to the other.
 
 #ifndef SCALPEL_SERVER_MODEL_SITE_H_
 #define SCALPEL_SERVER_MODEL_SITE_H_
@@ -9,7 +9,8 @@
 
 namespace scalpel::model {
 
-// T: tokens of a row; d: d_model; H, dh: heads and d_head; F: d_mlp; V: vocabulary.
+// The comments give the shape of each site's tensor for one row. T: tokens of the row; d: d_model;
+// H, dh: n_head and d_head; F: d_mlp; V: vocab_size.
 enum class Site : int32_t {
   kEmbed,       // [T, d]
   kPosEmbed,    // [T, d]
@@ -41,7 +42,7 @@ enum class Site : int32_t {
 };
 inline constexpr int32_t kSites = static_cast<int32_t>(Site::kLogits) + 1;
 
-// The layer of sites that have none: the embeddings come before layer 0, but are not in it.
+// The layer number of sites outside all layers, such as the embeddings and the logits.
 inline constexpr int32_t kNoLayer = -1;
 
 }  // namespace scalpel::model

@@ -23,7 +23,7 @@ using Json = nlohmann::json;
 
 constexpr size_t kAddedTokensMax = 10'000;
 constexpr char kAdditional[] = "additional_special_tokens";
-// In transformers' order, which numbers those that are new.
+// In transformers' order, which decides the ids of new tokens.
 constexpr std::array<const char*, 7> kRoles = {"bos_token", "eos_token", "unk_token", "sep_token",
                                                "pad_token", "cls_token", "mask_token"};
 constexpr char kGpt2End[] = "<|endoftext|>";
@@ -31,10 +31,10 @@ constexpr char kGpt2End[] = "<|endoftext|>";
 // A token as a file names it: by its text alone, or as an object with flags.
 struct NamedToken {
   AddedToken token;
-  bool is_text = false;
-  bool says_normalized = false;
+  bool is_text = false;          // named by its text alone
+  bool says_normalized = false;  // the file has `normalized`
 
-  // As transformers has it in the end. What is not said of `normalized` follows from `special`.
+  // Returns the token with the given `special`, from which `normalized` follows if no file says it.
   AddedToken As(bool special) const {
     AddedToken result = token;
     result.special = special;
@@ -51,26 +51,27 @@ NamedToken ByText(const std::string& text) {
   return named;
 }
 
-// What transformers knows when it has read the files, before it adds anything.
+// What transformers has read from the files before it adds any token.
 struct Names {
-  std::map<std::string, std::optional<NamedToken>> roles;  // a role said to be null has no token
-  std::vector<NamedToken> additional;
-  std::vector<NamedToken> extra;
-  std::map<int32_t, NamedToken> decoder;        // transformers adds them in this order
-  std::map<std::string, NamedToken> described;  // what stands in for a role's text
+  std::map<std::string, std::optional<NamedToken>> roles;  // nullopt: the file says null
+  std::vector<NamedToken> additional;                      // additional_special_tokens
+  std::vector<NamedToken> extra;                           // extra_special_tokens
+  std::map<int32_t, NamedToken> decoder;                   // by id, the order of adding
+  std::map<std::string, NamedToken> described;  // by content; replaces a role that has this text
 };
 
-// The ids that files say.
+// An id that a file gives to a token.
 struct SaidId {
   int32_t id;
   const char* file;
 };
+// All ids that files give to tokens, checked for contradictions by NoteId.
 struct SaidIds {
   std::map<std::string, SaidId> by_content;
   std::map<int32_t, std::string> contents;
 };
 
-// An object with content and flags.
+// Parses a token that is an object with `content` and flags.
 absl::StatusOr<NamedToken> ParseToken(const char* file, const Json& entry) {
   if (!entry.is_object() || !Field(entry, "content").is_string()) {
     return RefuseFile(file, "an added token is not an object with content");
@@ -95,7 +96,7 @@ absl::StatusOr<NamedToken> ParseToken(const char* file, const Json& entry) {
   return named;
 }
 
-// Notes that a file says a token's id. The files may say it several times, but not differently.
+// Records that a file gives a token an id. Several files may do so if they agree.
 absl::Status NoteId(const char* file, const std::string& content, const Json& id, SaidIds* said) {
   if (!IsTokenId(id)) {
     return RefuseFile(file, absl::StrCat("added token ", QuotedName(content),
@@ -116,7 +117,8 @@ absl::Status NoteId(const char* file, const std::string& content, const Json& id
   return absl::OkStatus();
 }
 
-// A token's description with its id: transformers adds it, and takes it for a role's text.
+// Reads an object that describes a token with its id. transformers adds the token, and uses its
+// flags for a role that is named by the token's text.
 absl::Status TakeDescribed(const char* file, const Json& entry, const Json& id, Names* names,
                            SaidIds* said) {
   absl::StatusOr<NamedToken> named = ParseToken(file, entry);
@@ -132,7 +134,7 @@ absl::Status BadRole(const char* file, const std::string& role) {
   return RefuseFile(file, absl::StrCat(role, " is neither a text nor an added token"));
 }
 
-// A role's token in tokenizer_config.json, where an object must say that it is a token.
+// Reads a role's token in tokenizer_config.json, where an object needs "__type": "AddedToken".
 absl::StatusOr<NamedToken> ConfigToken(const std::string& role, const Json& value) {
   if (value.is_string()) return ByText(value.get<std::string>());
   if (!value.is_object() || Field(value, "__type") != "AddedToken") {
@@ -141,7 +143,7 @@ absl::StatusOr<NamedToken> ConfigToken(const std::string& role, const Json& valu
   return ParseToken(kTokenizerConfigFile, value);
 }
 
-// And in special_tokens_map.json, where every object is a special token.
+// Reads a role's token in special_tokens_map.json, where every object is a special token.
 absl::StatusOr<NamedToken> MapToken(const std::string& role, const Json& value) {
   if (value.is_string()) return ByText(value.get<std::string>());
   if (!value.is_object()) return BadRole(kSpecialTokensMapFile, role);
@@ -152,7 +154,8 @@ absl::StatusOr<NamedToken> MapToken(const std::string& role, const Json& value) 
 
 using ReadToken = absl::StatusOr<NamedToken> (*)(const std::string&, const Json&);
 
-// The roles that a file names; those said later replace those said before.
+// Reads the roles of one file, which replace those that were read before, and its additional
+// tokens.
 absl::Status ReadRoles(const char* file, const Json& object, ReadToken read, Names* names) {
   for (const char* role : kRoles) {
     if (!object.contains(role)) continue;
@@ -176,7 +179,7 @@ absl::Status ReadRoles(const char* file, const Json& object, ReadToken read, Nam
   return absl::OkStatus();
 }
 
-// The extra tokens of tokenizer_config.json: by name in transformers 4, a list in transformers 5.
+// Reads tokenizer_config.json's extra_special_tokens: an object in transformers 4, a list in 5.
 absl::Status ReadExtra(const Json& config, Names* names) {
   const Json& extra = Field(config, "extra_special_tokens");
   if (extra.is_null()) return absl::OkStatus();
@@ -191,8 +194,8 @@ absl::Status ReadExtra(const Json& config, Names* names) {
   return absl::OkStatus();
 }
 
-// tokenizer_config.json with its list of added tokens: transformers then looks into no other file
-// for tokens but tokenizer.json itself.
+// Reads tokenizer_config.json's added_tokens_decoder. If it exists, transformers reads no tokens
+// from any other file but tokenizer.json.
 absl::Status ReadDecoder(const Json& decoder, Names* names, SaidIds* said) {
   if (!decoder.is_object()) {
     return RefuseFile(kTokenizerConfigFile, "added_tokens_decoder is not an object");
@@ -206,7 +209,7 @@ absl::Status ReadDecoder(const Json& decoder, Names* names, SaidIds* said) {
   return absl::OkStatus();
 }
 
-// added_tokens.json: they are special if they have a role by now.
+// Reads added_tokens.json. Its tokens are special if a file that was read before gives them a role.
 absl::Status ReadAdded(const Json& added, Names* names, SaidIds* said) {
   std::set<std::string> special;
   for (const auto& [role, named] : names->roles) {
@@ -227,7 +230,7 @@ absl::Status ReadAdded(const Json& added, Names* names, SaidIds* said) {
   return absl::OkStatus();
 }
 
-// The entries of tokenizer.json's added_tokens with their ids, in the file's order.
+// Returns the tokens of added_tokens in tokenizer.json, in their order, and records their ids.
 absl::StatusOr<std::vector<AddedToken>> ReadTokenizerTokens(const Json& tokenizer, SaidIds* said) {
   const Json& entries = Field(tokenizer, "added_tokens");
   if (!entries.is_null() && !entries.is_array()) {
@@ -267,7 +270,7 @@ absl::StatusOr<Names> ReadNames(const TokenFiles& files, SaidIds* said) {
   return names;
 }
 
-// The roles that the class fills by itself.
+// Fills roles that no file names: from GPT2Tokenizer's defaults, and from tokenizer.json's padding.
 void FillDefaults(const TokenFiles& files, Names* names) {
   if (files.is_gpt2_class) {
     for (const char* role : {"bos_token", "eos_token", "unk_token"}) {
@@ -280,9 +283,10 @@ void FillDefaults(const TokenFiles& files, Names* names) {
   }
 }
 
-// Without tokenizer.json the slow tokenizer is made first, and the fast one from what it was told:
-// GPT2Tokenizer makes normalized tokens of the texts of four roles, and a copy of a token says of
-// itself whether it is normalized, before anybody says that it is special.
+// Without tokenizer.json, transformers makes a slow tokenizer first, and the fast one from its
+// arguments. On the way, the slow GPT2Tokenizer turns the texts of four roles into tokens, and each
+// token is copied. A copy states `normalized`, which it decides before the token is marked as
+// special.
 void PassThroughSlowTokenizer(Names* names) {
   const auto copied = [](NamedToken* named) {
     named->token = named->AsSaid();
@@ -302,7 +306,7 @@ void PassThroughSlowTokenizer(Names* names) {
   }
 }
 
-// The tokens with a role, each content once, in transformers' order.
+// Returns the tokens that have a role, in transformers' order and without duplicates.
 std::vector<NamedToken> SpecialTokens(const Names& names) {
   std::vector<NamedToken> all;
   std::set<std::string> seen;
@@ -319,9 +323,10 @@ std::vector<NamedToken> SpecialTokens(const Names& names) {
   return all;
 }
 
-// As PreTrainedTokenizerFast.__init__: first the tokens that have an id in a file, in that order;
-// then the special ones that are not among them. A text is known by its content, but a token with
-// flags only by all of them: one with other flags comes once more, and its flags hold.
+// Returns what PreTrainedTokenizerFast.__init__ adds: the tokens that have an id in a file, in
+// order of their ids; then the special tokens that are not among them. A text is among them if one
+// has this content; a token with flags, only if one equals it in all flags. Otherwise it is added
+// once more, and its flags prevail.
 std::vector<AddedToken> TokensToAdd(const Names& names, const AddedTokens& added) {
   const std::vector<NamedToken> special = SpecialTokens(names);
   std::set<std::string> special_contents;
@@ -351,7 +356,8 @@ std::vector<AddedToken> TokensToAdd(const Names& names, const AddedTokens& added
   return tokens;
 }
 
-// An object's order is not kept here, and it numbers the tokens that are new.
+// Refuses an object with several new tokens: nlohmann::json loses their order, which decides the
+// ids.
 absl::Status CheckExtra(const Json& extra, const AddedTokens& added, const Vocabulary& vocabulary) {
   if (!extra.is_object()) return absl::OkStatus();
   const auto is_new = [&](const Json& value) {
@@ -365,7 +371,7 @@ absl::Status CheckExtra(const Json& extra, const AddedTokens& added, const Vocab
                     "the tokenizer with tokenizer.json");
 }
 
-// The ids must be those that the files say, and nobody else's.
+// Checks that every token has the id that the files give it, and shares it with no other token.
 absl::Status CheckIds(const SaidIds& all, const AddedTokens& added, const Vocabulary& vocabulary) {
   for (const auto& [content, said] : all.by_content) {
     const std::optional<int32_t> id = added.Id(content);

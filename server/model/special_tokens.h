@@ -1,5 +1,5 @@
-// Which tokens the files of a folder add beside the vocabulary, with which flags: as transformers
-// 4.57's AutoTokenizer, its fast one, reads them.
+// Reads which tokens a tokenizer's files add to the vocabulary, and with which flags, as
+// AutoTokenizer of transformers 4.57 (with a fast tokenizer) reads them.
 
 #ifndef SCALPEL_SERVER_MODEL_SPECIAL_TOKENS_H_
 #define SCALPEL_SERVER_MODEL_SPECIAL_TOKENS_H_
@@ -11,18 +11,17 @@
 
 namespace scalpel::model {
 
-// The files as they are; each is a JSON object, empty where there is no such file.
+// The parsed files of a folder. Each is a JSON object, empty if the file does not exist.
 struct TokenFiles {
   nlohmann::json tokenizer_config;    // tokenizer_config.json
   nlohmann::json special_tokens_map;  // special_tokens_map.json
   nlohmann::json added_tokens;        // added_tokens.json
   nlohmann::json tokenizer;           // tokenizer.json
-  bool is_gpt2_class = true;          // the class has GPT2Tokenizer's own defaults
+  bool is_gpt2_class = true;          // whether GPT2Tokenizer's default roles apply
 };
 
-// Every token that is found in text as it stands. INVALID_ARGUMENT, naming the file and the token,
-// where a file says what HuggingFace's reader does not take, or where it gives a token another id
-// than a file says.
+// Returns all added tokens with their ids. INVALID_ARGUMENT, naming the file and the token, if
+// transformers would not accept a file or would give a token another id than the file says.
 absl::StatusOr<AddedTokens> ReadAddedTokens(const TokenFiles& files, const Vocabulary& vocabulary);
 
 }  // namespace scalpel::model

@@ -19,7 +19,7 @@
 namespace scalpel::model {
 namespace {
 
-// A merge of two tokens into one; the lowest rank goes first.
+// A merge of two tokens into one. Merges of lower rank come first.
 struct Merge {
   int32_t rank;
   int32_t result;
@@ -31,17 +31,18 @@ uint64_t PairKey(int32_t left, int32_t right) {
 
 using MergeTable = absl::flat_hash_map<uint64_t, Merge>;
 
-// A word while it is merged: a linked list of tokens over an array.
+// One token of a word that is being merged. The word is an array of them and a doubly linked list
+// of indices.
 struct Symbol {
-  int32_t token;  // kGone after it was merged into its left neighbour
+  int32_t token;  // kGone once it is merged into its left neighbour
   int32_t previous;
   int32_t next;
 };
 
 constexpr int32_t kGone = -1;
-constexpr int32_t kEnd = -1;  // no neighbour
+constexpr int32_t kEnd = -1;  // the index of a neighbour that does not exist
 
-// A merge that may still be possible when its turn comes.
+// A merge in the queue. It may have become impossible by the time it is taken out.
 struct Candidate {
   Merge merge;
   int32_t left;  // index of the left symbol
@@ -51,8 +52,9 @@ struct Candidate {
   }
 };
 
-// Merges the lowest rank first, the leftmost of equals, one at a time, as HuggingFace does.
-// O(n log n): the queue holds at most two candidates per merge besides the initial ones.
+// Merges one pair at a time, of lowest rank first and the leftmost if several have it, as
+// HuggingFace does. Takes time O(n log n): each merge adds at most two candidates to the initial n
+// - 1.
 void MergeWord(const MergeTable& merges, std::vector<Symbol>* symbols) {
   std::vector<Symbol>& word = *symbols;
   std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
@@ -70,7 +72,7 @@ void MergeWord(const MergeTable& merges, std::vector<Symbol>* symbols) {
     queue.pop();
     Symbol& left = word[candidate.left];
     if (left.token == kGone) continue;
-    // A neighbour may have changed since; then the pair is another one, or none.
+    // The pair may have changed since the candidate was queued.
     const Merge* merge = merge_of(candidate.left);
     if (merge == nullptr || merge->result != candidate.merge.result) continue;
     Symbol& right = word[left.next];
@@ -83,7 +85,7 @@ void MergeWord(const MergeTable& merges, std::vector<Symbol>* symbols) {
   }
 }
 
-// GPT-2's pattern: it matches at every position, so that the words cover the text:
+// GPT-2's pattern of a word. It matches at every position, so the words cover the whole text:
 // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 std::string WordPattern() {
   return absl::StrCat("'s|'t|'re|'ve|'m|'ll|'d| ?[", kLetters, "]+| ?[", kNumbers, "]+| ?[^",
@@ -91,8 +93,8 @@ std::string WordPattern() {
                       kSpaces, "]+");
 }
 
-// GPT-2's byte alphabet: printable Latin-1 stands for itself, and the other bytes, in order, are
-// U+0100 and on. Every byte is one character of one or two UTF-8 bytes.
+// GPT-2's byte alphabet, in which each byte is a character of one or two bytes of UTF-8. Printable
+// Latin-1 characters are themselves; the other bytes, in order, are U+0100, U+0101 and so on.
 std::array<std::string, 256> ByteAlphabet() {
   std::array<std::string, 256> alphabet;
   uint32_t next = 0x100;
@@ -109,7 +111,8 @@ std::array<std::string, 256> ByteAlphabet() {
   return alphabet;
 }
 
-// The bytes of a token written in the byte alphabet; one that is not stands for itself.
+// Returns the bytes of a token that is written in the byte alphabet, or the token itself if it has
+// a character that is not in the alphabet.
 std::string TokenBytes(const absl::flat_hash_map<std::string, char>& byte_of, std::string token) {
   std::string bytes;
   std::string_view rest = token;
@@ -150,7 +153,7 @@ absl::Status TooManyTokens(size_t tokens_max) {
 }  // namespace
 
 struct Tokenizer::Impl {
-  // One Encode call: what it has written so far, and its scratch space.
+  // The state of one call of Encode: its result so far, and working memory.
   struct Encoding {
     size_t tokens_max;
     std::vector<int32_t> ids;
@@ -170,10 +173,10 @@ struct Tokenizer::Impl {
 
   std::vector<std::optional<std::string>> bytes_of;  // by id
   std::array<std::optional<int32_t>, 256> id_of_byte;
-  size_t longest_token = 1;  // bytes; a token may also take any amount of white space
+  size_t longest_token = 1;  // in bytes, without the white space that lstrip and rstrip take
   MergeTable merges;
   AddedTokens added;
-  bool takes_space = false;  // some token does
+  bool takes_space = false;  // whether any token has lstrip or rstrip
   bool add_prefix_space;
   Pattern words;
 };
@@ -198,8 +201,9 @@ Tokenizer::Impl::Impl(TokenizerFiles files, MergeTable merges, Pattern words)
   }
   for (const auto& [token, id] : files.vocabulary) SetToken(id, TokenBytes(byte_of, token));
   for (const auto& [id, token] : added.by_id()) {
-    // A new token stands for its own text. transformers would read one that happens to be written
-    // in the byte alphabet, such as "é", as bytes, and lose it.
+    // A token that is not in the vocabulary decodes to its own text. transformers would decode one
+    // that happens to be in the byte alphabet, such as "é", to a byte that is not UTF-8, and lose
+    // it.
     if (!files.vocabulary.contains(token.content)) SetToken(id, token.content);
     longest_token = std::max(longest_token, token.content.size());
     takes_space = takes_space || token.lstrip || token.rstrip;
@@ -284,7 +288,7 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view utf8,
     }
     offset += step.bytes;
   }
-  // No token covers more bytes than the longest, so a long text need not be read to be refused.
+  // A text of more bytes than tokens_max tokens can cover is refused without encoding it.
   if (!impl_->takes_space && utf8.size() / impl_->longest_token > tokens_max)
     return TooManyTokens(tokens_max);
   Impl::Encoding out{tokens_max, {}, {}, {}};

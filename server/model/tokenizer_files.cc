@@ -25,13 +25,13 @@ constexpr char kModelConfigFile[] = "config.json";
 constexpr int64_t kFileBytesMax = int64_t{256} << 20;
 constexpr JsonLimits kLimits{/*depth_max=*/16, /*values_max=*/20'000'000};
 
-// The classes that tokenizer_config.json may name, or config.json. Those of the last three take the
-// tokenizer from tokenizer.json alone.
+// The tokenizer classes that tokenizer_config.json or config.json may name. The plain ones need
+// tokenizer.json.
 constexpr std::array<const char*, 2> kGpt2Classes = {"GPT2Tokenizer", "GPT2TokenizerFast"};
 constexpr std::array<const char*, 3> kPlainClasses = {"PreTrainedTokenizerFast",
                                                       "PreTrainedTokenizer", "TokenizersBackend"};
 
-// The file's JSON object. NOT_FOUND if there is no such file.
+// Reads a file that is a JSON object. NOT_FOUND if there is no such file.
 absl::StatusOr<Json> ReadObject(const std::filesystem::path& dir, const char* file) {
   absl::StatusOr<std::string> text = ReadModelFile(dir, file, kFileBytesMax);
   if (!text.ok()) return text.status();
@@ -41,7 +41,7 @@ absl::StatusOr<Json> ReadObject(const std::filesystem::path& dir, const char* fi
   return json;
 }
 
-// As ReadObject, but a missing file is an empty object.
+// As ReadObject, but returns an empty object if there is no such file.
 absl::StatusOr<Json> ReadOptionalObject(const std::filesystem::path& dir, const char* file) {
   absl::StatusOr<Json> json = ReadObject(dir, file);
   if (absl::IsNotFound(json.status())) return Json::object();
@@ -69,7 +69,7 @@ absl::StatusOr<Vocabulary> ParseVocabulary(const char* file, const Json& object)
   return vocabulary;
 }
 
-// Splits "a b" at its one space.
+// Splits "a b" at its only space. Returns false if `line` does not have this form.
 bool SplitMerge(absl::string_view line, std::pair<std::string, std::string>* merge) {
   const std::vector<absl::string_view> parts = absl::StrSplit(line, ' ');
   if (parts.size() != 2 || parts[0].empty() || parts[1].empty()) return false;
@@ -77,9 +77,9 @@ bool SplitMerge(absl::string_view line, std::pair<std::string, std::string>* mer
   return true;
 }
 
-// Lines "a b" after a first line "#version: ...". transformers drops the first line and what
-// follows the last newline whatever they hold, so a merge there would be lost without a word. Of a
-// merge that comes twice the first counts.
+// Reads merges.txt: a line "#version: ...", then lines "a b". transformers silently drops the first
+// line and what follows the last newline, whatever they are; here it is an error if they might be
+// merges. A repeated merge has the rank of its first occurrence.
 absl::Status ReadMerges(const std::filesystem::path& dir, TokenizerFiles* files) {
   absl::StatusOr<std::string> text = ReadModelFile(dir, kMergesFile, kFileBytesMax);
   if (!text.ok()) return text.status();
@@ -101,7 +101,7 @@ absl::Status ReadMerges(const std::filesystem::path& dir, TokenizerFiles* files)
   return absl::OkStatus();
 }
 
-// The merges of tokenizer.json: "a b", or ["a", "b"] as newer versions write.
+// Reads the merges of tokenizer.json: "a b", or ["a", "b"] as newer versions write them.
 absl::Status ParseMerges(const Json& merges, TokenizerFiles* files) {
   if (!merges.is_array()) return RefuseFile(kTokenizerFile, "model.merges is not a list");
   for (size_t i = 0; i < merges.size(); ++i) {
@@ -117,8 +117,8 @@ absl::Status ParseMerges(const Json& merges, TokenizerFiles* files) {
   return absl::OkStatus();
 }
 
-// Whether a post-processor leaves the ids as they are: ByteLevel changes only offsets, and a
-// template may hold nothing but the text, which is how transformers 5 writes that nothing is added.
+// Returns whether a post-processor leaves the ids as they are. ByteLevel changes only offsets; a
+// template may consist of the text alone, which is what transformers 5 writes if no token is added.
 bool LeavesIds(const Json& processor) {
   const Json& type = Field(processor, "type");
   if (type == "ByteLevel") return true;
@@ -154,8 +154,9 @@ absl::Status CheckPart(const Json& tokenizer, const char* part) {
                                                  " is not supported; only ByteLevel is"));
 }
 
-// Refuses a tokenizer.json whose parts are not those of GPT-2. pre_tokenizer.add_prefix_space is
-// not looked at: transformers 4.57 overrides it by that of tokenizer_config.json, or by false.
+// Refuses a tokenizer.json whose parts are not those of GPT-2. Ignores
+// pre_tokenizer.add_prefix_space, which transformers 4.57 replaces by that of
+// tokenizer_config.json, or by false.
 absl::Status CheckTokenizer(const Json& tokenizer, const Json& model) {
   if (tokenizer.contains("version") && tokenizer["version"] != "1.0") {
     return RefuseFile(kTokenizerFile, "version is not \"1.0\"");
@@ -209,8 +210,8 @@ absl::Status ReadVocabAndMerges(const std::filesystem::path& dir, TokenizerFiles
   return ReadMerges(dir, files);
 }
 
-// The class that transformers makes: tokenizer_config.json says it, else config.json, else it is
-// GPT-2's.
+// Returns whether transformers would make a GPT2Tokenizer. Its class is named by
+// tokenizer_config.json, else by config.json, and else is GPT-2's.
 absl::StatusOr<bool> IsGpt2Class(const std::filesystem::path& dir, const TokenFiles& files) {
   const char* file = kTokenizerConfigFile;
   Json name = Field(files.tokenizer_config, "tokenizer_class");
@@ -234,8 +235,8 @@ absl::StatusOr<bool> IsGpt2Class(const std::filesystem::path& dir, const TokenFi
                                        ", which is not in the folder"));
 }
 
-// What tokenizer_config.json says beside tokens. Where there is a tokenizer.json, its
-// post-processor says whether bos or eos are added, and these flags say nothing.
+// Reads the fields of tokenizer_config.json that are not tokens. add_bos_token and add_eos_token
+// have no effect if there is a tokenizer.json, whose post-processor decides.
 absl::Status ReadConfig(const TokenFiles& files, TokenizerFiles* result) {
   const Json& config = files.tokenizer_config;
   for (const char* flag : {"add_bos_token", "add_eos_token"}) {
@@ -251,7 +252,7 @@ absl::Status ReadConfig(const TokenFiles& files, TokenizerFiles* result) {
   for (const Json& file : Field(config, "fast_tokenizer_files")) {
     if (file == kTokenizerFile) continue;
     return RefuseFile(kTokenizerConfigFile,
-                      "fast_tokenizer_files names another file than tokenizer.json; remove it");
+                      "fast_tokenizer_files names a file other than tokenizer.json; remove it");
   }
   const Json& space = Field(config, "add_prefix_space");
   if (!config.contains("add_prefix_space") || space.is_boolean()) {
@@ -261,7 +262,7 @@ absl::Status ReadConfig(const TokenFiles& files, TokenizerFiles* result) {
   return RefuseFile(kTokenizerConfigFile, "add_prefix_space is not true or false");
 }
 
-// tokenizer.json where it exists, else vocab.json and merges.txt.
+// Reads tokenizer.json if it exists, else vocab.json and merges.txt.
 absl::Status ReadVocabulary(const std::filesystem::path& dir, TokenFiles* files,
                             TokenizerFiles* result) {
   files->tokenizer = Json::object();

@@ -1,4 +1,5 @@
-// Reads a tokenizer's files into one plain description; the algorithm is in tokenizer.cc.
+// Reads the files of a tokenizer into one plain description, from which tokenizer.h makes a
+// tokenizer.
 
 #ifndef SCALPEL_SERVER_MODEL_TOKENIZER_FILES_H_
 #define SCALPEL_SERVER_MODEL_TOKENIZER_FILES_H_
@@ -14,19 +15,21 @@
 namespace scalpel::model {
 
 struct TokenizerFiles {
-  // Tokens in GPT-2's byte alphabet (a space is "\u0120") and their ids; ids are unique.
+  // Tokens, written in GPT-2's byte alphabet (where a space is "\u0120"), and their unique ids.
   Vocabulary vocabulary;
   std::vector<std::pair<std::string, std::string>> merges;  // the first has the highest priority
   AddedTokens added;
-  // A space goes before text that has none: the whole text, and what follows an added token.
+  // Whether a space is put before each piece of text that does not begin with one: at the
+  // beginning, and after each added token.
   bool add_prefix_space = false;
 };
 
-// Reads tokenizer.json, as transformers' AutoTokenizer does where it exists, or else vocab.json and
-// merges.txt; and what tokenizer_config.json, special_tokens_map.json and added_tokens.json say of
-// tokens. Whatever would make the tokenizer another than GPT-2's, or is read differently by
-// transformers 4.57 and 5, is refused by name. Errors: NOT_FOUND if there is neither tokenizer.json
-// nor vocab.json nor merges.txt, else INVALID_ARGUMENT.
+// Reads tokenizer.json if it exists, else vocab.json and merges.txt, and the added tokens in
+// tokenizer_config.json, special_tokens_map.json and added_tokens.json, as AutoTokenizer of
+// transformers does. Refuses, with an error that names the field, what would make the tokenizer
+// other than GPT-2's, or what transformers 4.57 and 5 read differently. NOT_FOUND if none of
+// tokenizer.json, vocab.json and merges.txt exists; otherwise INVALID_ARGUMENT, or OpenModelFile's
+// PERMISSION_DENIED.
 absl::StatusOr<TokenizerFiles> ReadTokenizerFiles(const std::filesystem::path& dir);
 
 }  // namespace scalpel::model

@@ -1,4 +1,4 @@
-// What the readers of a tokenizer's files share: the files' names, and JSON in them.
+// What the readers of a tokenizer's files share: names of files and helpers for JSON.
 
 #ifndef SCALPEL_SERVER_MODEL_TOKENIZER_JSON_H_
 #define SCALPEL_SERVER_MODEL_TOKENIZER_JSON_H_
@@ -18,17 +18,19 @@ inline constexpr char kTokenizerConfigFile[] = "tokenizer_config.json";
 inline constexpr char kSpecialTokensMapFile[] = "special_tokens_map.json";
 inline constexpr char kAddedTokensFile[] = "added_tokens.json";
 
-// Ids are in [0, kTokenIdMax].
+// The largest token id that is accepted.
 inline constexpr int32_t kTokenIdMax = (1 << 22) - 1;
 
-// INVALID_ARGUMENT: "FILE: PROBLEM".
+// Returns INVALID_ARGUMENT with the message "FILE: PROBLEM".
 absl::Status RefuseFile(absl::string_view file, absl::string_view problem);
 
-// The field, or null where there is none or `object` is no object.
+// Returns the field `name`, or a JSON null if `object` has none or is not an object.
 const nlohmann::json& Field(const nlohmann::json& object, const char* name);
 
+// Returns whether the field exists and is the boolean true.
 bool IsTrue(const nlohmann::json& object, const char* name);
 
+// Returns whether `value` is an integer in [0, kTokenIdMax].
 bool IsTokenId(const nlohmann::json& value);
 
 }  // namespace scalpel::model

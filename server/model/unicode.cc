@@ -2,8 +2,8 @@
 
 namespace scalpel::model {
 
-// The ranges are the letters and numbers that Unicode 15 and 16 added to the Unicode 14 of Debian
-// 12's PCRE2; they repeat what a newer PCRE2 knows anyway.
+// Debian 12's PCRE2 knows Unicode 14. The ranges after \p{L} and \p{N} are the letters and numbers
+// that Unicode 15 and 16 added; with a newer PCRE2 they are redundant.
 const char kLetters[] =
     "\\p{L}\\x{1C89}-\\x{1C8A}\\x{A7CB}-\\x{A7CD}\\x{A7DA}-\\x{A7DC}\\x{105C0}-\\x{105F3}"
     "\\x{10D4A}-\\x{10D65}\\x{10D6F}-\\x{10D85}\\x{10EC2}-\\x{10EC4}\\x{1123F}-\\x{11240}"
@@ -19,12 +19,13 @@ const char kNumbers[] =
     "\\x{16130}-\\x{16139}\\x{16D70}-\\x{16D79}\\x{1CCF0}-\\x{1CCF9}\\x{1D2C0}-\\x{1D2D3}"
     "\\x{1E4F0}-\\x{1E4F9}\\x{1E5F1}-\\x{1E5FA}";
 
-// The property White_Space. PCRE2's own \s also takes U+180E, which left it in Unicode 6.3.
+// The characters with the property White_Space. PCRE2's own \s also has U+180E, which lost the
+// property in Unicode 6.3.
 const char kSpaces[] =
     "\\x09-\\x0D\\x20\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"
     "\\x{205F}\\x{3000}";
 
-// The same as UTF-8.
+// The characters of kSpaces in UTF-8.
 constexpr std::string_view kSpaceCharacters[] = {
     "\t",           "\n",           "\v",           "\f",           "\r",           " ",
     "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81", "\xE2\x80\x82",
@@ -32,8 +33,8 @@ constexpr std::string_view kSpaceCharacters[] = {
     "\xE2\x80\x89", "\xE2\x80\x8A", "\xE2\x80\xA8", "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F",
     "\xE3\x80\x80"};
 
-// \w as UTS 18 has it: letters, marks, decimal digits, connectors such as "_", and joiners. The
-// ranges are what Unicode 15 and 16 added to those.
+// \w as in Unicode Technical Standard 18: letters, marks, decimal digits, connectors such as "_",
+// and joiners. The ranges are those that Unicode 15 and 16 added.
 const char kWordCharacters[] =
     "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}\\x{897}\\x{CF3}\\x{ECE}"
     "\\x{1C89}-\\x{1C8A}\\x{A7CB}-\\x{A7CD}\\x{A7DA}-\\x{A7DC}\\x{105C0}-\\x{105F3}"

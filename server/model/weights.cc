@@ -36,16 +36,16 @@ constexpr char kHeadName[] = "lm_head.weight";
 constexpr int64_t kIndexBytesMax = int64_t{64} << 20;
 constexpr size_t kShardsMax = 1000;
 
-// A weight that GPT-2 has: its shape, and where it goes.
+// A weight of the model: its shape, and the tensor that it is read into.
 struct Slot {
   std::vector<int64_t> shape;
   at::Tensor* target;
 };
 
-// By canonical name: HuggingFace's, without the prefix "transformer.".
+// By canonical name, which is HuggingFace's without the prefix "transformer.".
 using Slots = std::map<std::string, Slot, std::less<>>;
 
-// A tensor of the checkpoint that fills a slot.
+// A stored tensor that fills a slot.
 struct Source {
   std::string name;  // as stored
   const SafetensorsFile* file;
@@ -63,7 +63,7 @@ void AddLinear(const std::string& name, int64_t in, int64_t out, LinearWeights* 
   slots->emplace(name + ".bias", Slot{{out}, &linear->bias});
 }
 
-// Every weight of the model. A tied head has no slot of its own.
+// Returns the slots of all weights. A tied head has none.
 Slots ModelSlots(const Gpt2Config& config, Weights* weights) {
   const int64_t d = config.d_model;
   Slots slots;
@@ -97,7 +97,8 @@ absl::Status Refuse(const SafetensorsFile& file, const std::string& tensor,
       absl::StrCat(file.name(), ": tensor ", QuotedName(tensor), ": ", problem));
 }
 
-// The causal mask and its fill value, which older versions of transformers stored as buffers.
+// Returns whether this is the causal mask or its fill value, which old versions of transformers
+// stored.
 bool IsMaskBuffer(absl::string_view canonical) {
   if (!absl::ConsumePrefix(&canonical, "h.")) return false;
   const size_t digits = canonical.find_first_not_of("0123456789");
@@ -106,7 +107,7 @@ bool IsMaskBuffer(absl::string_view canonical) {
   return canonical == ".attn.bias" || canonical == ".attn.masked_bias";
 }
 
-// The files that model.safetensors.index.json lists, and which tensor is said to be in which.
+// Reads model.safetensors.index.json: the name of the file that has each tensor, by tensor.
 absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::filesystem::path& dir) {
   absl::StatusOr<std::string> text = ReadModelFile(dir, kIndexFile, kIndexBytesMax);
   if (!text.ok()) return text.status();
@@ -136,7 +137,7 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::filesyst
 absl::StatusOr<std::vector<SafetensorsFile>> OpenShards(const std::filesystem::path& dir) {
   absl::StatusOr<std::map<std::string, std::string>> file_of_tensor = ReadIndex(dir);
   if (!file_of_tensor.ok()) return file_of_tensor.status();
-  std::map<std::string, size_t> index_of_file;  // in name order, as the hash needs them
+  std::map<std::string, size_t> index_of_file;  // sorted by name, the order of the hash
   for (const auto& entry : *file_of_tensor) index_of_file.emplace(entry.second, 0);
   if (index_of_file.size() > kShardsMax) {
     return absl::InvalidArgumentError(
@@ -158,7 +159,7 @@ absl::StatusOr<std::vector<SafetensorsFile>> OpenShards(const std::filesystem::p
   return files;
 }
 
-// The checkpoint's files in name order. As in transformers, the single file goes first.
+// Opens the files in order of their names. As in transformers, a single file comes before shards.
 absl::StatusOr<std::vector<SafetensorsFile>> OpenFiles(const std::filesystem::path& dir) {
   absl::StatusOr<SafetensorsFile> single = SafetensorsFile::Open(dir, kSingleFile);
   if (single.ok()) {
@@ -178,8 +179,8 @@ absl::StatusOr<std::vector<SafetensorsFile>> OpenFiles(const std::filesystem::pa
   return shards;
 }
 
-// A stored name without what wraps the model: "_orig_mod", which torch.compile puts before the
-// module that it compiled, and "model" before the name, of a class that holds the model.
+// Removes what wrappers of the model add to a name: "_orig_mod", which torch.compile inserts before
+// a compiled module, and a leading "model", from a class that has the model as a member.
 std::string Unwrapped(const std::string& name) {
   std::vector<absl::string_view> parts = absl::StrSplit(name, '.');
   parts.erase(std::remove(parts.begin(), parts.end(), "_orig_mod"), parts.end());
@@ -187,8 +188,8 @@ std::string Unwrapped(const std::string& name) {
   return absl::StrJoin(parts, ".");
 }
 
-// The canonical name of a stored one; empty if the model has no such weight. The prefix
-// "transformer." is optional, as in transformers.
+// Returns the canonical name of a stored one, or an empty string if the model has no such weight.
+// The prefix "transformer." is optional, as in transformers.
 std::string CanonicalName(const std::string& stored, const Slots& slots) {
   const std::string name = Unwrapped(stored);
   if (name == kHeadName) return name;
@@ -196,8 +197,7 @@ std::string CanonicalName(const std::string& stored, const Slots& slots) {
   return canonical != kHeadName && slots.contains(canonical) ? canonical : "";
 }
 
-// Puts one stored tensor into `sources`, or refuses it. A head is taken whether it is needed or
-// not.
+// Adds a stored tensor to `sources`, or returns an error. A head is added even if it is tied.
 absl::Status AddSource(const SafetensorsFile& file, const std::string& name, const TensorInfo& info,
                        const Slots& slots, const Gpt2Config& config,
                        std::map<std::string, Source>* sources) {
@@ -230,8 +230,8 @@ absl::Status CheckSource(const Source& source, const Slot& slot) {
                              " is not supported; convert it to F32, F16 or BF16"));
 }
 
-// Of tensors that share memory, safetensors' save_model keeps one, and says in the metadata for
-// which others it stands. Adds those others to `sources`.
+// Adds the tensors that are not stored because they share memory with one that is. safetensors'
+// save_model stores only one of them and lists the pairs of names in the metadata.
 void AddShared(const std::vector<SafetensorsFile>& files, const Slots& slots,
                std::map<std::string, Source>* sources) {
   const std::map<std::string, Source> stored = *sources;
@@ -258,7 +258,7 @@ absl::Status Missing(const std::vector<SafetensorsFile>& files, const std::strin
   return absl::InvalidArgumentError(message);
 }
 
-// Which tensor of the files fills which slot, every one of them; and the head, where one is stored.
+// Finds the stored tensor for each slot, and the head if one is stored.
 absl::StatusOr<std::map<std::string, Source>> MatchSources(
     const std::vector<SafetensorsFile>& files, const Slots& slots, const Gpt2Config& config) {
   std::map<std::string, Source> sources;
@@ -269,8 +269,8 @@ absl::StatusOr<std::map<std::string, Source>> MatchSources(
     }
   }
   AddShared(files, slots, &sources);
-  // A tied head stands for an embedding that is not stored, as in transformers 5; 4.57 has no
-  // answer.
+  // A tied head that is stored also serves as the embedding if that is not stored, as in
+  // transformers 5. 4.57 does not support this.
   const auto head = sources.find(kHeadName);
   if (config.tie_word_embeddings && head != sources.end()) {
     sources.emplace("wte.weight", head->second);
@@ -288,7 +288,7 @@ at::ScalarType TorchType(Dtype dtype) {
   return dtype == Dtype::kBF16 ? at::kBFloat16 : at::kFloat;
 }
 
-// Infinities and NaNs are the numbers whose exponent bits are all set.
+// Infinities and NaNs are the floats whose exponent bits are all set.
 bool AllFinite(const at::Tensor& tensor) {
   constexpr uint32_t kExponent = 0x7f800000;
   const float* data = tensor.const_data_ptr<float>();
@@ -301,7 +301,7 @@ bool AllFinite(const at::Tensor& tensor) {
 
 absl::StatusOr<at::Tensor> ReadTensor(const Source& source) {
   const std::string_view bytes = source.file->TensorBytes(*source.info);
-  // Copied before it is converted: the bytes in the file need not be aligned.
+  // Copied before the conversion because the bytes in the file need not be aligned.
   at::Tensor stored = at::empty(source.info->shape, TorchType(source.info->dtype));
   std::memcpy(stored.mutable_data_ptr(), bytes.data(), bytes.size());
   at::Tensor values = stored.to(at::kFloat);
@@ -309,8 +309,8 @@ absl::StatusOr<at::Tensor> ReadTensor(const Source& source) {
   return values;
 }
 
-// A tied head that is stored has to be wte, unless config.json says that it is tied: transformers
-// ties after it has loaded, so that the stored head loses.
+// Checks that a tied head that is stored equals wte. If config.json itself says that the head is
+// tied, the stored one is ignored: transformers ties after loading, which replaces it.
 absl::Status CheckTiedHead(const std::map<std::string, Source>& sources, const Gpt2Config& config,
                            const at::Tensor& wte) {
   const auto head = sources.find(kHeadName);
@@ -328,7 +328,8 @@ absl::Status CheckTiedHead(const std::map<std::string, Source>& sources, const G
                    "ignore it"));
 }
 
-// Lower-case hex SHA-256 of the files' bytes, one after the other; empty if OpenSSL refuses.
+// Returns the SHA-256 of the files' concatenated bytes in lower-case hexadecimal, or an empty
+// string if OpenSSL fails.
 std::string Sha256(const std::vector<SafetensorsFile>& files) {
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
                                                                         &EVP_MD_CTX_free);
@@ -342,7 +343,7 @@ std::string Sha256(const std::vector<SafetensorsFile>& files) {
   return absl::BytesToHexString({reinterpret_cast<const char*>(digest), size});
 }
 
-// May throw: libtorch when memory runs out, std::async when threads do.
+// LoadWeights, except that it throws if memory (libtorch) or threads (std::async) run out.
 absl::StatusOr<Weights> LoadOrThrow(const std::filesystem::path& dir, const Gpt2Config& config) {
   absl::StatusOr<std::vector<SafetensorsFile>> files = OpenFiles(dir);
   if (!files.ok()) return files.status();
@@ -351,8 +352,8 @@ absl::StatusOr<Weights> LoadOrThrow(const std::filesystem::path& dir, const Gpt2
   absl::StatusOr<std::map<std::string, Source>> sources = MatchSources(*files, slots, config);
   if (!sources.ok()) return sources.status();
 
-  // Hashing takes about as long as reading, so both run side by side. The future's destructor
-  // waits, hence `files` outlives the thread on every path.
+  // Hashing takes about as long as reading, so it gets a thread of its own. The future's destructor
+  // waits for it, so `files` outlives the thread on every path.
   std::future<std::string> hash =
       std::async(std::launch::async, [&files] { return Sha256(*files); });
   for (const auto& [name, slot] : slots) {
@@ -366,7 +367,7 @@ absl::StatusOr<Weights> LoadOrThrow(const std::filesystem::path& dir, const Gpt2
     weights.lm_head = weights.wte;
   }
   weights.sha256 = hash.get();
-  if (weights.sha256.empty()) return absl::InternalError("OpenSSL cannot compute a SHA-256");
+  if (weights.sha256.empty()) return absl::InternalError("OpenSSL failed to compute the SHA-256");
   return weights;
 }
 
