@@ -1,13 +1,14 @@
-// libFuzzer on the tokens that a folder's files add: the input is one JSON object with the files
-// under "config", "map", "added" and "tokenizer", and a text that is then cut at the tokens.
+// Fuzzes the reading and finding of added tokens with libFuzzer. The input is a JSON object with
+// the files of a folder under "config", "map", "added" and "tokenizer", and a text that is then cut
+// at the tokens.
 
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <string_view>
 
-#include "server/model/added_tokens.h"
 #include "server/base/json.h"
+#include "server/model/added_tokens.h"
 #include "server/model/special_tokens.h"
 #include "server/model/tokenizer_json.h"
 #include "server/model/unicode.h"
@@ -24,7 +25,7 @@ Json File(const Json& input, const char* name) {
   return file.is_object() ? file : Json::object();
 }
 
-// What Split promises.
+// Checks the promises of AddedTokens::Split.
 void Check(const AddedTokens& added, std::string_view text) {
   const auto pieces = added.Split(text);
   if (!pieces.ok()) std::abort();

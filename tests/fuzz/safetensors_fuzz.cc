@@ -1,5 +1,5 @@
-// libFuzzer on the parsers of a checkpoint's untrusted text: the safetensors header (and that
-// every tensor it accepts lies inside the file), and config.json.
+// Fuzzes the parsers of a checkpoint's untrusted text with libFuzzer: the safetensors header, whose
+// accepted tensors must be inside the file, and config.json.
 
 #include <cstdint>
 #include <cstdlib>
@@ -14,7 +14,7 @@ using scalpel::model::DtypeBytes;
 using scalpel::model::Header;
 using scalpel::model::TensorInfo;
 
-// What ParseHeader promises, computed in 128 bits, where nothing wraps.
+// Checks the promises of ParseHeader in 128-bit arithmetic, which cannot overflow here.
 void Check(const Header& header, uint64_t file_size) {
   unsigned __int128 total = 0;
   for (const auto& [name, info] : header.tensors) {
@@ -32,7 +32,7 @@ void Check(const Header& header, uint64_t file_size) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   if (auto header = scalpel::model::ParseHeader(bytes, size); header.ok()) Check(*header, size);
-  // A file larger than what is at hand, as when only the header was read.
+  // Also tests files of which only the beginning is given, as when only the header was read.
   const uint64_t file_size = uint64_t{size} + (size > 0 ? data[0] : 0);
   if (auto header = scalpel::model::ParseHeader(bytes, file_size); header.ok()) {
     Check(*header, file_size);

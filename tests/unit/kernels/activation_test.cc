@@ -21,7 +21,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr int kActivations = static_cast<int>(Activation::kLinear) + 1;
 
-// The definitions, in forms that do not cancel.
+// The definitions, in forms without cancellation.
 long double Exact(Activation activation, long double x) {
   const long double gelu = 0.5L * x * std::erfc(-x / std::numbers::sqrt2_v<long double>);
   switch (activation) {
@@ -70,7 +70,7 @@ std::vector<float> ManyFloats() {
   return floats;
 }
 
-TEST(Activate, IsWithinOneUlpOfTheFormulaWithTheSameBitsOnEveryCpu) {
+TEST(Activate, IsWithinOneUlpAndHasEqualBitsOnEveryCpu) {
   const std::vector<float> x = ManyFloats();
   for (int i = 0; i < kActivations; ++i) {
     const auto activation = static_cast<Activation>(i);
@@ -97,7 +97,7 @@ TEST(Activate, IsWithinOneUlpOfTheFormulaWithTheSameBitsOnEveryCpu) {
   }
 }
 
-TEST(Activate, WorksInPlaceOnAnyCountAndOnNothingElse) {
+TEST(Activate, WorksInPlaceAndWritesOnlyCountElements) {
   const std::vector<float> x = RandomFloats(70, 5, 3);
   OnEveryCpu([&] {
     for (int i = 0; i < kActivations; ++i) {
@@ -115,8 +115,8 @@ TEST(Activate, WorksInPlaceOnAnyCountAndOnNothingElse) {
   });
 }
 
-// As libtorch's, which the parity tests see only by finite numbers.
-TEST(Activate, OfWhatIsNotFinite) {
+// The parity tests compare with libtorch for finite numbers only.
+TEST(Activate, AgreesWithLibtorchOnInfinityAndNan) {
   const std::vector<float> x = {kInfinity, -kInfinity, kNaN};
   OnEveryCpu([&] {
     const auto of = [&](Activation activation) {

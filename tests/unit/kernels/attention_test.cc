@@ -21,12 +21,12 @@ struct Sizes {
   int64_t heads, d_head, length;
 };
 
-// Heads that fill whole panels of a target and heads that do not; lengths around those of tiles,
+// Heads that fill whole panels of a target and heads that do not; lengths near the sizes of tiles,
 // parts and panels.
 constexpr Sizes kSizes[] = {{1, 1, 1},   {3, 5, 17},  {2, 8, 70},  {2, 16, 16},
                             {2, 64, 65}, {1, 80, 40}, {2, 64, 130}};
 
-// A row's queries, keys and values, packed as a model has them, and its answers.
+// The queries, keys and values of a row, side by side as in the model.
 struct Case {
   explicit Case(const Sizes& sizes)
       : sizes(sizes),
@@ -37,7 +37,8 @@ struct Case {
               .z_stride = width,
               .divisor = std::sqrt(static_cast<float>(sizes.d_head))} {}
 
-  // Queries from `queries` on, of which those before `keys` are a clean run's.
+  // A row that computes the queries from position `queries` on, with the keys before position
+  // `keys` given as a clean run's.
   AttentionRow Row(int64_t queries, int64_t keys, std::vector<float>& z) const {
     const auto at = [&](int64_t position, int64_t part) {
       return Rows{qkv.data() + position * 3 * width + part * width, 3 * width};
@@ -64,7 +65,7 @@ struct Case {
   const AttentionShape shape;
 };
 
-TEST(Attention, ScoresAndOutputsAreOneChainEach) {
+TEST(Attention, ScoresAndOutputsAreChainsOfFusedMultiplyAdds) {
   for (const Sizes& sizes : kSizes) {
     const Case c(sizes);
     const auto [heads, d_head, length] = sizes;
@@ -98,11 +99,11 @@ TEST(Attention, ScoresAndOutputsAreOneChainEach) {
   }
 }
 
-TEST(Attention, PatternIsTheSoftmaxWithTheSameBitsOnEveryCpu) {
+TEST(Attention, PatternIsTheSoftmaxAndHasEqualBitsOnEveryCpu) {
   const int64_t length = 150;
   std::vector<float> scores = RandomFloats(length * length, 2, 20), first;
   for (int64_t q = 60; q < length; ++q) scores[q * length + q / 2] = -kInfinity;
-  for (int64_t k = 0; k < length; ++k) scores[70 * length + k] = -kInfinity;  // nothing is left
+  for (int64_t k = 0; k < length; ++k) scores[70 * length + k] = -kInfinity;  // no key remains
   OnEveryCpu([&] {
     std::vector<float> pattern(scores.size());
     AttentionRow row = {.length = length,
@@ -128,7 +129,8 @@ TEST(Attention, PatternIsTheSoftmaxWithTheSameBitsOnEveryCpu) {
         const float weight = pattern[q * length + k];
         const long double exact =
             k > q || q == 70 ? 0 : std::exp(scores[q * length + k] - most) / sum;
-        // The rounding of the difference of two scores counts as much as the difference is large.
+        // The relative error of exp(x) includes the rounding error of x, which is larger for a
+        // larger difference of scores.
         if (exact > 1e-30) {
           ASSERT_NEAR(static_cast<double>(weight / exact), 1, 4e-6) << q << ", " << k;
         } else {
@@ -139,7 +141,7 @@ TEST(Attention, PatternIsTheSoftmaxWithTheSameBitsOnEveryCpu) {
   });
 }
 
-TEST(Attention, AtOnceIsStepByStep) {
+TEST(Attention, AttendEqualsTheThreeSteps) {
   for (const Sizes& sizes : kSizes) {
     const Case c(sizes);
     std::vector<float> first;
@@ -161,9 +163,9 @@ TEST(Attention, AtOnceIsStepByStep) {
   }
 }
 
-// Whichever queries are computed, and wherever the keys lie; alone, or beside rows with the same
-// clean run or with another.
-TEST(Attention, BitsOfAQueryDependOnItsKeysAlone) {
+// Varies which queries are computed, where the keys are stored, and whether neighbouring rows share
+// a clean run.
+TEST(Attention, BitsOfAQueryDependOnlyOnItsKeys) {
   for (const Sizes& sizes : kSizes) {
     const Case c(sizes);
     std::vector<float> all;
@@ -187,7 +189,7 @@ TEST(Attention, BitsOfAQueryDependOnItsKeysAlone) {
   }
 }
 
-TEST(Attention, ScalesQueriesOrScores) {
+TEST(Attention, ScalesQueriesAndScores) {
   const Case c({2, 8, 20});
   OnEveryCpu([&] {
     std::vector<float> z, scores(2 * 20 * 20);
@@ -215,8 +217,8 @@ TEST(Attention, ScalesQueriesOrScores) {
   });
 }
 
-// What a query does not see must not reach it, not even as infinity times nothing.
-TEST(Attention, NothingComesFromLaterPositions) {
+// Infinities and NaN at later positions must not reach a query, not even multiplied by 0.
+TEST(Attention, IgnoresLaterPositions) {
   Sizes sizes = {1, 64, 40};
   const Case clean(sizes);
   Case c(sizes);

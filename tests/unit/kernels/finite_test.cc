@@ -11,7 +11,7 @@
 namespace scalpel::kernels {
 namespace {
 
-TEST(AllFinite, FindsOneAmongMany) {
+TEST(AllFinite, FindsASingleInfinityOrNan) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   for (const int threads : {1, 2}) {
     SetThreads(threads);

@@ -1,4 +1,4 @@
-// Floats for the tests of kernels, and how far off one is.
+// Random floats for the tests of the kernels, and comparisons of floats.
 
 #ifndef SCALPEL_TESTS_UNIT_KERNELS_FLOATS_H_
 #define SCALPEL_TESTS_UNIT_KERNELS_FLOATS_H_
@@ -19,14 +19,14 @@ inline std::vector<float> RandomFloats(size_t count, uint32_t seed, float scale 
   return values;
 }
 
-// As bits, so that NaN equals itself and 0 is not -0.
+// Returns the bits of each float. Compared as bits, NaN equals itself and 0 differs from -0.
 inline std::vector<uint32_t> Bits(const std::vector<float>& values) {
   std::vector<uint32_t> bits;
   for (const float value : values) bits.push_back(std::bit_cast<uint32_t>(value));
   return bits;
 }
 
-// |a - exact| in units of the last place of a float there.
+// Returns |a - exact| in units in the last place of the float nearest to `exact`.
 inline double Ulps(float a, long double exact) {
   const float near = std::abs(static_cast<float>(exact));
   const double ulp = std::nextafter(near, INFINITY) - near;

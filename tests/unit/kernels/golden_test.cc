@@ -1,8 +1,9 @@
-// The bits of every kernel as digests, which CPUs of all architectures must give: other tests
-// compare the targets of one CPU with each other, this one those of x86 with those of arm64.
+// Digests of the results of every kernel, which CPUs of all architectures must give. Other tests
+// compare the targets of one CPU with each other; this one compares those of x86 with those of
+// arm64.
 //
-// What goes in is made of integers, since the library's distributions are not the same everywhere.
-// There is no NaN in it: the sign of one that an operation makes depends on the CPU.
+// The inputs are made from integers, since the distributions of the standard library differ between
+// implementations. They do not lead to NaN, whose sign depends on the CPU.
 
 #include <gtest/gtest.h>
 
@@ -39,7 +40,7 @@ class Generator {
     return z ^ (z >> 31);
   }
 
-  // Between -1 and 1, without rounding.
+  // A number in [-1, 1), computed without rounding.
   double Signed() { return (static_cast<double>(Next() >> 11) - 0x1p52) * 0x1p-52; }
 
  private:
@@ -76,7 +77,7 @@ class Digest {
   uint64_t hash_ = 0xcbf29ce484222325;
 };
 
-// `make` gives a Digest.
+// Checks that the Digest that make() returns is the expected one on every target.
 template <class Make>
 void ExpectOnEveryCpu(const char* expected, Make make) {
   test::OnEveryCpu([&] { EXPECT_EQ(make().Hex(), expected); });
@@ -86,7 +87,7 @@ struct Shape {
   int64_t in, out, rows;
 };
 
-// Plain; with what may come behind the sums; and some of the inputs only.
+// Products alone, with activation and sum, and with only some of the inputs.
 Digest MultiplyIn(const Shape& shape) {
   const auto [in, out, rows] = shape;
   const auto weight = Floats(in * out, 1), bias = Floats(out, 2), x = Floats(rows * in, 3),
@@ -115,7 +116,7 @@ TEST(Golden, Multiply) {
   ExpectOnEveryCpu("0xb64e761bff9e49bc", [] { return MultiplyIn({96, 192, 110}); });
 }
 
-// A row whose first `clean` keys are another's, at once and step by step.
+// A row whose first `clean` keys come from a clean run, by Attend and by the three steps.
 Digest AttendIn(AttentionShape shape, int64_t length, int64_t clean, uint64_t seed) {
   const int64_t width = shape.heads * shape.d_head, own = length - clean;
   const auto q = Floats(own * width, seed, 2), k = Floats(own * width, seed + 1, 2),

@@ -17,11 +17,11 @@ struct Shape {
   int64_t in, out;
 };
 
-// Below, at and beyond the sizes of panels and blocks of each target.
+// Sizes below, at and above those of panels and blocks of each target.
 constexpr Shape kShapes[] = {{1, 1},    {3, 17},   {15, 45},  {96, 64},   {127, 65},
                              {128, 70}, {129, 16}, {257, 33}, {300, 150}, {600, 130}};
 
-// What a product must be, to the bit: the chain of an output, by the library's fma.
+// The required bits of an output: its chain, computed by the C library's fma.
 float Chain(const std::vector<float>& x, int64_t row, int64_t x_stride,
             const std::vector<float>& weight, int64_t in, int64_t out, int64_t column, float bias) {
   float sum = bias;
@@ -59,7 +59,7 @@ TEST(Multiply, IsOneChainOfFusedMultiplyAdds) {
   }
 }
 
-TEST(Multiply, SharesTheWorkOfManyRows) {
+TEST(Multiply, ComputesManyRowsOnSeveralThreads) {
   const int64_t in = 200, out = 333, rows = 500;
   const auto weight = RandomFloats(in * out, 1), bias = RandomFloats(out, 2),
              x = RandomFloats(rows * in, 3);
@@ -77,7 +77,7 @@ TEST(Multiply, SharesTheWorkOfManyRows) {
   });
 }
 
-TEST(Multiply, TakesTransposedWeightsAndNoBias) {
+TEST(Multiply, AcceptsTransposedWeightsAndNoBias) {
   const int64_t in = 40, out = 90;
   const auto weight = RandomFloats(in * out, 1), x = RandomFloats(2 * in, 3);
   std::vector<float> transposed(in * out);
@@ -92,7 +92,7 @@ TEST(Multiply, TakesTransposedWeightsAndNoBias) {
   });
 }
 
-TEST(Multiply, FinishesAndTakesParts) {
+TEST(Multiply, AppliesActivationAndSumAndSelectsInputs) {
   const int64_t in = 150, out = 77, rows = 9, first = 30, last = 130;
   const auto weight = RandomFloats(in * out, 1), bias = RandomFloats(out, 2),
              x = RandomFloats(rows * in, 3), add = RandomFloats(rows * out, 4);
@@ -122,8 +122,8 @@ TEST(Multiply, FinishesAndTakesParts) {
   });
 }
 
-// Whoever packed for one target goes on with it when another is forced.
-TEST(PackedMatrix, KeepsItsTarget) {
+// A matrix that was packed for one target is multiplied by it even after another is forced.
+TEST(PackedMatrix, KeepsTheTargetItWasPackedFor) {
   const int64_t in = 70, out = 90;
   const auto weight = RandomFloats(in * out, 1), x = RandomFloats(3 * in, 3);
   const PackedMatrix matrix(weight.data(), in, out, out, 1, nullptr);

@@ -1,5 +1,4 @@
-// Logarithms of probabilities against their definitions in long doubles, and their bits on every
-// target.
+// Compares log-probabilities with their definitions in long double, and the bits of all targets.
 
 #include "server/kernels/log_softmax.h"
 
@@ -52,7 +51,7 @@ long double Reference(const std::vector<float>& x) {
 
 uint64_t Bits(double x) { return std::bit_cast<uint64_t>(x); }
 
-TEST_F(LogSoftmaxTest, IsTheDefinition) {
+TEST_F(LogSoftmaxTest, AgreesWithTheDefinition) {
   for (const int64_t count : {1, 2, 15, 16, 17, 300, 50257}) {
     for (const float offset : {-90.0f, 0.0f, 400.0f}) {
       const std::vector<float> x = Logits(count, offset);
@@ -82,7 +81,7 @@ TEST_F(LogSoftmaxTest, EveryTargetGivesTheSameBits) {
   }
 }
 
-TEST_F(LogSoftmaxTest, NothingIsWrittenBehindTheEnd) {
+TEST_F(LogSoftmaxTest, WritesNothingPastTheEnd) {
   for (int64_t count = 1; count < 40; ++count) {
     const std::vector<float> x = Logits(count);
     std::vector<double> log_p(count + 1, 7.0);
@@ -97,7 +96,7 @@ TEST_F(LogSoftmaxTest, LargeLogitsDoNotOverflow) {
   EXPECT_NEAR(NormalizerOf({-1000, -1000}), -1000 + std::log(2.0), 1e-12);
 }
 
-TEST_F(LogSoftmaxTest, InfinitiesAndNan) {
+TEST_F(LogSoftmaxTest, HandlesInfinitiesAndNan) {
   const uint64_t nan = Bits(std::numeric_limits<double>::quiet_NaN());
   for (const std::string_view target : Targets()) {
     ForceTarget(target);
@@ -113,7 +112,7 @@ TEST_F(LogSoftmaxTest, InfinitiesAndNan) {
   }
 }
 
-TEST_F(LogSoftmaxTest, DivergenceIsTheSumOverWhatCanBe) {
+TEST_F(LogSoftmaxTest, DivergenceIgnoresImpossibleEntries) {
   const int64_t count = 1003;
   const std::vector<double> log_p = LogProbsOf(Logits(count)), log_q = LogProbsOf(Logits(count, 5));
   std::vector<double> p(count), shifted(log_q.rbegin(), log_q.rend());

@@ -1,4 +1,4 @@
-// exp and log against those of long doubles, and their bits on every target.
+// Compares exp and log with those of long double, and the bits of all targets.
 
 #include "server/kernels/math64.h"
 
@@ -37,7 +37,7 @@ std::vector<double> Of(Array function, const std::vector<double>& x) {
   return y;
 }
 
-// How far `value` is from `exact`, in units of the last place that a double of that size has.
+// Returns |value - exact| in units in the last place of the double nearest to `exact`.
 double Ulps(double value, long double exact) {
   const auto nearest = static_cast<double>(exact);
   if (std::isinf(nearest) || std::isinf(value)) {
@@ -49,7 +49,7 @@ double Ulps(double value, long double exact) {
   return static_cast<double>(std::abs(value - exact) / ulp);
 }
 
-// The largest error over `x`, on every target, whose bits must not differ.
+// Checks the largest error over `x`, and that the bits of all targets are equal.
 double WorstUlps(Array function, const Exact& exact, const std::vector<double>& x) {
   const std::vector<double> first = Of(function, x);
   for (const std::string_view target : Targets()) {
@@ -75,7 +75,7 @@ std::vector<double> Uniform(double low, double high, int count) {
   return x;
 }
 
-// Positive doubles with every bit pattern equally likely: all exponents, subnormals among them.
+// Positive doubles with uniformly distributed bit patterns: all exponents, including subnormals.
 std::vector<double> AllSizes(int count) {
   std::mt19937_64 random(11);
   std::vector<double> x;
@@ -86,7 +86,7 @@ std::vector<double> AllSizes(int count) {
   return x;
 }
 
-// `count` doubles around `value` on both sides.
+// `value` and the `count` nearest doubles on either side.
 std::vector<double> Around(double value, int count) {
   std::vector<double> x = {value};
   double below = value, above = value;
@@ -121,8 +121,9 @@ TEST_F(Math64, ExpIsAccurate) {
   WorstUlps(Exp, exact, small);
 }
 
-// Where the reduction goes from one multiple of ln 2 to the next, and where doubles end.
-TEST_F(Math64, ExpIsAccurateAtItsSeams) {
+// Where the argument reduction changes from one multiple of ln 2 to the next, and where results
+// overflow or underflow.
+TEST_F(Math64, ExpIsAccurateBetweenItsRanges) {
   const Exact exact = [](long double x) { return std::exp(x); };
   std::vector<double> x;
   for (int k = -1075; k <= 1024; ++k) {
@@ -136,7 +137,7 @@ TEST_F(Math64, ExpIsAccurateAtItsSeams) {
   WorstUlps(Exp, exact, x);
 }
 
-TEST_F(Math64, ExpAtItsEnds) {
+TEST_F(Math64, ExpOfSpecialValues) {
   ExpectSpecial(Exp, {0, -0.0, kInfinity, -kInfinity, kNan, -kNan, 1e308, -1e308, kTiny, -kTiny},
                 {1, 1, kInfinity, 0, kNan, kNan, kInfinity, 0, 1, 1});
 }
@@ -152,8 +153,9 @@ TEST_F(Math64, LogIsAccurate) {
   WorstUlps(Log, exact, subnormal);
 }
 
-// Around 1, where the result vanishes, and at the powers of two and of their roots.
-TEST_F(Math64, LogIsAccurateAtItsSeams) {
+// Around 1, where the result vanishes, and at powers of two times 1 or sqrt(1/2), where the
+// reduction changes.
+TEST_F(Math64, LogIsAccurateBetweenItsRanges) {
   const Exact exact = [](long double x) { return std::log(x); };
   std::vector<double> x = Around(1, 100'000);
   for (int k = -1073; k <= 1023; ++k) {
@@ -166,12 +168,12 @@ TEST_F(Math64, LogIsAccurateAtItsSeams) {
   WorstUlps(Log, exact, x);
 }
 
-TEST_F(Math64, LogAtItsEnds) {
+TEST_F(Math64, LogOfSpecialValues) {
   ExpectSpecial(Log, {1, 0, -0.0, kInfinity, -kInfinity, kNan, -kNan, -1, -kTiny},
                 {0, -kInfinity, -kInfinity, kInfinity, kNan, kNan, kNan, kNan, kNan});
 }
 
-TEST_F(Math64, EveryCountGivesTheSame) {
+TEST_F(Math64, ResultsDoNotDependOnTheCount) {
   const std::vector<double> x = Uniform(0.1, 30, 37);
   for (const std::string_view target : Targets()) {
     ForceTarget(target);
@@ -181,14 +183,14 @@ TEST_F(Math64, EveryCountGivesTheSame) {
         std::vector<double> some(x.begin(), x.begin() + static_cast<int64_t>(count));
         some.push_back(-5);
         function(some.data(), some.data(), static_cast<int64_t>(count));
-        EXPECT_EQ(some.back(), -5) << "written behind the end";
+        EXPECT_EQ(some.back(), -5) << "written past the end";
         EXPECT_EQ(std::memcmp(some.data(), all.data(), 8 * count), 0) << target << " of " << count;
       }
     }
   }
 }
 
-TEST_F(Math64, OneNumberIsAnArrayOfOne) {
+TEST_F(Math64, TheScalarFormsEqualTheArrayForms) {
   for (const double x : Uniform(0.1, 30, 50)) {
     EXPECT_EQ(Exp(x), Of(Exp, {x})[0]);
     EXPECT_EQ(Log(x), Of(Log, {x})[0]);

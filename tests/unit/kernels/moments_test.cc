@@ -1,4 +1,5 @@
-// Sums against long doubles, and bit for bit against the order that is promised.
+// Compares sums with those in long double, and bit for bit with the order that lanes-inl.h
+// promises.
 
 #include "server/kernels/moments.h"
 
@@ -42,7 +43,8 @@ Row Normal(int64_t count, uint32_t seed = 3) {
 
 int64_t Size(const Row& x) { return static_cast<int64_t>(x.size()); }
 
-// A sum: how it is made, and what each element adds to it, in a number type of the caller's.
+// A sum: how the kernel computes it, and what each element adds to it, exactly and in double
+// precision.
 struct Case {
   std::function<double(const Row& x, const Row& y)> made;
   std::function<long double(long double x, long double y)> exact;
@@ -121,7 +123,7 @@ TEST_F(Moments, AreAccurate) {
   }
 }
 
-TEST_F(Moments, EveryTargetAddsInTheSameOrder) {
+TEST_F(Moments, EveryTargetAddsInThePromisedOrder) {
   for (const std::string_view target : Targets()) {
     ForceTarget(target);
     for (const auto& [name, c] : Cases()) {
@@ -134,8 +136,8 @@ TEST_F(Moments, EveryTargetAddsInTheSameOrder) {
   }
 }
 
-// One certain NaN, since those that CPUs make differ in their signs.
-TEST_F(Moments, NanIsNotHiddenWhereverItIs) {
+// The result is always the default NaN, since CPUs differ in the signs of those that they make.
+TEST_F(Moments, NanAnywhereMakesTheResultNan) {
   const uint64_t nan = std::bit_cast<uint64_t>(std::numeric_limits<double>::quiet_NaN());
   for (const std::string_view target : Targets()) {
     ForceTarget(target);
@@ -153,7 +155,7 @@ TEST_F(Moments, NanIsNotHiddenWhereverItIs) {
   }
 }
 
-TEST_F(Moments, InfinitiesMeetInNan) {
+TEST_F(Moments, InfinitiesOfBothSignsAddUpToNan) {
   Row x = Normal(40);
   x[3] = kInfinity;
   EXPECT_EQ(Sum(x.data(), 40), kInfinity);
@@ -191,7 +193,7 @@ TEST_F(Moments, ExtremesOfEveryCount) {
   }
 }
 
-TEST_F(Moments, ExtremesTellTheZerosApart) {
+TEST_F(Moments, ExtremesDistinguishTheZeros) {
   for (const std::string_view target : Targets()) {
     ForceTarget(target);
     for (int64_t place = 0; place < 37; ++place) {
@@ -218,7 +220,7 @@ TEST_F(Moments, ZerosOfBothSignsCount) {
   }
 }
 
-TEST(OrderOf, RisesWithTheFloatsAndGoesBack) {
+TEST(OrderOf, IncreasesWithTheFloatsAndIsInvertible) {
   const Row rising = {-kNan, -kInfinity, -1.5f, -1e-45f,   -0.0f,
                       0.0f,  1e-45f,     1.5f,  kInfinity, kNan};
   for (size_t i = 0; i < rising.size(); ++i) {

@@ -15,7 +15,7 @@ using test::OnEveryCpu;
 
 constexpr double kEpsilon = 1e-5;
 
-TEST(LayerNorm, IsWithinOneUlpOfItsFormulaWithTheSameBitsOnEveryCpu) {
+TEST(LayerNorm, IsWithinOneUlpAndHasEqualBitsOnEveryCpu) {
   for (const int64_t width : {1, 2, 15, 16, 17, 96, 771}) {
     const int64_t rows = 21, stride = width + 5;
     auto x = RandomFloats(rows * stride, 1, 3);
@@ -47,7 +47,7 @@ TEST(LayerNorm, IsWithinOneUlpOfItsFormulaWithTheSameBitsOnEveryCpu) {
   }
 }
 
-TEST(LayerNorm, NeedsNoPlaceForTheScale) {
+TEST(LayerNorm, TheScaleIsOptional) {
   const auto x = RandomFloats(40, 1), gain = RandomFloats(20, 2), bias = RandomFloats(20, 3);
   std::vector<float> with(40), without(40), scale(2);
   const Norm norm = {gain.data(), bias.data(), 20, kEpsilon};

@@ -11,7 +11,7 @@
 namespace scalpel::kernels {
 namespace {
 
-TEST(ParallelFor, DoesEverythingOnceInPieces) {
+TEST(ParallelFor, CoversEveryIndexOnce) {
   for (const int threads : {1, 2, 5}) {
     SetThreads(threads);
     EXPECT_EQ(Threads(), threads);
@@ -30,7 +30,7 @@ TEST(ParallelFor, DoesEverythingOnceInPieces) {
   SetThreads(1);
 }
 
-TEST(ParallelFor, WakesThreadsThatSleep) {
+TEST(ParallelFor, WakesSleepingThreads) {
   SetThreads(3);
   for (int i = 0; i < 3; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -41,8 +41,9 @@ TEST(ParallelFor, WakesThreadsThatSleep) {
   SetThreads(1);
 }
 
-// From within a piece, and from several threads at once: some do their own work alone.
-TEST(ParallelFor, CanBeCalledFromAnywhere) {
+// Calls from within a piece and from several threads at once; some run on the caller's thread
+// alone.
+TEST(ParallelFor, MayBeNestedAndCalledByManyThreads) {
   SetThreads(3);
   std::atomic<int64_t> sum = 0;
   std::vector<std::thread> callers;
@@ -57,7 +58,7 @@ TEST(ParallelFor, CanBeCalledFromAnywhere) {
   }
   for (std::thread& caller : callers) caller.join();
   SetThreads(1);
-  EXPECT_GE(sum, 4 * 50 * 10);  // a piece is at least one of the outer ten
+  EXPECT_GE(sum, 4 * 50 * 10);  // if each outer call is one piece, the inner ones run once
   EXPECT_LE(sum, 4 * 50 * 10 * 10);
 }
 

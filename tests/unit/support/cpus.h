@@ -1,4 +1,4 @@
-// The CPUs that a kernel may meet: what it computes must be the same on all.
+// Runs a test as on different CPUs: with each instruction set and several numbers of threads.
 
 #ifndef SCALPEL_TESTS_UNIT_SUPPORT_CPUS_H_
 #define SCALPEL_TESTS_UNIT_SUPPORT_CPUS_H_
@@ -14,7 +14,7 @@
 
 namespace scalpel::test {
 
-// Calls `body` for each set of instructions that this CPU has, with 1, 2 and 3 threads.
+// Calls `body` for each target of the kernels that this CPU supports, with 1, 2 and 3 threads.
 inline void OnEveryCpu(absl::FunctionRef<void()> body) {
   const int threads_before = kernels::Threads();
   for (const std::string_view target : kernels::Targets()) {

@@ -40,7 +40,7 @@ void AddExtension(X509* certificate, int kind, const char* value) {
 Certificate Unsigned(const std::string& name, EVP_PKEY* key, int days) {
   static long serial = 0;
   Certificate made(X509_new(), &X509_free);
-  X509_set_version(made.get(), 2);  // which is the third
+  X509_set_version(made.get(), 2);  // 2 means version 3
   ASN1_INTEGER_set(X509_get_serialNumber(made.get()), ++serial);
   X509_gmtime_adj(X509_getm_notBefore(made.get()), -kDay);
   X509_gmtime_adj(X509_getm_notAfter(made.get()), (days - 1) * kDay);

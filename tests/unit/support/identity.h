@@ -1,4 +1,4 @@
-// Certificates and keys, made on the spot.
+// Makes certificates and keys for tests.
 
 #ifndef SCALPEL_TESTS_UNIT_SUPPORT_IDENTITY_H_
 #define SCALPEL_TESTS_UNIT_SUPPORT_IDENTITY_H_
@@ -7,19 +7,20 @@
 
 namespace scalpel::test {
 
-// In PEM form.
+// A certificate and its private key, both PEM.
 struct Identity {
   std::string cert;
   std::string key;
 };
 
-// An authority's, signed by itself.
+// Makes a self-signed certificate of an authority.
 Identity MakeAuthority(const std::string& name);
 
-// Of a server on loopback or a client, valid from yesterday for `days`; signed by `authority`.
+// Makes a certificate for a server on loopback or a client, valid for `days` from yesterday, signed
+// by `authority`.
 Identity MakeIdentity(const std::string& name, const Identity& authority, int days = 2);
 
-// The path of a new file with these bytes, or of the same file with new bytes.
+// Writes `bytes` to a temporary file, which is replaced if it exists, and returns its path.
 std::string WriteFile(const std::string& name, const std::string& bytes);
 
 }  // namespace scalpel::test

@@ -34,7 +34,7 @@ class Generator {
   bool Chance(double p) { return static_cast<double>(random_() >> 11) * 0x1p-53 < p; }
   double Number() { return static_cast<double>(Below(4001) - 2000) / 700.0; }
 
-  // `count` of [0, size), in any order.
+  // Returns `count` different numbers of [0, size) in random order.
   std::vector<int64_t> Subset(int64_t size, int64_t count) {
     std::vector<int64_t> all(size);
     std::iota(all.begin(), all.end(), 0);
@@ -44,7 +44,7 @@ class Generator {
   }
   std::vector<int64_t> Subset(int64_t size) { return Subset(size, 1 + Below(size)); }
 
-  // The same, some of them counted from the end.
+  // Rewrites some of the indices to count from the end, as negative numbers.
   std::vector<int64_t> FromEitherEnd(std::vector<int64_t> indices, int64_t size) {
     for (int64_t& index : indices) {
       if (Chance(0.2)) index -= size;
@@ -71,7 +71,7 @@ class Generator {
     }
   }
 
-  // Anything with `range` and `indices`.
+  // For a message with the fields `range` and `indices`.
   template <typename Indices>
   void FillIndices(int64_t size, Indices* out) {
     if (Chance(0.5)) {
@@ -85,7 +85,7 @@ class Generator {
     Assign(FromEitherEnd(Subset(size), size), out->mutable_indices()->mutable_values());
   }
 
-  // Within every prompt: indices from the end are another position in each, but never outside.
+  // Positions that every prompt has. Indices from the end mean different positions in each prompt.
   void FillPositions(v1::Positions* positions) { FillIndices(shortest_, positions); }
 
   void FillWhere(const spec::SiteEntry& site, v1::Selection* where) {
@@ -107,7 +107,8 @@ class Generator {
     }
   }
 
-  // Anything with `constant` and `tensor`; a tensor of one number, or of one for each unit.
+  // For a message with the fields `constant` and `tensor`. A tensor has one number, or one for each
+  // unit.
   template <typename Value>
   void FillValue(const spec::SiteEntry& site, const v1::Selection& where, Value* value) {
     if (Chance(0.4)) return value->set_constant(Number());

@@ -1,4 +1,4 @@
-// Random requests, for tests of what must hold for every request.
+// Random requests, for tests of properties that every request must have.
 
 #ifndef SCALPEL_TESTS_UNIT_SUPPORT_RANDOM_SPEC_H_
 #define SCALPEL_TESTS_UNIT_SUPPORT_RANDOM_SPEC_H_
@@ -10,11 +10,11 @@
 
 namespace scalpel::test {
 
-// Prompts of at most this many tokens.
+// The longest prompt of a random request, in tokens.
 inline constexpr int kRandomTokensMax = 9;
 
-// Any site, operation, statistic, form of selection and of logits can come up. Most requests are
-// valid; some select what does not exist, such as a query before every key.
+// Returns a request in which any site, operation, statistic, form of selection and form of logits
+// can occur. Most are valid; some select nothing, such as a query before all of its keys.
 v1::RunRequest RandomRequest(std::mt19937_64& random, const model::Gpt2Config& config);
 
 }  // namespace scalpel::test

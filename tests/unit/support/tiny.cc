@@ -165,7 +165,7 @@ std::map<std::string, std::string> Answer::Facts() const {
 }
 
 int64_t Answer::WireBytes() const {
-  constexpr int64_t kFrameBytes = 5;  // gRPC's prefix of a message
+  constexpr int64_t kFrameBytes = 5;  // gRPC's prefix to each message
   int64_t bytes = 0;
   for (const engine::Event& event : events) {
     v1::RunResponse message = event.message;

@@ -1,4 +1,4 @@
-// A small model, and short ways to ask it and to read its answers.
+// A small model, and helpers to send requests to it and to read the answers.
 
 #ifndef SCALPEL_TESTS_UNIT_SUPPORT_TINY_H_
 #define SCALPEL_TESTS_UNIT_SUPPORT_TINY_H_
@@ -21,14 +21,14 @@
 
 namespace scalpel::test {
 
-// 3 layers of 3 heads. No width is a multiple of a vector register's.
+// 3 layers with 3 heads. No width is a multiple of a vector register's.
 model::Gpt2Config TinyConfig();
-// Named `tiny`; without a tokenizer.
+// The facts of the model, whose name is `tiny` and which has no tokenizer.
 const spec::ModelFacts& TinyFacts();
-// On the CPU, with random weights; packed for the target of the kernels that is forced now.
+// The model on the CPU with random weights, packed for the target of the kernels in use.
 const model::Gpt2& TinyGpt2();
 
-// A message from protobuf's text format.
+// Parses a message in protobuf's text format.
 template <typename Message>
 Message FromText(const std::string& text) {
   Message message;
@@ -36,42 +36,42 @@ Message FromText(const std::string& text) {
   return message;
 }
 
-// Prompts [1 2 3 4] and [5 6 7], and what `text` says.
+// A request with the prompts [1 2 3 4] and [5 6 7], and the fields in `text`.
 v1::RunRequest RequestOf(const std::string& text);
 
-// Throws where the request is refused: then the test is wrong.
+// Compiles a valid request. Throws if it is refused, which is an error in the test.
 std::shared_ptr<const spec::Plan> CompileOrThrow(const v1::RunRequest& request);
 
-// All events of one run.
+// All events of a run.
 struct Answer {
   std::vector<engine::Event> events;
 
-  // The tensor of that name, of one prompt, in its own type.
+  // Returns the tensor with this name and prompt, in the type that was sent.
   at::Tensor Tensor(const std::string& name, int32_t prompt = 0, int32_t layer = model::kNoLayer,
                     bool clean = false) const;
   v1::ProbeResult Probe(const std::string& name, int32_t prompt = 0,
                         int32_t layer = model::kNoLayer, bool clean = false) const;
-  // For LogitsRequest.top_k and ids.
+  // Returns the message that answers LogitsRequest.top_k and ids.
   v1::Logits Logits(int32_t prompt, bool clean = false) const;
   v1::InterventionReport Report(int32_t index) const;
-  // Everything that is said of one prompt, or of an intervention, by a readable key, as bytes.
+  // Returns all results about a prompt or an intervention, as bytes, by a readable key.
   std::map<std::string, std::string> Facts() const;
-  // Size on the wire without `started`.
+  // Returns the number of bytes on the wire, except those of `started`.
   int64_t WireBytes() const;
 };
 
-// Runs them in one wave, on the calling thread. Throws what libtorch throws.
+// Runs the plans in one wave on the calling thread. Throws what libtorch throws.
 std::vector<Answer> Ask(const std::vector<std::shared_ptr<const spec::Plan>>& plans,
                         engine::BaselineCache& cache);
-// Alone, and from nothing: the plain full computation.
+// Runs a plan alone and without a cache: the plain full computation.
 Answer Ask(const std::shared_ptr<const spec::Plan>& plan);
 Answer Ask(const v1::RunRequest& request);
-// RequestOf(text).
+// Runs RequestOf(text).
 Answer Ask(const std::string& text);
 
-// Bit for bit, NaNs included.
+// Returns whether the tensors are equal bit for bit, including NaNs.
 bool SameBits(const at::Tensor& a, const at::Tensor& b);
-// The largest |a - b|, relative to the largest |b|.
+// Returns the largest |a - b| divided by the largest |b|.
 double Distance(const at::Tensor& a, const at::Tensor& b);
 
 }  // namespace scalpel::test

@@ -15,27 +15,27 @@
 
 namespace scalpel::test {
 
-// Prompts [1 2 3 4] and [5 6 7], source [4 3 2 1], and what `text` says.
+// A request with the prompts [1 2 3 4] and [5 6 7], the source [4 3 2 1], and the fields in `text`.
 v1::SweepRequest SweepOf(const std::string& text);
 
-// Throws where the request is refused: then the test is wrong.
+// Compiles a valid request. Throws if it is refused, which is an error in the test.
 std::shared_ptr<const spec::Sweep> CompileSweepOrThrow(const v1::SweepRequest& request);
 
-// All events of one sweep.
+// All events of a sweep.
 struct SweepAnswer {
   std::vector<v1::SweepResponse> events;
 
   const v1::SweepClean& Clean() const;
   std::map<int32_t, v1::VariantResult> Variants() const;
   std::vector<v1::SweepMatrix> Matrices() const;
-  // The values of one metric by variant, in one prompt.
+  // Returns the values of a metric in one prompt, by variant.
   std::vector<std::vector<double>> Values(const std::string& metric, int32_t prompt = 0) const;
 };
 
-// Runs on the calling thread, with so many variants in one wave.
+// Runs the sweep on the calling thread, with the given number of variants in a wave.
 SweepAnswer AskSweep(const v1::SweepRequest& request, engine::BaselineCache& cache,
                      size_t wave_tasks);
-// Without a cache, two variants in a wave.
+// Runs the sweep without a cache, with two variants in a wave.
 SweepAnswer AskSweep(const v1::SweepRequest& request);
 
 }  // namespace scalpel::test
