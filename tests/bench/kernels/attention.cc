@@ -24,8 +24,8 @@ constexpr int64_t kHeads = 12, kHeadWidth = 64, kWidth = kHeads * kHeadWidth;
 constexpr double kDivisor = 8;
 constexpr int64_t kQueriesChecked = 8;
 
-// The last `queries` positions of a prompt, over all heads. Queries, keys and values lie side by
-// side, as the layer before leaves them.
+// Attention of the last `queries` positions of a prompt, over all heads. Queries, keys and values
+// are side by side in one tensor, as the layer before leaves them.
 class Attention {
  public:
   Attention(int64_t length, int64_t queries)
@@ -71,14 +71,14 @@ class Attention {
 
   double Error() { return TakeError(z_, expected_); }
 
-  // Scores and mixed values.
+  // The operations for the scores and for the weighted values.
   double flops() const {
     const double q = static_cast<double>(queries_), keys = static_cast<double>(length_);
     return 4 * kWidth * q * (keys - (q - 1) / 2);
   }
 
  private:
-  // Queries (0), keys (1) or values (2), [head, position, dimension].
+  // Returns queries (0), keys (1) or values (2), [head, position, dimension].
   at::Tensor Heads(int64_t which) const {
     const at::Tensor all =
         qkv_.narrow(1, which * kWidth, kWidth).view({length_, kHeads, kHeadWidth});

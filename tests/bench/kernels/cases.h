@@ -1,4 +1,4 @@
-// The kernels that are timed, a function each; kKernels in main.cc lists them.
+// The cases of each kernel that is timed. kKernels in main.cc lists the functions.
 
 #ifndef SCALPEL_TESTS_BENCH_KERNELS_CASES_H_
 #define SCALPEL_TESTS_BENCH_KERNELS_CASES_H_
@@ -9,13 +9,13 @@
 
 namespace scalpel::bench {
 
-// The linear layers of all twelve blocks of GPT-2 small, one after the other, as no cache holds
-// their 340 MB: against oneDNN's with packed weights, and against MKL.
+// The linear layers of all twelve blocks of GPT-2 small in turn, since no cache holds their 340 MB.
+// Compared with oneDNN on packed weights and with MKL.
 std::vector<Case> LinearCases();
-// Causal attention of twelve heads of 64: against ATen's fused one, and its products with a softmax
-// between them.
+// Causal attention with 12 heads of 64 dimensions. Compared with libtorch's fused attention, and
+// with its matrix products and softmax.
 std::vector<Case> AttentionCases();
-// Against ATen's.
+// Compared with libtorch's operations.
 std::vector<Case> LayerNormCases();
 std::vector<Case> GeluCases();
 

@@ -24,10 +24,10 @@ constexpr int64_t kRows[] = {1, 64, 1024};
 constexpr int64_t kWidth = 768, kHidden = 3072;
 constexpr double kEpsilon = 1e-5;
 
-// What a row of inputs gives: values and tolerances.
+// Computes the expected outputs, with tolerances, of one row of inputs.
 using RowFunction = std::function<Expected(const float* x, int64_t width)>;
 
-// Rows of values in the caches, of which each gives a row.
+// Inputs that fit in the caches, and outputs. Each row of inputs gives a row of outputs.
 struct Values {
   Values(int64_t rows, int64_t width, const RowFunction& exact)
       : x(at::randn({rows, width}).mul_(2)), y(at::empty({rows, width})) {
@@ -80,7 +80,7 @@ Expected ExactGelu(const float* x, int64_t width) {
   return row;
 }
 
-// The gain and bias of a layer that has not learned any.
+// The gain, and below the bias, of an untrained layer.
 const at::Tensor& Gain() {
   static const at::Tensor gain = at::empty({kWidth}).fill_(1);
   return gain;
@@ -112,7 +112,7 @@ std::vector<Case> GeluCases() {
   return Cases(
       kHidden, ExactGelu,
       [](Values& v) {
-        // As a product does behind its chains: part by part, on the thread that has it.
+        // In pieces on all threads, as a product applies the activation to its outputs.
         constexpr int64_t kPiece = 8192;
         kernels::ParallelFor(v.x.numel(), kPiece, [&](int64_t begin, int64_t end) {
           kernels::Activate(kernels::Activation::kGeluNew, v.x.const_data_ptr<float>() + begin,

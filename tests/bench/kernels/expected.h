@@ -1,4 +1,4 @@
-// What outputs should be, where they are checked.
+// Checks outputs of the contestants against expected values.
 
 #ifndef SCALPEL_TESTS_BENCH_KERNELS_EXPECTED_H_
 #define SCALPEL_TESTS_BENCH_KERNELS_EXPECTED_H_
@@ -10,14 +10,15 @@
 
 namespace scalpel::bench {
 
-// Values that lie one after the other, from `offset` on, and how far from each rounding may lead.
+// The expected values of consecutive elements of an output, beginning with element `offset`, and by
+// how much rounding may change each.
 struct Expected {
   int64_t offset;
   std::vector<double> values, tolerances;
 };
 
-// The largest error, as a part of its tolerance. Then forgets what there was, so that nobody is
-// judged by another's outputs.
+// Returns the largest error in `y` divided by its tolerance. Then overwrites `y`, so that a
+// contestant that writes nothing is not judged by the outputs of the one before.
 double TakeError(at::Tensor& y, const std::vector<Expected>& expected);
 
 }  // namespace scalpel::bench

@@ -26,12 +26,12 @@ using kernels::HWY_NAMESPACE::kFloats;
 using kernels::HWY_NAMESPACE::Tag;
 using kernels::HWY_NAMESPACE::Vec;
 
-// Named, since g++ 12 keeps an array of them in memory.
+// Members with names of their own, because g++ 12 keeps an array of vectors in memory.
 struct Chains {
   Vec v0, v1, v2, v3;
 };
 
-// All different: of chains that are the same, the compiler would compute one.
+// Returns chains with different values. Of equal chains, the compiler would compute only one.
 HWY_INLINE Chains Begin(float value) {
   const Tag d;
   return {hn::Set(d, value), hn::Set(d, value + 0.2f), hn::Set(d, value + 0.4f),
@@ -49,11 +49,12 @@ HWY_INLINE float Sum(const Chains& c) {
   return hn::GetLane(hn::SumOfLanes(Tag(), hn::Add(hn::Add(c.v0, c.v1), hn::Add(c.v2, c.v3))));
 }
 
-// Chains that are under way at a time, and hide each other's latency: as many as 16 registers hold
-// beside the constants, or with 32 registers, enough for four units of four cycles.
+// The number of groups of chains that run at a time and hide each other's latency: as many as 16
+// registers can hold besides the constants, or with 32 registers, enough for four units with a
+// latency of four cycles.
 constexpr int kGroups = HWY_TARGET == HWY_AVX2 ? 3 : 5;
 
-// Chains of so many steps; gives what they come to, lest the compiler leave them out.
+// Computes chains of `steps` steps. Returns a result, so that the compiler cannot remove them.
 float MultiplyAdd(int64_t steps) {
   const Vec factor = hn::Set(Tag(), 0.5f), term = hn::Set(Tag(), 1.0f);
   Chains a = Begin(1), b = Begin(2), c = Begin(3), d = Begin(4), e = Begin(5);
@@ -74,8 +75,8 @@ int64_t FlopsOfStep() { return int64_t{kGroups} * 4 * kFloats * 2; }
 constexpr int64_t kLineFloats = 16, kStepFloats = 4 * kLineFloats;
 enum class Fetch { kNone, kNear, kPassing };
 
-// The sum of floats that lie one after the other, read at kStreams places at a time. Many sums, so
-// that no addition waits for the last.
+// Returns the sum of consecutive floats, read from kStreams places at a time. It is split into many
+// sums so that no addition waits for the one before.
 template <int kStreams, Fetch kFetch>
 float SumOf(const float* HWY_RESTRICT from, int64_t floats, int64_t ahead) {
   const Vec zero = hn::Zero(Tag());
@@ -84,7 +85,7 @@ float SumOf(const float* HWY_RESTRICT from, int64_t floats, int64_t ahead) {
   for (int64_t i = 0; i < stream; i += kStepFloats) {
     for (int s = 0; s < kStreams; ++s) {
       const float* at = from + s * stream + i;
-      // Behind the end of the buffer too: a fetch never fails.
+      // This may be past the end of the buffer: a prefetch never faults.
       for (int64_t line = 0; kFetch != Fetch::kNone && line < kStepFloats; line += kLineFloats)
         __builtin_prefetch(at + ahead + line, 0, kFetch == Fetch::kNear ? 3 : 0);
       for (int64_t v = 0; v < kStepFloats; v += 4 * kFloats) {
@@ -133,11 +134,11 @@ HWY_EXPORT(MultiplyAdd);
 HWY_EXPORT(FlopsOfStep);
 HWY_EXPORT(ReadFloats);
 
-// What no cache holds. Not by the size that the system tells of the last level: in a virtual
-// machine that may be the sum of all caches of the host.
+// More than any cache holds. The size of the last-level cache that the system reports is no guide:
+// in a virtual machine it may be the sum of all caches of the host.
 constexpr int64_t kBufferFloats = 128 << 20;
-constexpr int64_t kPieceFloats = 256 << 10;  // of the buffer, one call
-constexpr int64_t kPiecesOfThread = 16;      // what disturbs a thread must not make others wait
+constexpr int64_t kPieceFloats = 256 << 10;  // of the buffer, read by one call
+constexpr int64_t kPiecesOfThread = 16;      // many, so that others help a thread that is held up
 constexpr int kTimes = 3;
 constexpr size_t kKept = 4;
 
@@ -148,7 +149,7 @@ constexpr Reading kReadings[] = {
     {1, 8192, true},  {2, 2048, true},  {4, 1024, true},   {4, 4096, true},
 };
 
-// What is computed to be timed goes here.
+// Results are stored here so that the compiler cannot remove their computation.
 std::atomic<float> sink;
 
 double SecondsSince(std::chrono::steady_clock::time_point begin) {
@@ -166,11 +167,11 @@ double MultiplyAdds(int64_t steps) {
          SecondsSince(begin);
 }
 
-// Over some 10 ms each.
+// Returns the best rate of a few measurements of some 10 ms each.
 double MultiplyAddsBest() {
   constexpr double kSeconds = 10e-3;
   constexpr int64_t kStepsOfProbe = 10000;
-  const double probed = MultiplyAdds(kStepsOfProbe);  // wakes the threads too
+  const double probed = MultiplyAdds(kStepsOfProbe);  // also wakes the threads
   const double flops = static_cast<double>(HWY_DYNAMIC_DISPATCH(FlopsOfStep)());
   const double calls = static_cast<double>(kernels::Threads() * kPiecesOfThread);
   const int64_t steps = static_cast<int64_t>(probed * kSeconds / flops / calls);
@@ -211,7 +212,7 @@ std::string Machine::reading() const {
 double Machine::Read(Tried& tried) const {
   const int64_t pieces = buffer_.size() / kPieceFloats;
   const auto begin = std::chrono::steady_clock::now();
-  // Neighbours go to one thread, as the panels of a matrix do.
+  // A thread takes neighbouring pieces, as it takes neighbouring panels of a matrix.
   kernels::ParallelFor(pieces, pieces / (kernels::Threads() * kPiecesOfThread),
                        [&](int64_t first, int64_t last) {
                          for (int64_t piece = first; piece < last; ++piece)

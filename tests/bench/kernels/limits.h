@@ -1,4 +1,4 @@
-// What this machine can do at most: arithmetic, and reading from memory.
+// Measures the limits of this machine: the rate of arithmetic and of reading from memory.
 
 #ifndef SCALPEL_TESTS_BENCH_KERNELS_LIMITS_H_
 #define SCALPEL_TESTS_BENCH_KERNELS_LIMITS_H_
@@ -12,36 +12,36 @@
 namespace scalpel::bench {
 
 struct Limits {
-  double flops = 0;  // a second, by fused multiply-adds (two each) between registers
-  double bytes = 0;  // a second, read from memory that no cache holds
+  double flops = 0;  // per second; a fused multiply-add of registers counts as two
+  double bytes = 0;  // per second, read from memory that is in no cache
 };
 
-// One way to read memory. None is the fastest on every processor, so all are tried.
+// A way to read memory. None is the fastest on every processor, so several are tried.
 struct Reading {
-  int streams;    // places that a thread reads at a time
-  int64_t ahead;  // bytes from what is read to what is fetched meanwhile; 0: the processor guesses
-  bool passing;   // fetched past the caches, as far as the processor knows how
+  int streams;    // number of places that a thread reads from at a time
+  int64_t ahead;  // distance of prefetching in bytes; 0 leaves it to the processor
+  bool passing;   // prefetches bypass the caches, if the processor can do this
 };
 
-// Uses all threads of kernels::SetThreads.
+// Runs on all threads of kernels::SetThreads.
 class Machine {
  public:
-  // Tries all ways of reading, and keeps the fastest few.
+  // Tries all ways of reading and keeps the fastest few.
   Machine();
 
-  // The best of a few of each, some 0.1 s in all.
+  // Returns the best of a few measurements of each limit. Takes some 0.1 s.
   Limits Measure();
-  // What is said of the way of reading that was the fastest of all.
+  // Describes the fastest way of reading.
   std::string reading() const;
   int64_t buffer_bytes() const { return buffer_.size() * static_cast<int64_t>(sizeof(float)); }
 
  private:
   struct Tried {
     Reading reading;
-    double best;  // bytes a second
+    double best;  // bytes per second
   };
 
-  // Bytes a second, once through the buffer.
+  // Reads the buffer once; returns bytes per second.
   double Read(Tried& tried) const;
 
   kernels::Buffer buffer_;

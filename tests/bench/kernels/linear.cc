@@ -29,8 +29,8 @@ struct Shape {
 constexpr std::array<Shape, 4> kShapes = {{{768, 2304}, {768, 768}, {768, 3072}, {3072, 768}}};
 constexpr int64_t kRowsChecked = 16;
 
-// oneDNN's linear layer with packed weights has no C++ header in libtorch; it is reached by its
-// schema. Packed without saying for how many rows, as a server must.
+// Packs weights for oneDNN's linear layer, which has no C++ header in libtorch and is called by its
+// schema. The number of rows is left open, because a server does not know it in advance.
 at::Tensor Packed(const at::Tensor& out_in) {
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("mkldnn::_reorder_linear_weight", "")
@@ -48,7 +48,7 @@ at::Tensor PackedLinear(const at::Tensor& x, const at::Tensor& packed, const at:
   return op.call(x, packed, bias, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
 
-// A layer as everybody has it.
+// A layer in the form that each contestant needs.
 struct Layer {
   explicit Layer(Shape shape)
       : weight(at::randn({shape.in, shape.out}).mul_(1 / std::sqrt(static_cast<double>(shape.in)))),
@@ -70,8 +70,8 @@ struct Model {
   std::vector<Layer> layers;
 };
 
-// Inputs of so many rows, and what came of them. The layers are independent of each other: one's
-// outputs are not the next one's inputs, which would grow from layer to layer.
+// Inputs of a given number of rows, and outputs. The outputs of a layer are not the inputs of the
+// next, since numbers would grow from layer to layer.
 class Pass {
  public:
   Pass(std::shared_ptr<const Model> model, int64_t rows) : model_(std::move(model)), rows_(rows) {
@@ -79,7 +79,7 @@ class Pass {
       x_.push_back(at::randn({rows, shape.in}));
       y_.push_back(at::empty({rows, shape.out}));
     }
-    // Of the last block, whose outputs stay.
+    // The outputs of the last block remain, so they are the ones that are checked.
     for (size_t i = 0; i < kShapes.size(); ++i)
       expected_.push_back(Exact(model_->layers[model_->layers.size() - kShapes.size() + i], x_[i]));
   }
@@ -119,8 +119,8 @@ class Pass {
       body(model_->layers[i], x_[i % kShapes.size()], y_[i % kShapes.size()]);
   }
 
-  // Some of the rows, the first and the last among them, in double precision. The tolerance is a
-  // few times what rounding makes of sums so long, and far less than one product.
+  // Computes some of the rows, including the first and the last, in double precision. The tolerance
+  // is a few times the rounding error of such long sums, and far less than one product.
   static std::vector<Expected> Exact(const Layer& layer, const at::Tensor& x) {
     constexpr double kTolerance = 2e-6;
     const int64_t count = std::min(kRowsChecked, x.size(0)), in = x.size(1),

@@ -1,4 +1,4 @@
-// Times the server's kernels beside libtorch's and beside the machine's limits.
+// Times the server's kernels, and compares them with libtorch's and with the machine's limits.
 
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
@@ -23,7 +23,8 @@
 namespace scalpel::bench {
 namespace {
 
-// What is timed. A further kernel is a function of cases.h, in a file of its own, and a line here.
+// The kernels that are timed. To add one, add a function to cases.h, in a file of its own, and a
+// line here.
 constexpr Kernel kKernels[] = {
     {"linear, 12 blocks", LinearCases},
     {"attention", AttentionCases},
@@ -31,16 +32,16 @@ constexpr Kernel kKernels[] = {
     {"GELU by tanh", GeluCases},
 };
 
-// So often the limits are measured before the first case, whose line is told by them.
+// How often the limits are measured before the first case, whose line needs them.
 constexpr int kFirstLimits = 10;
 
 constexpr std::string_view kUsage =
     R"(usage: kernels_bench [--threads N] [--rounds N] [--json FILE] [--limits]
 
-  --threads N   for everybody (default 2)
-  --rounds N    at least so many; short cases have more (default 7)
-  --json FILE   where the numbers go beside the terminal
-  --limits      only the machine's: a line of JSON for each line that comes on the standard input
+  --threads N   for all contestants (default 2)
+  --rounds N    the least number of rounds; short cases take more (default 7)
+  --json FILE   also writes the numbers to FILE
+  --limits      measures only the machine's limits: a line of JSON for each line of standard input
 )";
 
 struct Options {
@@ -49,7 +50,7 @@ struct Options {
   bool limits = false;
 };
 
-// False where a flag is unknown or its value is none.
+// Returns false if a flag is unknown or its value is not valid.
 bool Parse(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view flag = argv[i];
@@ -70,11 +71,11 @@ bool Parse(int argc, char** argv, Options& options) {
   return true;
 }
 
-// The weights of libtorch in large pages as ours are, and memory that is freed taken again without
-// asking the kernel: its best. Before libtorch takes any.
+// Gives libtorch its best conditions: huge pages for its weights, as ours have, and freed memory
+// that is reused without system calls. Must be called before libtorch allocates.
 void TuneMemory() {
   setenv("THP_MEM_ALLOC_ENABLE", "1", 1);
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest value that glibc accepts
   mallopt(M_TRIM_THRESHOLD, 128 << 20);
 }
 

@@ -9,12 +9,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Between contestants: OpenMP's threads go on looking for work for some milliseconds.
+// A pause between contestants, since OpenMP's threads spin for some milliseconds after their work.
 constexpr auto kRest = std::chrono::milliseconds(20);
-// A turn is at least so long, and its first call is not timed where it is shorter than the second:
-// it wakes the threads.
+// kTurnSeconds: the shortest turn. kWarmSeconds: a call that is shorter is made once before it is
+// timed, to wake the threads.
 constexpr double kTurnSeconds = 3e-3, kWarmSeconds = 50e-3;
-// Short rounds are made until they took so long together, but not for ever.
+// Short rounds are repeated until they have taken this long together, up to a limit.
 constexpr double kCaseSeconds = 2;
 constexpr size_t kRoundsMost = 40;
 
@@ -28,7 +28,7 @@ double Seconds(const Contestant& contestant, int calls) {
   return SecondsSince(begin) / calls;
 }
 
-// Of one call, when the one before took `last`.
+// Times one turn; returns the seconds of a call. `last`: those of a call in the turn before.
 double Turn(const Contestant& contestant, double last) {
   std::this_thread::sleep_for(kRest);
   if (last < kWarmSeconds) contestant.run();

@@ -1,4 +1,5 @@
-// How kernels are timed: in turn, round after round, with the machine's limits in each round.
+// Times kernels in rounds. In each round the contestants take turns, and the machine's limits are
+// measured too.
 
 #ifndef SCALPEL_TESTS_BENCH_KERNELS_MEASURE_H_
 #define SCALPEL_TESTS_BENCH_KERNELS_MEASURE_H_
@@ -12,30 +13,29 @@
 
 namespace scalpel::bench {
 
-// Somebody's way to compute what a case asks for.
+// One implementation of a case.
 struct Contestant {
   std::string_view name;
   std::function<void()> run;
-  // Of what the last run wrote: the largest error, as a part of what rounding may come to. At most
-  // 1 is right.
+  // Returns the largest error of the last run divided by its tolerance. Up to 1 is correct.
   std::function<double()> error;
 };
 
 // One row of the table.
 struct Case {
   std::string name;
-  double flops = 0;                     // that it cannot do without; 0: not counted
-  double bytes = 0;                     // that must come from memory; 0 where the caches hold all
+  double flops = 0;                     // the fewest necessary; 0 if not counted
+  double bytes = 0;                     // that must be read from memory; 0 if caches hold all
   std::vector<Contestant> contestants;  // ours first
 };
 
-// A kernel and its cases. A case keeps alive what it needs; those of one kernel may share it.
+// A kernel and its cases. The cases own their tensors, which those of one kernel may share.
 struct Kernel {
   std::string_view name;
   std::vector<Case> (*cases)();
 };
 
-// Times of several rounds, or limits of them.
+// The smallest of the times of several rounds, and the median of their times or limits.
 double Best(const std::vector<double>& times);
 double Median(std::vector<double> values);
 
@@ -53,14 +53,14 @@ struct Result {
   double flops = 0, bytes = 0;
   std::vector<Score> scores;  // ours first
 
-  // The least time that the limits allow, as a part of a contestant's best.
+  // Returns the least time that the limits allow divided by a contestant's best time.
   double ShareOfLimit(const Score& score, const Limits& limits) const;
-  // How many times as fast ours is: the median over rounds, in each of which both had their turn.
+  // Returns how many times as fast our kernel is: the median over rounds of the ratio of times.
   double OursTimesAsFast(const Score& score) const;
 };
 
-// Checks everybody, then times at least so many rounds, and more where they are short. Adds the
-// limits of each round to `limits`.
+// Checks the outputs of all contestants, then times at least `rounds` rounds, or more if they are
+// short. Appends the limits of each round to `limits`.
 Result Measure(std::string_view kernel, const Case& one, int rounds, Machine& machine,
                std::vector<Limits>& limits);
 

@@ -19,7 +19,7 @@ std::vector<double> All(const std::vector<Limits>& rounds, double Limits::*which
   return values;
 }
 
-// Empty where nothing is said of a case.
+// Formats a number with its unit; blank if the number is not known.
 std::string Column(double value, std::string_view unit) {
   constexpr size_t kWidth = 10;
   const std::string text = value == 0 ? "" : absl::StrFormat("%.1f%s", value, unit);

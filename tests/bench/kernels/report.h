@@ -1,4 +1,4 @@
-// What was measured, for people and as JSON.
+// Reports measurements, as text and as JSON.
 
 #ifndef SCALPEL_TESTS_BENCH_KERNELS_REPORT_H_
 #define SCALPEL_TESTS_BENCH_KERNELS_REPORT_H_
@@ -11,18 +11,18 @@
 
 namespace scalpel::bench {
 
-// As /proc/cpuinfo names it.
+// Returns the name of the CPU in /proc/cpuinfo.
 std::string CpuName();
 
 nlohmann::json LimitsData(const Limits& limits);
-// The best of each; and the values in the middle.
+// Return the best and the median of each limit over all rounds.
 Limits BestOf(const std::vector<Limits>& rounds);
 Limits MedianOf(const std::vector<Limits>& rounds);
 
-// `limits`: of the whole run.
+// `limits`: those of the whole run.
 nlohmann::json ResultData(const Result& result, const Limits& limits);
 
-// Above the lines of each kernel's cases, and a line for each.
+// Return the heading above a kernel's cases, the line of one case, and the lines about the limits.
 std::string Header(const std::vector<Contestant>& contestants);
 std::string Line(const Result& result, const Limits& limits);
 std::string LimitsLines(const std::vector<Limits>& rounds, const Machine& machine);
