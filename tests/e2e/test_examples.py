@@ -1,4 +1,4 @@
-"""Every file of client/examples, posted with grpcurl as it stands, and what it is there to show."""
+"""Every file of client/examples/requests, sent by grpcurl as it is, and what it shows."""
 
 import json
 

@@ -1,5 +1,4 @@
-"""Writes client/examples/vectors: response streams, sound and broken, and what a client must make
-of them.
+"""Writes proto/vectors: response streams, sound and broken, and what a client must make of them.
 
 The lines come from the numbers that the streams are made of, not from any assembly. Run from the
 repository's root as `python -m tests.languages.make_vectors`.
@@ -16,7 +15,7 @@ environment.import_stubs()
 from scalpel.v1 import service_pb2, site_pb2, spec_pb2, tensor_pb2  # noqa: E402
 from tests.languages import reference  # noqa: E402
 
-FOLDER = environment.EXAMPLES / "vectors"
+FOLDER = environment.PROTO / "vectors"
 # RunResponse's field 15, which no version has: an event that a client is to skip.
 LATER_EVENT = bytes([15 << 3 | 2, 2, 8, 1])
 HUGE_BYTES = 1 << 50

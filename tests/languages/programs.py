@@ -1,5 +1,4 @@
-"""The programs of client/examples: their READMEs say how to build and run them, and the tests do
-what they say."""
+"""The programs of client/examples/programs: the tests build and run each as its README says."""
 
 import os
 import pathlib
@@ -10,13 +9,13 @@ import subprocess
 
 from tests.support import environment
 
-ADDRESS, VECTORS = "127.0.0.1:50051", "../vectors"
+ADDRESS, VECTORS = "127.0.0.1:50051", "../../../../proto/vectors"
 BUILD_SECONDS_MAX, RUN_SECONDS_MAX = 900, 60
 
 
 class Program:
-    """A folder of client/examples with a README whose last block of shell lines runs the program,
-    and whose blocks before it build it."""
+    """A folder of client/examples/programs. The last block of shell lines in its README runs the
+    program; the blocks before it build it."""
 
     def __init__(self, folder: pathlib.Path):
         self.name = folder.name
@@ -62,8 +61,7 @@ class Program:
 
 
 def all_programs() -> list[Program]:
-    readmes = sorted(environment.EXAMPLES.glob("*/README.md"))
-    return [Program(file.parent) for file in readmes if file.parent.name != "vectors"]
+    return [Program(file.parent) for file in sorted(environment.PROGRAMS.glob("*/README.md"))]
 
 
 def _environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Each file of client/examples, said in Python: the call that sends the same request."""
+"""Each file of client/examples/requests, said in Python: the call that sends the same request."""
 
 from scalpel import (
     BlockOutputs,

@@ -1,5 +1,5 @@
-"""The study: its experiments are those of client/examples, its numbers those of the answers, and
-its sentences true of whatever model answers."""
+"""The study: its experiments are those of client/examples/requests, its numbers those of the
+answers, and its sentences true of whatever model answers."""
 
 import html
 import itertools

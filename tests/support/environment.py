@@ -12,7 +12,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 PROTO = ROOT / "proto"
-EXAMPLES = ROOT / "client" / "examples"
+EXAMPLES = ROOT / "client" / "examples" / "requests"
+PROGRAMS = ROOT / "client" / "examples" / "programs"
 
 
 def _path(variable: str, *defaults: pathlib.Path) -> pathlib.Path:

@@ -1,5 +1,5 @@
-"""The six experiments that the project began with, as requests: those of `client/examples` 01 to
-06, at places that fit the model that is served."""
+"""The six experiments that the project began with, as requests: files 01 to 06 of
+`client/examples/requests`, at places that fit the model that is served."""
 
 from __future__ import annotations
 
