@@ -1,4 +1,7 @@
-"""Each status code of the contract that applies now, as grpcurl receives it, with its details."""
+"""Each status code of the contract that applies now, as grpcurl receives it, with its details.
+
+The texts of refusals are in the unit tests; here are the paths of the fields that they name.
+"""
 
 import json
 import shutil
@@ -26,9 +29,10 @@ def small_server(model_dir):
         yield running
 
 
-def violations(answer):
+def violations(answer: grpcurl.Answer) -> list[str]:
+    """The fields that the refusal names, in its order."""
     (bad_request,) = answer.details("BadRequest")
-    return {entry["field"]: entry["description"] for entry in bad_request["field_violations"]}
+    return [entry["field"] for entry in bad_request["field_violations"]]
 
 
 def test_ok(server):
@@ -53,10 +57,7 @@ def test_invalid_argument_lists_every_violation(server):
         "interventions[1].scale.factor",
         "interventions[2].place.path",
     }
-    assert found["interventions[0].place.where.layers[0]"] == "12 is outside [-12, 12)"
-    assert "required" in found["interventions[1].scale.factor"]
-    assert "no site has this name" in found["interventions[2].place.path"]
-    assert next(iter(found)) in answer.text, "the message alone already says the first"
+    assert found[0] in answer.text, "the message alone already says the first"
 
 
 @pytest.mark.parametrize(
@@ -76,17 +77,13 @@ def test_not_found(server, method, request_):
 
 
 def test_resource_exhausted_by_the_response(small_server):
-    """The same request never succeeds: a QuotaFailure with limit and estimate, and no RetryInfo."""
+    """The request can never succeed: a QuotaFailure names the limit, and there is no RetryInfo."""
     request = {"prompts": PROMPT, "captures": [{"place": {"site": "SITE_MLP_POST"}}]}
     answer = grpcurl.call(small_server.address, "Run", request)
     assert answer.code == RESOURCE_EXHAUSTED and not answer.messages
     (quota,) = answer.details("QuotaFailure")
     (violation,) = quota["violations"]
-    assert "max_response_bytes" in violation["subject"]
-    numbers = [
-        int(word) for word in violation["description"].replace(",", " ").split() if word.isdigit()
-    ]
-    assert 100000 in numbers and max(numbers) >= 14 * 384 * 4 * 12
+    assert violation["subject"] == "limits.max_response_bytes"
     assert not answer.details("RetryInfo")
 
 
@@ -107,7 +104,6 @@ def test_resource_exhausted_by_the_queue(start_server):
         finally:
             for call in calls:
                 call.cancel()
-    assert "queue" in answer.text
     (retry,) = answer.details("RetryInfo")
     assert float(retry["retry_delay"].removesuffix("s")) > 0
     assert not answer.details("QuotaFailure")
@@ -197,7 +193,7 @@ def test_unimplemented_operations_are_named(server, operation):
     field = (
         "interventions[0].mean.reference_prompts" if name == "mean" else f"interventions[0].{name}"
     )
-    assert list(violations(answer)) == [field]
+    assert violations(answer) == [field]
     assert field in answer.text
 
 
@@ -226,19 +222,17 @@ def bare_server(model_dir, tmp_path_factory):
 def test_failed_precondition_without_a_tokenizer(bare_server, method, request_):
     answer = grpcurl.call(bare_server.address, method, request_)
     assert answer.code == FAILED_PRECONDITION
-    assert "tokenizer" in answer.text
 
 
 def test_token_ids_need_no_tokenizer(bare_server):
-    """Text does, and the violation says what to send instead."""
+    """Text does, and the violation names it."""
     (model,) = grpcurl.call(bare_server.address, "GetModel").messages
     assert not model.get("has_tokenizer", False)
     answer = grpcurl.call(bare_server.address, "Run", {"prompts": [{"token_ids": {"ids": [1, 2]}}]})
     assert answer.code == OK
     answer = grpcurl.call(bare_server.address, "Run", {"prompts": PROMPT})
     assert answer.code == FAILED_PRECONDITION
-    expected = "the model's folder has no tokenizer; give `token_ids`"
-    assert violations(answer) == {"prompts[0].text": expected}
+    assert violations(answer) == ["prompts[0].text"]
 
 
 def test_unavailable_while_draining(start_server):
@@ -257,7 +251,6 @@ def test_unavailable_while_draining(start_server):
             assert b"NOT_SERVING" in _read_until(watch.stdout, b"NOT_SERVING")
             error = _first_refusal(client)
             assert error.code() == grpc.StatusCode.UNAVAILABLE
-            assert "the server is shutting down" in error.details()
             kinds = [response.WhichOneof("event") for response in running]
             assert kinds[-1] == "finished", "the run in flight was cut off"
         finally:

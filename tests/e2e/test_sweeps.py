@@ -198,14 +198,12 @@ def test_violations_name_axes_and_cells(server):
     answer = grpcurl.call(server.address, "Sweep", request)
     assert answer.code == INVALID_ARGUMENT and not answer.messages
     (bad,) = answer.details("BadRequest")
-    found = {entry["field"]: entry["description"] for entry in bad["field_violations"]}
-    assert set(found) == {
+    assert {entry["field"] for entry in bad["field_violations"]} == {
         "grid.axes[0].layers.values[0]",
         "grid.axes[2]",
         "metrics[0].logit_diff.target_texts[0]",
         "metrics[0].logit_diff.distractors[0]",
     }
-    assert "is 3 tokens" in found["metrics[0].logit_diff.target_texts[0]"]
 
 
 def test_the_response_is_bounded_before_anything_runs(server):
@@ -214,7 +212,7 @@ def test_the_response_is_bounded_before_anything_runs(server):
     answer = grpcurl.call(server.address, "Sweep", request)
     assert answer.code == RESOURCE_EXHAUSTED and not answer.messages
     (quota,) = answer.details("QuotaFailure")
-    assert "max_response_bytes" in quota["violations"][0]["subject"]
+    assert quota["violations"][0]["subject"] == "limits.max_response_bytes"
     assert not answer.details("RetryInfo")
 
 
@@ -333,7 +331,7 @@ def test_exit_codes(server):
     assert cli(server, PROMPT, "--zero", "Z").returncode == REFUSED
     refused = cli(server, PROMPT, "--zero", "Z", "--over", "layers=12")
     assert refused.returncode == REFUSED
-    assert "grid.axes[0].layers.values[0]: 12 is outside [-12, 12)" in refused.stderr
+    assert "  grid.axes[0].layers.values[0]: " in refused.stderr
     assert cli(server, PROMPT, "--over", "neurons").returncode == USAGE
     assert cli(server, "no-such-file.json").returncode == USAGE
     late = cli(server, "-", "--deadline", "1", data=json.dumps(endless()))

@@ -1,60 +1,25 @@
-"""Requests that ask for more than there is."""
+"""Requests and answers of more bytes than there may be.
+
+Too many entries, or names that are too long, are among the refusals (test_refusals.py).
+"""
 
 import time
+from typing import Any, Callable
 
 import grpc
 import pytest
 
-from scalpel.v1 import service_pb2
-from tests.fault.calls import CONFIG, assert_violation, refused, send_raw
-from tests.support.client import Client, make_request
-
-PROMPTS = [{"token_ids": {"ids": [1, 2, 3, 4]}}]
-RESID = {"path": "blocks.3.hook_resid_pre"}
-
-
-def many(count, field, item):
-    """A request with `count` equal entries, put together as bytes: JSON would take seconds."""
-    request = make_request({"prompts": PROMPTS, field: [item]})
-    entry = request.SerializeToString()[
-        len(make_request({"prompts": PROMPTS}).SerializeToString()) :
-    ]
-    return service_pb2.RunRequest.FromString(
-        make_request({"prompts": PROMPTS}).SerializeToString() + entry * count
-    )
-
-
-@pytest.mark.parametrize(
-    "count, field, item, limit",
-    [
-        (100_000, "interventions", {"place": {"site": "SITE_K"}, "zero": {}}, "max_interventions"),
-        (1_000_000, "captures", {"place": {"site": "SITE_K"}}, "max_captures"),
-        (
-            100_000,
-            "probes",
-            {"place": {"site": "SITE_K"}, "statistics": ["STATISTIC_STD"]},
-            "max_probes",
-        ),
-    ],
-)
-def test_too_many_entries(faulty, count, field, item, limit):
-    """10^5 interventions; 10^6 captures; duplicate capture names: no retry helps
-
-    The message is within the limit of bytes, so that it is the limit of entries that answers.
-    """
-    limits = faulty.model().limits
-    request = many(count, field, item)
-    assert request.ByteSize() < limits.max_request_bytes
-    found = assert_violation(faulty, request, field, str(count), str(getattr(limits, limit)))
-    assert "RetryInfo" not in found.details and list(found.violations) == [field]
+from tests.fault.calls import Refusal, refused, send_raw
+from tests.fault.refusals.case import PROMPTS
+from tests.fault.refusals.limits import many
+from tests.support.client import Client
+from tests.support.server import Server
 
 
 @pytest.mark.parametrize("field, entry", [(4, b""), (5, b""), (5, b"\x12\x00"), (2, b"")])
-def test_message_of_nothing_but_small_entries(faulty, field, entry):
-    """10^5 interventions; 10^6 captures; duplicate capture names
-
-    Entries of two bytes become objects of a hundred: as many as the limit of bytes admits, four times.
-    """
+def test_message_of_nothing_but_small_entries(faulty: Client, field: int, entry: bytes) -> None:
+    """Entries of two bytes become objects of a hundred: as many as the limit of bytes admits, four
+    times."""
     item = bytes([field << 3 | 2, len(entry)]) + entry
     message = item * ((faulty.model().limits.max_request_bytes - 1024) // len(item))
     for _ in range(4):
@@ -62,79 +27,27 @@ def test_message_of_nothing_but_small_entries(faulty, field, entry):
         assert found.code == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_message_above_the_limit_of_bytes(faulty):
-    """10^5 interventions; 10^6 captures; duplicate capture names
-
-    So many that the library refuses the message.
-    """
+def test_message_above_the_limit_of_bytes(faulty: Client) -> None:
+    """So many that the library refuses the message."""
     request = many(4_000_000, "captures", {"place": {"site": "SITE_K"}})
     assert request.ByteSize() > faulty.model().limits.max_request_bytes
     found = refused(lambda: faulty.run(request))
     assert found.code == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@pytest.mark.parametrize(
-    "field, item",
-    [
-        ("captures", {"place": RESID}),
-        ("probes", {"place": RESID, "statistics": ["STATISTIC_STD"]}),
-        ("interventions", {"place": RESID, "zero": {}}),
-    ],
-)
-def test_names(faulty, field, item):
-    """10^5 interventions; 10^6 captures; duplicate capture names
-
-    Names are unique, and short.
-    """
-    twice = {"prompts": PROMPTS, field: [{"name": "same", **item}, {"name": "same", **item}]}
-    assert_violation(faulty, twice, f"{field}[1].name", "same", "unique")
-    most = faulty.model().limits.max_name_bytes
-    long = {"prompts": PROMPTS, field: [{"name": "x" * (most + 1), **item}]}
-    assert_violation(faulty, long, f"{field}[0].name", str(most))
-
-
-def test_a_default_name_can_be_taken(faulty):
-    """10^5 interventions; 10^6 captures; duplicate capture names
-
-    Also by the name that another one gets by default.
-    """
-    request = {
-        "prompts": PROMPTS,
-        "captures": [{"name": "resid_pre[1]", "place": RESID}, {"place": RESID}],
-    }
-    assert_violation(faulty, request, "captures[1].name", "resid_pre[1]")
-
-
-def test_violations_are_listed_up_to_a_limit(faulty):
-    """10^5 interventions; 10^6 captures; duplicate capture names
-
-    The answer to many faults stays short.
-    """
+def test_violations_are_listed_up_to_a_limit(faulty: Client) -> None:
+    """The answer to many faults stays short."""
     place = {"path": "hook_k", "where": {"layers": [99]}}
     request = {"prompts": PROMPTS, "interventions": [{"place": place, "zero": {}}] * 1000}
-    found = assert_violation(faulty, request, "interventions[0].place.where.layers[0]")
-    assert 1 < len(found.violations) <= 50 and "999 more" in found.message
-
-
-def test_places_that_the_request_unfolds_into_are_counted(faulty):
-    """10^5 interventions; 10^6 captures; duplicate capture names
-
-    Entries times layers times prompts.
-    """
-    prompts = [{"token_ids": {"ids": [1]}}] * 100
-    captures = [{"place": {"site": "SITE_K"}}] * 1000
-    found = refused(lambda: faulty.run({"prompts": prompts, "captures": captures}))
+    found = refused(lambda: faulty.run(request))
     assert found.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert any("200000" in text for text in found.violations.values())
+    assert "interventions[0].place.where.layers[0]" in found.violations
+    assert 1 < len(found.violations) <= faulty.model().limits.max_violations
 
 
-def test_answer_above_max_response_bytes(faulty):
-    """spec whose result exceeds `--max-response-bytes`
-
-    Refused before any compute, with the estimate.
-    """
-    limits = faulty.model().limits
-    rows = limits.max_tokens // 256
+def test_answer_above_max_response_bytes(faulty: Client) -> None:
+    """Refused before any compute."""
+    rows = faulty.model().limits.max_tokens // 256
     request = {
         "prompts": [{"token_ids": {"ids": [1] * 256}}] * rows,
         "captures": [{"place": {"path": "hook_pattern"}}],
@@ -142,20 +55,12 @@ def test_answer_above_max_response_bytes(faulty):
     begin = time.monotonic()
     found = refused(lambda: faulty.run(request))
     assert time.monotonic() - begin < 1, "something was computed"
-    assert found.code == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "RetryInfo" not in found.details
-    (violation,) = found.details["QuotaFailure"].violations
-    numbers = [int(word) for word in violation.description.split() if word.isdigit()]
-    assert "max_response_bytes" in violation.subject
-    assert max(numbers) >= rows * 12 * 12 * 256 * 256 * 4 > limits.max_response_bytes
+    assert_too_large(found)
 
 
-def test_answer_just_within_max_response_bytes(start_server):
-    """spec whose result exceeds `--max-response-bytes`
-
-    The limit is the estimate, to the byte.
-    """
-    request = {
+def test_answer_just_within_max_response_bytes(start_server: Callable[..., Server]) -> None:
+    """The limit is the estimate, to the byte."""
+    request: dict[str, Any] = {
         "prompts": [{"token_ids": {"ids": [1] * 64}}],
         "captures": [{"place": {"path": "hook_pattern"}}],
     }
@@ -166,29 +71,11 @@ def test_answer_just_within_max_response_bytes(start_server):
             if fits:
                 client.run(request)
             else:
-                found = refused(lambda: client.run(request))
-                assert found.code == grpc.StatusCode.RESOURCE_EXHAUSTED
-                assert str(cost) in found.details["QuotaFailure"].violations[0].description
+                assert_too_large(refused(lambda: client.run(request)))
 
 
-def test_text_that_is_too_long(faulty):
-    """10^5 interventions; 10^6 captures; duplicate capture names
-
-    Tokenize has a limit too.
-    """
-    most = faulty.model().limits.max_text_bytes
-    found = refused(lambda: faulty.tokenize("a " * (most // 2 + 1)))
-    assert found.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert str(most) in found.violations["text"]
-    faulty.tokenize("a " * (most // 2))
-
-
-@pytest.mark.parametrize("token", [-1, CONFIG["vocab_size"], (1 << 31) - 1, -(1 << 31)])
-def test_detokenize_of_no_token(faulty, token):
-    """token id -1, 50257, INT32_MIN/MAX
-
-    The same for Detokenize.
-    """
-    found = refused(lambda: faulty.detokenize([1, token]))
-    assert found.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert str(token) in found.violations["ids[1]"]
+def assert_too_large(found: Refusal) -> None:
+    """No later try can succeed."""
+    assert found.code == grpc.StatusCode.RESOURCE_EXHAUSTED, found
+    subjects = [violation.subject for violation in found.details["QuotaFailure"].violations]
+    assert subjects == ["limits.max_response_bytes"] and "RetryInfo" not in found.details

