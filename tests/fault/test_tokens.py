@@ -1,4 +1,4 @@
-"""Who may call: tokens, roles and certificates, over every method that reflection lists.
+"""Who may call: tokens and their roles, over every method that reflection lists.
 
 That a wrong token takes as long to refuse as one that is nearly right is not timed here: noise
 would decide. It holds by design, and the unit test of the tokens looks at it.
@@ -8,45 +8,40 @@ import json
 import re
 import time
 
-import grpc
 import pytest
 
 from tests.fault import http2, methods
 from tests.fault.alive import Alive
 from tests.fault.calls import refused
-from tests.support import certificates
+from tests.fault.identity import (
+    EVERY_METHOD,
+    EXEMPT,
+    GET_MODEL,
+    LEAST_ROLE,
+    OK,
+    PERMISSION_DENIED,
+    ROLES,
+    UNAUTHENTICATED,
+    status,
+    statuses,
+)
 from tests.support.channel import open_channel
 from tests.support.client import Client
 from tests.support.server import Server, run_server
 from tests.support.tokens import TokenFile
 
-OK, UNAUTHENTICATED = grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED
-PERMISSION_DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2120-01-01T00:00:00Z"
-ROLES = ["reader", "runner", "operator"]  # each may do what the one before may
-LEAST_ROLE = {
-    methods.SERVICE + "GetModel": "reader",
-    methods.SERVICE + "Tokenize": "reader",
-    methods.SERVICE + "Detokenize": "reader",
-    **dict.fromkeys(methods.REFLECTION, "reader"),
-    methods.SERVICE + "Run": "runner",
-    methods.SERVICE + "Sweep": "runner",
-    methods.SERVICE + "GetStatus": "operator",
-}
-# A balancer or a probe has no token.
-EXEMPT = {methods.HEALTH + "Check", methods.HEALTH + "Watch"}
-GET_MODEL = methods.SERVICE + "GetModel"
 RELOAD_SECONDS = 5  # the file is looked at each second
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory):
+def file(tmp_path_factory) -> TokenFile:
     """The token file, for tests to change."""
     return TokenFile(tmp_path_factory.mktemp("tokens") / "tokens.json")
 
 
 @pytest.fixture(scope="module")
-def tokens(file):
+def tokens(file) -> dict[str, str]:
     """A token of each role, and one of the past."""
     made = {role: file.add(f"a-{role}", role, expires=FUTURE) for role in ROLES}
     return {**made, "expired": file.add("late", "operator", expires=PAST)}
@@ -64,50 +59,34 @@ def guarded(file, tokens):
             healthy.check()
 
 
-@pytest.fixture(scope="module")
-def every_method(guarded, tokens):
-    with open_channel(guarded.address, token=tokens["operator"]) as channel:
-        return methods.listed(channel)
-
-
-def status(server, token=None, path=GET_MODEL, **identity):
-    with open_channel(server.address, token=token, **identity) as channel:
-        return methods.status(channel, path)
-
-
-def test_every_method_has_its_rule(every_method):
-    """every method of the descriptor without token (loop over reflection)
-
-    A new method needs a row here before it can be trusted.
-    """
-    assert set(every_method) == {*LEAST_ROLE, *EXEMPT}
-
-
-def test_every_method_wants_a_token(guarded, every_method):
+def test_every_method_has_its_rule(guarded, tokens):
     """every method of the descriptor without token (loop over reflection)"""
-    with open_channel(guarded.address) as channel:
-        found = {path: methods.status(channel, path) for path in every_method}
-    assert found == {path: OK if path in EXEMPT else UNAUTHENTICATED for path in every_method}
+    with open_channel(guarded.address, token=tokens["operator"]) as channel:
+        assert set(methods.listed(channel)) == EVERY_METHOD
+
+
+def test_every_method_wants_a_token(guarded):
+    """every method of the descriptor without token (loop over reflection)"""
+    expected = {path: OK if path in EXEMPT else UNAUTHENTICATED for path in EVERY_METHOD}
+    assert statuses(guarded.address) == expected
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_may_call_what_is_its_own(guarded, tokens, every_method, role):
+def test_each_role_may_call_what_is_its_own(guarded, tokens, role):
     """valid token, method outside its role"""
 
     def expected(path):
         least = LEAST_ROLE.get(path, "reader")
         return OK if ROLES.index(role) >= ROLES.index(least) else PERMISSION_DENIED
 
-    with open_channel(guarded.address, token=tokens[role]) as channel:
-        found = {path: methods.status(channel, path) for path in every_method}
-    assert found == {path: expected(path) for path in every_method}
+    found = statuses(guarded.address, tokens[role])
+    assert found == {path: expected(path) for path in EVERY_METHOD}
 
 
-def test_an_expired_token_opens_nothing(guarded, tokens, every_method):
+def test_an_expired_token_opens_nothing(guarded, tokens):
     """no token / wrong token / expired client cert"""
-    with open_channel(guarded.address, token=tokens["expired"]) as channel:
-        found = {path: methods.status(channel, path) for path in every_method}
-    assert found == {path: OK if path in EXEMPT else UNAUTHENTICATED for path in every_method}
+    expected = {path: OK if path in EXEMPT else UNAUTHENTICATED for path in EVERY_METHOD}
+    assert statuses(guarded.address, tokens["expired"]) == expected
 
 
 def test_a_token_expires_while_the_server_runs(guarded, file):
@@ -284,125 +263,13 @@ def test_a_made_token_opens(guarded, file):
     assert token not in again.stdout
 
 
-def test_no_token_is_ever_logged(guarded, tokens, every_method):
+def test_no_token_is_ever_logged(guarded, tokens):
     """Not of those who are admitted nor of those who are not, at the level that logs most."""
     bad = "scalpel_" + "Mistyped" * 6
     for token in [*tokens.values(), bad]:
-        with open_channel(guarded.address, token=token) as channel:
-            for path in every_method:
-                methods.status(channel, path)
+        statuses(guarded.address, token)
     raw = [("authorization", f"Basic {bad}")]
     http2.call(guarded.address, GET_MODEL, b"", headers=raw)
     log = guarded.log()
     for token in [*tokens.values(), bad]:
         assert token not in log and token.removeprefix("scalpel_")[:16] not in log
-
-
-# ---- certificates ------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def clients(authority, tmp_path_factory):
-    """Clients' certificates, by what is wrong with them."""
-    stranger = certificates.Authority(tmp_path_factory.mktemp("stranger"), "theirs")
-    return {
-        "right": authority.sign("alice"),
-        "none": None,
-        "expired": authority.sign("late", days=certificates.EXPIRED),
-        "wrong authority": stranger.sign("alice"),
-        "odd name": authority.sign("alice and bob"),
-    }
-
-
-@pytest.fixture(scope="module")
-def mutual(authority, clients, tls_flags):
-    """A server that wants clients' certificates, and no tokens."""
-    known = certificates.channel_credentials(authority, clients["right"])
-    flags = [*tls_flags, "--tls-client-ca", str(authority.certificate)]
-    with Server(*flags, credentials=known) as server:
-        yield server
-
-
-@pytest.mark.parametrize(
-    "name, expected",
-    [
-        ("right", OK),
-        ("none", UNAVAILABLE),
-        ("expired", UNAVAILABLE),
-        ("wrong authority", UNAVAILABLE),
-        ("odd name", UNAUTHENTICATED),
-    ],
-)
-def test_client_certificates(mutual, authority, clients, name, expected):
-    """no token / wrong token / expired client cert
-
-    A wrong one gets no connection; one whose name is none for a log gets no further.
-    """
-    credentials = certificates.channel_credentials(authority, clients[name])
-    assert status(mutual, credentials=credentials) == expected
-    right = certificates.channel_credentials(authority, clients["right"])
-    assert status(mutual, credentials=right) == OK, "the server is not what it was"
-
-
-def test_a_certificate_makes_a_runner(mutual, authority, clients, every_method):
-    """valid token, method outside its role"""
-    right = certificates.channel_credentials(authority, clients["right"])
-    with open_channel(mutual.address, credentials=right) as channel:
-        found = {path for path in every_method if methods.status(channel, path) != OK}
-    assert found == {path for path, role in LEAST_ROLE.items() if role == "operator"}
-
-
-@pytest.fixture(scope="module")
-def mutual_with_tokens(authority, clients, tls_flags, file, tokens):
-    known = certificates.channel_credentials(authority, clients["right"])
-    flags = [*tls_flags, "--tls-client-ca", str(authority.certificate), "--tokens", str(file.path)]
-    with Server(*flags, credentials=known) as server:
-        yield server
-
-
-def test_a_certificate_does_not_replace_a_token(mutual_with_tokens, authority, clients, tokens):
-    """no token / wrong token / expired client cert
-
-    Where both are asked for, both are needed.
-    """
-    right, none = (
-        certificates.channel_credentials(authority, clients[name]) for name in ("right", "none")
-    )
-    server = mutual_with_tokens
-    assert status(server, credentials=right) == UNAUTHENTICATED
-    assert status(server, "scalpel_" + "x" * 43, credentials=right) == UNAUTHENTICATED
-    assert status(server, tokens["reader"], credentials=none) == UNAVAILABLE
-    assert status(server, tokens["reader"], credentials=right) == OK
-    run = methods.SERVICE + "Run"
-    assert status(server, tokens["reader"], run, credentials=right) == PERMISSION_DENIED
-
-
-def test_the_socket_for_health_serves_nothing_else(mutual_with_tokens, every_method, tokens):
-    """every method of the descriptor without token (loop over reflection)
-
-    --healthcheck goes another way than TLS; nobody else gets through there, not even with a token.
-    """
-    local = f"unix-abstract:scalpel-{mutual_with_tokens.port}"
-    for token in (None, tokens["operator"]):
-        with open_channel(local, token=token) as channel:
-            found = {path: methods.status(channel, path) for path in every_method}
-        assert {path for path, code in found.items() if code == OK} == EXEMPT
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--tls-cert", "{cert}", "--tls-key", "{key}"],
-        ["--tokens", "{tokens}"],
-    ],
-)
-def test_beyond_loopback_identity_and_tls_are_a_must(model_dir, tls_flags, file, flags):
-    """port taken; bad flag; unreadable cert
-
-    Half of it is not enough, and the message says how to insist.
-    """
-    known = {"cert": tls_flags[1], "key": tls_flags[3], "tokens": file.path}
-    given = [flag.format(**known) for flag in flags]
-    done = run_server("--model", str(model_dir), "--listen", "0.0.0.0:0", *given)
-    assert done.returncode == 2 and "--allow-insecure" in done.stderr, done.stderr
-    assert "listening" not in done.stdout
