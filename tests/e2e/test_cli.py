@@ -52,7 +52,8 @@ def test_statistics_by_layer_are_shown_with_a_sparkline(server):
 def test_a_part_is_shown_with_the_models_indices(server, tmp_path):
     done = cli(
         "run", "When Mary and John", "--probe", "z:l2_norm,per_head,head=7,3,layer=2",
-        "--capture", "z:layer=2,head=7,3,position=-1", "--save", str(tmp_path), address=server.address,
+        "--capture", "z:layer=2,head=7,3,position=-1", "--save", str(tmp_path),
+        address=server.address,
     )  # fmt: skip
     assert done.returncode == OK, done.stderr
     lines = done.stdout.splitlines()

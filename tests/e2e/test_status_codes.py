@@ -159,7 +159,8 @@ def _log_line(server, *words, seconds=5):
 
 
 def test_cancelled_call_stops_within_one_layer(client):
-    """The caller's own cancel ends the call as CANCELLED; the next call waits for one layer, not for ten."""
+    """The caller's own cancel ends the call as CANCELLED; the next one waits for one layer, not
+    for ten."""
     call = client.stub.Run(make_request(heavy.endless()))
     arrivals = []
     for response in call:

@@ -24,7 +24,7 @@ INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 3, 4, 8
 
 
 def from_json(messages):
-    """The result of messages in protobuf's JSON form; a field that the contract lacks is an error."""
+    """The result of messages in protobuf's JSON form; fields that the contract lacks are errors."""
     events = []
     for message in messages:
         response = json_format.ParseDict(message, sweep_pb2.SweepResponse())
@@ -218,10 +218,10 @@ def test_the_response_is_bounded_before_anything_runs(server):
 
 def endless():
     """A sweep that nobody waits for: long prompts, edited in the first layer."""
-    ids = [{"token_ids": {"ids": [(17 * row + 5 * i) % 1000 for i in range(256)]}} for row in range(8)]
+    rows = [[(17 * row + 5 * i) % 1000 for i in range(256)] for row in range(8)]
     request = grid({"heads": {}}, {"values": {"values": [i / 500 for i in range(500)]}}, scale={})
     request["grid"]["interventions"][0]["place"]["where"] = {"layers": [0]}
-    return {**request, "prompts": ids}
+    return {**request, "prompts": [{"token_ids": {"ids": row}} for row in rows]}
 
 
 def test_deadline_ends_a_sweep_between_variants(server):

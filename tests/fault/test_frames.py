@@ -66,8 +66,8 @@ class Guarded:
             time.sleep(0.05)
 
     def assert_given_back(self, before, kept_max, seconds=15):
-        """Soon no more memory is taken than `kept_max` bytes beyond `before`: what an attack took goes
-        back to the system, and does not only lie unused."""
+        """Soon no more memory is taken than `kept_max` bytes beyond `before`: what an attack took
+        goes back to the system, and does not only lie unused."""
         deadline = time.monotonic() + seconds
         while (kept := rss_bytes(self.server.pid) - before) > kept_max:
             assert time.monotonic() < deadline, f"{kept / MEBIBYTE:.0f} MiB are kept"
@@ -139,8 +139,8 @@ def test_rapid_reset(guarded, count, whole):
     """rapid reset: 10^5 HEADERS+RST
 
     Calls that are reset at once (CVE-2023-44487): of their headers alone, and of whole requests,
-    which are admitted first. gRPC 1.51 keeps some 26 KB of each until it has caught up, and knows no
-    limit for that: more of them are for a proxy to fence.
+    which are admitted first. gRPC 1.51 keeps some 26 KB of each until it has caught up, and knows
+    no limit for that: more of them are for a proxy to fence.
     """
     message = make_request(GOLDEN).SerializeToString() if whole else None
     flood = b"".join(

@@ -50,7 +50,7 @@ def test_compressed_requests_are_disabled(faulty, server, encoding):
 def test_compressed_flag_on_a_plain_body(faulty, server, encoding):
     """unknown grpc-encoding; compressed flag set, body plain
 
-    gRPC 1.51 does not look at the flag then (newer ones answer INTERNAL): the answer is the right one.
+    gRPC 1.51 does not look at the flag then (newer ones answer INTERNAL): the answer is right.
     """
     headers = [("grpc-encoding", encoding)] if encoding else []
     answer = http2.call(server.address, RUN, MESSAGE, 1, headers)
