@@ -8,27 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, Union
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
-from scalpel import axes, errors, notes, observations
+from scalpel import errors, notes, observations, request_parts
 from scalpel.arguments import Arguments
-from scalpel.axes import AxisLike, axes_of
-from scalpel.events import (
-    Decoder,
-    RunDecoder,
-    RunEvent,
-    Started,
-    SweepDecoder,
-    SweepEvent,
-    Tokens,
-    tokens_of,
-)
+from scalpel.axes import AxisLike
+from scalpel.decoding import Decoder, RunDecoder, SweepDecoder, tokens_of
+from scalpel.events import RunEvent, Started, SweepEvent, Tokens
 from scalpel.info import ModelInfo, ServerStatus
 from scalpel.metrics import Metric, metrics_of
 from scalpel.observations import BlockOutputsLike, Captures, LogitsLike, Stats
-from scalpel.operations import Operation
-from scalpel.prompts import Prompt, Prompts, ids_of, parse, text_of
+from scalpel.prompts import Prompt, Prompts, ids_of, text_of
+from scalpel.request_parts import Interventions, Variants
 from scalpel.run_result import RunResult
 from scalpel.spec import given
 from scalpel.sweep_result import SweepResult
@@ -36,11 +28,6 @@ from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
-
-# One intervention, or several, applied in this order where they meet.
-Interventions = Union[Operation, Sequence[Operation]]
-# The variants of a list: the interventions of each, with names where it is a mapping.
-Variants = Union[Sequence[Interventions], Mapping[str, Interventions]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +129,7 @@ def run(
     Returns a `RunResult`. Raises a `ScalpelError`: `InvalidArgument` with every wrong argument,
     `LimitExceeded`, `QueueFull`, `DeadlineExceeded`, `Unavailable` and others. Thread-safe.
     """
-    request, arguments = _run_request(prompts, interventions, stats, capture)
+    request, arguments = request_parts.run_message(prompts, interventions, stats, capture)
     if logits is not None:
         form = observations.logits_of(logits)
         request.logits.CopyFrom(form.proto)
@@ -197,19 +184,19 @@ def sweep(
     without a space where the model has a token for the same word with it. Thread-safe.
     """
     request, arguments = sweep_pb2.SweepRequest(), Arguments()
-    _add_prompts(request.prompts, arguments, "prompts", prompts)
-    _add_prompts(request.sources, arguments, "sources", sources)
+    request_parts.add_prompts(request.prompts, arguments, "prompts", prompts)
+    request_parts.add_prompts(request.sources, arguments, "sources", sources)
     count = len(request.prompts)
     if variants is None:
-        _add_grid(request, arguments, interventions, over, count)
-    elif not _is_empty(interventions) or not _is_empty(over):
+        request_parts.add_grid(request, arguments, interventions, over, count)
+    elif not request_parts.is_empty(interventions) or not request_parts.is_empty(over):
         raise TypeError("variants: give either interventions and over, or variants")
     else:
-        _add_variants(request, arguments, variants, count)
+        request_parts.add_variants(request, arguments, variants, count)
     measured = metrics_of(metrics)
     request.metrics.extend(metric.proto for metric in measured)
     arguments.add_list("metrics", "metrics", measured, isinstance(metrics, Metric))
-    _add_stats(request, arguments, stats)
+    request_parts.add_stats(request, arguments, stats)
     request.reports = reports
     request.allow_non_finite = allow_non_finite
     if seed is not None:
@@ -227,7 +214,7 @@ def run_request(
 ) -> StreamCall[RunEvent, RunResult]:
     """Runs a message of the contract as it is: `scalpel.load_request(path)` reads one from a file.
     Violations name the message's fields. Otherwise as `run`."""
-    return _run_call(_copy(request), Arguments(), timeout, progress, request_id)
+    return _run_call(request_parts.copied(request), Arguments(), timeout, progress, request_id)
 
 
 def sweep_request(
@@ -238,12 +225,12 @@ def sweep_request(
     request_id: str | None = None,
 ) -> StreamCall[SweepEvent, SweepResult]:
     """Runs a sweep's message of the contract as it is. Otherwise as `sweep`."""
-    return _sweep_call(_copy(request), Arguments(), timeout, progress, request_id)
+    return _sweep_call(request_parts.copied(request), Arguments(), timeout, progress, request_id)
 
 
 def validation(call: StreamCall[Any, Any], kind: type[Result]) -> StreamCall[Any, Result]:
     """The same request, to be checked only; its one event, of this kind, is the result."""
-    request = _copy(call.request)
+    request = request_parts.copied(call.request)
     request.validate_only = True
 
     def collect(events: list[Any]) -> Result:
@@ -298,100 +285,6 @@ def token_id(text: str, *, timeout: float | None = None) -> UnaryCall[int]:
     return UnaryCall("Tokenize", request, _only_id, timeout)
 
 
-# ---- from arguments to a request -------------------------------------------------------------
-
-
-def _run_request(
-    prompts: Prompts, interventions: Interventions, stats: Stats, capture: Captures
-) -> tuple[service_pb2.RunRequest, Arguments]:
-    request, arguments = service_pb2.RunRequest(), Arguments()
-    _add_prompts(request.prompts, arguments, "prompts", prompts)
-    operations = _operations(interventions)
-    request.interventions.extend(_intervention(one, None) for one in operations)
-    one = isinstance(interventions, Operation)
-    arguments.add_list("interventions", "interventions", operations, one)
-    _add_stats(request, arguments, stats)
-    captures = observations.captures_of(capture)
-    request.captures.extend(one.proto for one in captures)
-    one = isinstance(capture, (str, observations.Capture))
-    arguments.add_list("captures", "capture", captures, one)
-    return request, arguments
-
-
-def _add_prompts(field: Any, arguments: Arguments, name: str, given_prompts: Prompts) -> None:
-    parsed = parse(given_prompts, name)
-    field.extend(parsed.messages)
-    arguments.add_prompts(name, name, len(parsed.messages), parsed.one)
-
-
-def _add_stats(request: Any, arguments: Arguments, stats: Stats) -> None:
-    probes = observations.probes_of(stats)
-    request.probes.extend(probe.proto for probe in probes)
-    one = isinstance(stats, observations.Probe)
-    arguments.add_list("probes", "stats", probes, one)
-    if isinstance(stats, Mapping):
-        for i, site in enumerate(stats):
-            arguments.add(f"probes[{i}]", f"stats[{site!r}]", probes[i])
-
-
-def _add_grid(
-    request: sweep_pb2.SweepRequest,
-    arguments: Arguments,
-    interventions: Interventions,
-    over: AxisLike | Sequence[AxisLike],
-    prompt_count: int,
-) -> None:
-    operations, made = _operations(interventions), axes_of(over)
-    grid = sweep_pb2.Grid(
-        interventions=[_intervention(operation, prompt_count) for operation in operations],
-        axes=[axis.proto for axis in made],
-    )
-    request.grid.CopyFrom(grid)
-    one = isinstance(interventions, Operation)
-    arguments.add_list("grid.interventions", "interventions", operations, one)
-    arguments.add_list("grid.axes", "over", made, isinstance(over, (axes.Axis, str)))
-
-
-def _add_variants(
-    request: sweep_pb2.SweepRequest, arguments: Arguments, variants: Variants, prompt_count: int
-) -> None:
-    request.variants.SetInParent()
-    arguments.add("variants.variants", "variants")
-    named = isinstance(variants, Mapping)
-    pairs = variants.items() if isinstance(variants, Mapping) else enumerate(variants)
-    for i, (name, interventions) in enumerate(pairs):
-        operations = _operations(interventions)
-        variant = request.variants.variants.add(**({"name": str(name)} if named else {}))
-        variant.interventions.extend(_intervention(one, prompt_count) for one in operations)
-        field, argument = f"variants.variants[{i}]", f"variants[{name!r}]"
-        arguments.add(field, argument)
-        one = isinstance(interventions, Operation)
-        arguments.add_list(f"{field}.interventions", argument, operations, one)
-
-
-def _operations(interventions: Interventions) -> list[Operation]:
-    several = [interventions] if isinstance(interventions, Operation) else list(interventions)
-    for one in several:
-        if not isinstance(one, Operation):
-            raise TypeError(f"interventions: {one!r} is none; write zero('k', layer=5) or another")
-    return several
-
-
-def _intervention(operation: Operation, prompt_count: int | None) -> spec_pb2.Intervention:
-    """The message; a source counts on from the prompts."""
-    if operation.from_source is None:
-        return operation.proto
-    if prompt_count is None:
-        raise TypeError(f"{operation}: from_source is for sweeps; write from_clean or from_prompt")
-    proto: spec_pb2.Intervention = _copy(operation.proto)
-    proto.patch.clean_prompt = prompt_count + operation.from_source
-    return proto
-
-
-def _is_empty(several: Any) -> bool:
-    return not isinstance(several, (Operation, axes.Axis, str)) and not several
-
-
 def _about_words(measured: Sequence[Metric]) -> tuple[Question, ...]:
     words = notes.bare_words(measured)
     if not words:
@@ -399,12 +292,6 @@ def _about_words(measured: Sequence[Metric]) -> tuple[Question, ...]:
     both = [*words, *(f" {word}" for word in words)]
     prompts = tuple(spec_pb2.Prompt(text=text) for text in both)
     return (Question(prompts, functools.partial(notes.warn_of_bare_words, words)),)
-
-
-def _copy(message: Any) -> Any:
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
 
 
 def _run_call(

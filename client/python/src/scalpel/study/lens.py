@@ -22,9 +22,9 @@ from scalpel.sweep_result import SweepResult
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from scalpel.calls import Interventions
     from scalpel.model import Model
     from scalpel.prompts import Prompt
+    from scalpel.request_parts import Interventions
     from scalpel.v1 import spec_pb2
 
 
