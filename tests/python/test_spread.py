@@ -24,6 +24,7 @@ from scalpel import (
     kl_from_clean,
     noise,
     probe,
+    replica,
     scale,
     spread,
     top_k,
@@ -228,13 +229,13 @@ def test_a_proxy_does_not_lead_all_chunks_to_one_server(server):
 def test_closing_does_not_wait_for_a_server_that_says_nothing(server):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        replica = spread._Replica(settings_of(address), None)
-        connecting = threading.Thread(target=spread._info_or_failure, args=[replica], daemon=True)
+        one = replica.Replica(settings_of(address), None)
+        connecting = threading.Thread(target=spread._info_or_failure, args=[one], daemon=True)
         connecting.start()
         connecting.join(0.3)
         assert connecting.is_alive()
         begin = time.monotonic()
-        replica.close()
+        one.close()
         assert time.monotonic() - begin < 1
 
 

@@ -61,3 +61,6 @@ def wrong() -> None:
     scalpel.zero("k", layer="5")  # type: ignore[arg-type]
     scalpel.connect().run("a", stat={})  # type: ignore[call-arg]
     scalpel.connect().run(prompts=3)  # type: ignore[arg-type]
+    scalpel.connect(time_out=3)  # type: ignore[call-arg]
+    aio.connect(timeout="3")  # type: ignore[arg-type]
+    scalpel.spread.connect(["a:1"], retry=3)  # type: ignore[arg-type]

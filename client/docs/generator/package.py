@@ -24,6 +24,7 @@ _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
         "Connecting and calling",
         (
             ("scalpel.model", None),
+            ("scalpel.streams", ("Stream",)),
             ("scalpel.connection", None),
             ("scalpel.aio", ("connect",)),
             ("scalpel.spread", ("connect", "Replicas", "Executor")),
@@ -141,7 +142,8 @@ def _class(cls: Any, module: ModuleType) -> Iterator[str]:
         for name, about in {**attributes, **properties}.items():
             yield f"| `{name}` | {_cell(about)} |"
         yield ""
-    for name, value in vars(cls).items():
+    for name in _in_order(cls):
+        value = vars(cls)[name]
         if isinstance(value, (classmethod, staticmethod)):
             value = getattr(cls, name)
         if inspect.isroutine(value) and not name.startswith("_") and inspect.getdoc(value):
@@ -149,8 +151,15 @@ def _class(cls: Any, module: ModuleType) -> Iterator[str]:
             yield from _function(value, name)
 
 
+def _in_order(cls: Any) -> list[str]:
+    """Its own names; first those that are also a base's, which is where they are written."""
+    bases_first = (*cls.__mro__[1:], cls)
+    return [n for n in dict.fromkeys(n for one in bases_first for n in vars(one)) if n in vars(cls)]
+
+
 _PLAIN_BASES = (
-    "object", "Generic", "Protocol", "Spec", "Caller", "dict", "Sequence", "TypedDict", "Exception",
+    "object", "Generic", "Protocol", "Spec", "Caller", "Methods", "SweepMethods", "Blocking",
+    "Awaited", "dict", "Sequence", "TypedDict", "Exception",
 )  # fmt: skip
 
 

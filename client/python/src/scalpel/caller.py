@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from scalpel import connection
 from scalpel.affinity import affinity
-from scalpel.calls import StreamCall, UnaryCall
+from scalpel.calls import Question, StreamCall, UnaryCall
 from scalpel.connection import Settings
 
 
@@ -17,6 +18,11 @@ class Caller:
 
     def _channel(self) -> Any:
         """The channel for the call that is about to begin."""
+        raise NotImplementedError
+
+    def _consider(self, questions: Iterable[Question]) -> Any:
+        """Asks what is to be known before a call of `scalpel.calls`. Raises or warns as the answers
+        say. An event loop awaits it."""
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:

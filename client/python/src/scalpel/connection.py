@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import ipaddress
 import os
 import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Union
 
 import grpc
 
@@ -37,6 +38,8 @@ AFFINITY = "x-scalpel-affinity"
 
 # A bearer token, or what gives one whenever a call begins.
 Token = Union[str, Callable[[], str]]
+
+_Connect = TypeVar("_Connect", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,17 +201,18 @@ class Attempts:
 def settings(
     address: str,
     *,
-    model: str | None,
-    tls: bool | TLS,
-    token: Token | None,
-    allow_plaintext_token: bool,
-    timeout: float | None,
-    retry: Retry | None,
-    keepalive: Keepalive | None,
-    metadata: Mapping[str, str] | None,
-    options: Mapping[str, Any] | None,
+    model: str | None = None,
+    tls: bool | TLS = False,
+    token: Token | None = None,
+    allow_plaintext_token: bool = False,
+    timeout: float | None = 600.0,
+    retry: Retry | None = Retry(),
+    keepalive: Keepalive | None = Keepalive(),
+    metadata: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """What `connect` takes, in order. Refuses to send a token where it could be read on the way."""
+    """What every `connect` takes, in order. Refuses to send a token where it could be read on the
+    way."""
     encryption = (TLS() if tls else None) if isinstance(tls, bool) else tls
     secret = token is not None or "authorization" in (metadata or {})
     if secret and not (encryption or allow_plaintext_token or is_local(address)):
@@ -229,6 +233,32 @@ def settings(
         metadata=tuple((metadata or {}).items()),
         options=tuple((options or {}).items()),
     )
+
+
+class Options(TypedDict, total=False):
+    """The types of what `settings` takes by name, for a `connect` that passes it on."""
+
+    model: str | None
+    tls: bool | TLS
+    token: Token | None
+    allow_plaintext_token: bool
+    timeout: float | None
+    retry: Retry | None
+    keepalive: Keepalive | None
+    metadata: Mapping[str, str] | None
+    options: Mapping[str, Any] | None
+
+
+def shows_options(connect: _Connect) -> _Connect:
+    """Writes into the signature of a `connect`, in place of its `**options`, what they are and what
+    each is where it is left out."""
+    own = inspect.signature(connect)
+    kept = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    known = inspect.signature(settings).parameters.values()
+    named = [one for one in known if one.kind is one.KEYWORD_ONLY]
+    shown = own.replace(parameters=[*kept, *named])
+    connect.__signature__ = shown  # type: ignore[attr-defined]
+    return connect
 
 
 def _checked(token: str) -> str:

@@ -1,42 +1,175 @@
-"""From a function that builds a call to a method that makes it: same arguments, same docstring."""
+"""The methods of the clients, each said once: the function of `scalpel.calls` that it is made of,
+and what is done with the call. A client of either world inherits the table, and gets functions of
+its own, with the parameters and the docstring of that function.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-T = TypeVar("T")
+from scalpel import calls, patching
+from scalpel.calls import StreamCall, UnaryCall
+from scalpel.events import Started, SweepStarted
+from scalpel.streams import AsyncStream, Stream
+from scalpel.worlds import Awaited, Blocking
 
-STREAM = "`{0}`, as events while the model computes: see `scalpel.events`. Arguments as of `{0}`."
-VALIDATE = "Checks the arguments of `{0}`, and says what it would cost: `.cost`. Nothing runs."
+P = ParamSpec("P")
+Now = TypeVar("Now")
+Later = TypeVar("Later")
+Event = TypeVar("Event")
+Result = TypeVar("Result")
 
-
-def as_method(
-    build: Callable[..., Any],
-    method: Callable[..., Any],
-    returns: str = "{result}",
-    doc: str | None = None,
-) -> Any:
-    """Gives `method` the name, parameters and docstring (or `doc`) of `build`. `returns`: what it
-    gives, with `{event}` and `{result}` of the call that is built."""
-    signature = inspect.signature(build)
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    # Of `StreamCall[Event, Result]` or `UnaryCall[Result]`, as it is written in the source.
-    of_call = str(signature.return_annotation).partition("[")[2].removesuffix("]").split(", ")
-    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[own, *signature.parameters.values()],
-        return_annotation=returns.format(event=of_call[0], result=of_call[-1]),
-    )
-    method.__doc__ = doc or build.__doc__
-    method.__name__, method.__module__ = build.__name__, build.__module__
-    return method
+_STREAM = "`{0}`, as events while the model computes: see `scalpel.events`. Arguments as of `{0}`."
+_VALIDATE = "Checks the arguments of `{0}`, and says what it would cost: `.cost`. Nothing runs."
 
 
-def named(kind: type[T]) -> type[T]:
-    """Gives each method of a class the name that it has there: a bound method is pickled by it, and
-    two methods may be made of the same function."""
-    for name, value in vars(kind).items():
-        if inspect.isfunction(value):
-            value.__name__, value.__qualname__ = name, f"{kind.__qualname__}.{name}"
-    return kind
+class Method(Generic[P, Now, Later]):
+    """An entry of the table: a method that gives `Now` in threads, and `Later` in event loops."""
+
+    def __init__(
+        self,
+        build: Callable[P, Any],
+        act: Callable[[Any, Any], Any],
+        returns: tuple[str, str],
+        doc: str | None,
+        awaited: bool = True,
+    ):
+        """`act(client, build(...))` is the answer. `returns`: what the two worlds give, in words;
+        `awaited`: whether event loops await it."""
+        self._build, self._act, self._awaited = build, act, awaited
+        self._returns, self._doc = returns, doc
+
+    @overload
+    def __get__(self, owner: Blocking, kind: Any = None) -> Callable[P, Now]: ...
+    @overload
+    def __get__(self, owner: Awaited, kind: Any = None) -> Callable[P, Later]: ...
+    @overload
+    def __get__(
+        self, owner: None, kind: type[Blocking]
+    ) -> Callable[Concatenate[Any, P], Now]: ...
+    @overload
+    def __get__(
+        self, owner: None, kind: type[Awaited]
+    ) -> Callable[Concatenate[Any, P], Later]: ...
+    @overload
+    def __get__(self, owner: None, kind: Any) -> Method[P, Now, Later]: ...
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        """For type checkers: where a client is asked, `function` has taken the entry's place."""
+        return self
+
+    def function(self, kind: type, name: str) -> Callable[..., Any]:
+        """The method of a client's class. A bound method is pickled by its name."""
+        build, act = self._build, self._act
+
+        def method(self: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
+            return act(self, build(*args, **kwargs))
+
+        async def awaited_method(self: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
+            return await act(self, build(*args, **kwargs))
+
+        is_async = issubclass(kind, Awaited)
+        made: Any = awaited_method if is_async and self._awaited else method
+        signature = inspect.signature(build)
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        made.__signature__ = signature.replace(
+            parameters=[own, *signature.parameters.values()],
+            return_annotation=self._returns[is_async],
+        )
+        made.__doc__ = self._doc or build.__doc__
+        made.__name__, made.__qualname__ = name, f"{kind.__qualname__}.{name}"
+        made.__module__ = build.__module__
+        return made  # type: ignore[no-any-return]
+
+
+def _answers(build: Callable[..., Any]) -> tuple[str, str]:
+    """Event and result of a function's `StreamCall[Event, Result]` or `UnaryCall[Result]`, as it is
+    written in the source."""
+    inner = str(inspect.signature(build).return_annotation).partition("[")[2]
+    of_call = inner.removesuffix("]").split(", ")
+    return of_call[0], of_call[-1]
+
+
+def _whole(
+    build: Callable[P, StreamCall[Any, Result]],
+) -> Method[P, Result, Awaitable[Result]]:
+    """Reads a stream to its end, and returns the result."""
+    _, result = _answers(build)
+    return Method(build, lambda client, call: client.read(call), (result, result), None)
+
+
+def _unary(build: Callable[P, UnaryCall[Result]]) -> Method[P, Result, Awaitable[Result]]:
+    """Returns the one answer."""
+    _, result = _answers(build)
+    return Method(build, lambda client, call: client.ask(call), (result, result), None)
+
+
+def _stream(
+    build: Callable[P, StreamCall[Event, Any]],
+) -> Method[P, Stream[Event], AsyncStream[Event]]:
+    """Returns the stream, which is not awaited itself."""
+    event, _ = _answers(build)
+    returns = f"Stream[{event}]", f"AsyncStream[{event}]"
+
+    def begin(client: Any, call: StreamCall[Any, Any]) -> Any:
+        kind = AsyncStream if isinstance(client, Awaited) else Stream
+        return kind(client, call)
+
+    doc = _STREAM.format(build.__name__)
+    return Method(build, begin, returns, doc, awaited=False)
+
+
+def _validation(
+    build: Callable[P, StreamCall[Any, Any]], kind: type[Result]
+) -> Method[P, Result, Awaitable[Result]]:
+    """Has a request checked, and returns the one event, of this kind."""
+
+    def check(client: Any, call: StreamCall[Any, Any]) -> Any:
+        return client.read(calls.validation(call, kind))
+
+    doc = _VALIDATE.format(build.__name__)
+    return Method(build, check, (kind.__name__, kind.__name__), doc)
+
+
+class SweepMethods:
+    """Of each client that can sweep."""
+
+    sweep = _whole(calls.sweep)
+    patch = _whole(patching.patch)
+    sweep_request = _whole(calls.sweep_request)
+
+    def __init_subclass__(cls) -> None:
+        """Puts functions in the place of the table's entries, in a class of either world."""
+        super().__init_subclass__()
+        if not issubclass(cls, (Blocking, Awaited)):
+            return
+        for name in dir(cls):
+            entry = inspect.getattr_static(cls, name)
+            if isinstance(entry, Method):
+                setattr(cls, name, entry.function(cls, name))
+
+
+class Methods(SweepMethods):
+    """Of each client of one server."""
+
+    run = _whole(calls.run)
+    sweep = SweepMethods.sweep
+    patch = SweepMethods.patch
+    run_request = _whole(calls.run_request)
+    sweep_request = SweepMethods.sweep_request
+
+    stream = _stream(calls.run)
+    stream_sweep = _stream(calls.sweep)
+    stream_request = _stream(calls.run_request)
+    stream_sweep_request = _stream(calls.sweep_request)
+
+    validate = _validation(calls.run, Started)
+    validate_sweep = _validation(calls.sweep, SweepStarted)
+
+    get_info = _unary(calls.get_info)
+    status = _unary(calls.status)
+    tokenize = _unary(calls.tokenize)
+    detokenize = _unary(calls.detokenize)
+    detokenize_bytes = _unary(calls.detokenize_bytes)
+    token_id = _unary(calls.token_id)

@@ -10,59 +10,44 @@ bit for bit where the servers compute alike (see the page on exactness).
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from scalpel import calls, chunks, connection, errors, methods, patching
+from scalpel import calls, chunks, connection, errors
 from scalpel.affinity import affinity
-from scalpel.arguments import Arguments
 from scalpel.calls import Question, StreamCall
 from scalpel.chunks import Chunk
-from scalpel.connection import TLS, Keepalive, Retry, Settings, Token
-from scalpel.errors import ReplicasDiffer, ScalpelError
-from scalpel.events import SweepEvent, SweepStarted, Tokens
+from scalpel.errors import ScalpelError
+from scalpel.events import SweepEvent, SweepStarted
 from scalpel.info import ModelInfo
-from scalpel.model import Model, Stream
+from scalpel.methods import SweepMethods
 from scalpel.progress import VariantsDone
-from scalpel.v1 import spec_pb2, sweep_pb2
+from scalpel.replica import ELSEWHERE, Began, ChunkQuestion, Executor, Replica, check_weights
+from scalpel.v1 import sweep_pb2
 from scalpel.work import Work
+from scalpel.worlds import Blocking
 
-P = ParamSpec("P")
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from scalpel.connection import Options
+
+__all__ = ["Executor", "Replicas", "connect"]
+
 Result = TypeVar("Result")
 
-# Tells who asks how to stop what is under way.
-_Began = Callable[[Callable[[], object]], None]
 
-
-class Executor(Protocol):
-    """Makes calls elsewhere: one of `concurrent.futures`, or what speaks like it, such as
-    `dask.distributed.Client.get_executor()`."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Any:
-        """Begins `fn(*args)`; returns its future."""
-
-
+@connection.shows_options
 def connect(
     addresses: Sequence[str],
     *,
     executor: Executor | None = None,
     chunk: int | None = None,
-    model: str | None = None,
-    tls: bool | TLS = False,
-    token: Token | None = None,
-    allow_plaintext_token: bool = False,
-    timeout: float | None = 600.0,
-    retry: Retry | None = Retry(),
-    keepalive: Keepalive | None = Keepalive(),
-    metadata: Mapping[str, str] | None = None,
-    options: Mapping[str, Any] | None = None,
+    **options: Unpack[Options],
 ) -> Replicas:
     """Connects to several servers that hold the same weights.
 
@@ -85,47 +70,26 @@ def connect(
         raise ValueError("addresses: a list of at least one; for one server: scalpel.connect")
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk: {chunk} is less than one variant")
-    own_connections = {"grpc.use_local_subchannel_pool": 1, **(options or {})}
-    settings = [
-        connection.settings(
-            address, model=model, tls=tls, token=token, allow_plaintext_token=allow_plaintext_token,
-            timeout=timeout, retry=retry, keepalive=keepalive, metadata=metadata,
-            options=own_connections,
-        )
-        for address in addresses
-    ]  # fmt: skip
-    return Replicas([_Replica(one, executor) for one in settings], chunk)
+    own_connections = {"grpc.use_local_subchannel_pool": 1}
+    options["options"] = {**own_connections, **(options.get("options") or {})}
+    settings = [connection.settings(address, **options) for address in addresses]
+    return Replicas([Replica(one, executor) for one in settings], chunk)
 
 
-def _whole(
-    build: Callable[P, StreamCall[SweepEvent, Result]],
-) -> Callable[Concatenate[Replicas, P], Result]:
-    """A method that spreads a call."""
-
-    def method(self: Replicas, *args: P.args, **kwargs: P.kwargs) -> Result:
-        return self.read(build(*args, **kwargs))
-
-    return methods.as_method(build, method)  # type: ignore[no-any-return]
-
-
-class Replicas:
+class Replicas(SweepMethods, Blocking):
     """Several servers of one model: made by `scalpel.spread.connect`. Its methods take and return
     what those of `Model` do. Thread-safe; close it, or use it in a `with` block."""
 
     info: ModelInfo
     """The served model."""
 
-    def __init__(self, replicas: Sequence[_Replica], chunk: int | None):
+    def __init__(self, replicas: Sequence[Replica], chunk: int | None):
         self._replicas, self._chunk = replicas, chunk
         try:
             self.info = self._same_model()
         except BaseException:
             self.close()
             raise
-
-    sweep = _whole(calls.sweep)
-    patch = _whole(patching.patch)
-    sweep_request = _whole(calls.sweep_request)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -136,17 +100,6 @@ class Replicas:
         """Closes the connections of this process; calls that are running are cancelled."""
         for replica in self._replicas:
             replica.close()
-
-    def __enter__(self) -> Replicas:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Replicas of {self.info.name} at {', '.join(self.addresses)}>"
@@ -206,13 +159,13 @@ class Replicas:
             return
         question.consider(tokens)
 
-    def _of_first(self, ask: Callable[[_Replica], Result]) -> Result:
+    def _of_first(self, ask: Callable[[Replica], Result]) -> Result:
         """The answer of the first server that has one."""
         failure: ScalpelError | None = None
         for replica in self._replicas:
             try:
                 return ask(replica)
-            except _ELSEWHERE as error:
+            except ELSEWHERE as error:
                 failure = error
         assert failure is not None
         raise failure
@@ -229,84 +182,8 @@ class Replicas:
             text = f"{replica.address} does not answer; the others do its share until it does"
             warnings.warn(text, RuntimeWarning, stacklevel=4)  # Of who calls `connect`.
         for other in infos:
-            _check_weights(infos[0].weights_sha256, other, "one of the servers")
+            check_weights(infos[0].weights_sha256, other, "one of the servers")
         return infos[0]
-
-
-class _Replica:
-    """One server, and how it is called: from here, or by an executor."""
-
-    def __init__(self, settings: Settings, executor: Executor | None):
-        self.settings, self.executor = settings, executor
-        self._lock = threading.Lock()
-        self._model: Model | None = None
-        self._closed = False
-
-    @property
-    def address(self) -> str:
-        return self.settings.address
-
-    def info(self) -> ModelInfo:
-        if self.executor is None:
-            return self._connected().info
-        made: ModelInfo = self.executor.submit(_info_elsewhere, self.settings).result()
-        return made
-
-    def tokens(self, question: Question) -> Sequence[Tokens]:
-        """What the prompts of a question are."""
-        if self.executor is None:
-            return self._connected().read(question.call(None)).prompts
-        asked = self.executor.submit(_tokens_elsewhere, self.settings, question.prompts)
-        made: Sequence[Tokens] = asked.result()
-        return made
-
-    def ask(self, question: _Question, began: _Began) -> list[SweepEvent]:
-        """The answer to a chunk, or to a validation."""
-        if self.executor is not None:
-            future = self.executor.submit(_ask_elsewhere, self.settings, question)
-            began(future.cancel)
-            made: list[SweepEvent] = future.result()
-            return made
-        stream = question.stream(self._connected())
-        began(stream.close)
-        with stream:
-            return list(stream)
-
-    def close(self) -> None:
-        """Without the lock, which a thread holds as long as it tries to connect."""
-        self._closed = True
-        if self._model is not None:
-            self._model.close()
-
-    def _connected(self) -> Model:
-        """Connects at the first call that succeeds: the server may come later than its client."""
-        with self._lock:
-            if self._model is None:
-                self._model = Model(self.settings)
-            if self._closed:
-                self._model.close()
-            return self._model
-
-
-@dataclasses.dataclass(frozen=True)
-class _Question:
-    """A chunk's call as data, so that it can be made in another process."""
-
-    request: Any
-    arguments: Arguments
-    timeout: float | None
-    request_id: str | None
-    affinity: str
-    weights: str
-
-    def stream(self, model: Model) -> Stream[SweepEvent]:
-        """The call, if the server still holds the weights: it may be another since."""
-        info = model.get_info(timeout=self.timeout)
-        _check_weights(self.weights, info, model.settings.address)
-        call = calls.sweep_request(self.request, timeout=self.timeout, request_id=self.request_id)
-        return Stream(
-            model, dataclasses.replace(call, arguments=self.arguments, affinity=self.affinity)
-        )
 
 
 class _Asker:
@@ -321,14 +198,14 @@ class _Asker:
         return None if self._end is None else max(0.0, self._end - time.monotonic())
 
     def ask(
-        self, replica: _Replica, chunk: Chunk, began: _Began = lambda stop: None
+        self, replica: Replica, chunk: Chunk, began: Began = lambda stop: None
     ) -> list[SweepEvent]:
         """A server's answer. Fields of a chunk are those of the whole, but for numbers of variants
         and values, which have been checked."""
         name = self._call.request_id and f"{self._call.request_id}.{chunk.first}"
         # Each chunk its own: a proxy would lead all calls on one prompt to the same server.
         together = f"{affinity(chunk.request)}.{chunk.first}"
-        question = _Question(
+        question = ChunkQuestion(
             chunk.request, self._call.arguments, self.left(), name, together, self._weights
         )
         return replica.ask(question, began)
@@ -337,7 +214,7 @@ class _Asker:
 class _Lane:
     """Has one server do chunk after chunk, until none is left."""
 
-    def __init__(self, replica: _Replica, asker: _Asker, work: Work):
+    def __init__(self, replica: Replica, asker: _Asker, work: Work):
         self._replica, self._asker, self._work = replica, asker, work
         self._lock = threading.Lock()
         self._stopped = False
@@ -349,7 +226,7 @@ class _Lane:
         while (chunk := self._work.take(pause)) is not None:
             try:
                 events = self._asker.ask(self._replica, chunk, self._began)
-            except _ELSEWHERE as error:
+            except ELSEWHERE as error:
                 failures += 1
                 self._work.give_back(chunk)
                 again = self._pause(error, failures)
@@ -384,49 +261,8 @@ class _Lane:
                 stop()
 
 
-# What another server may do better.
-_ELSEWHERE = (
-    errors.Unavailable,
-    errors.QueueFull,
-    errors.Cancelled,
-    errors.AccessDenied,
-    errors.ServerError,
-    errors.ProtocolError,
-)
-
-
-def _info_or_failure(replica: _Replica) -> ModelInfo | errors.Unavailable:
+def _info_or_failure(replica: Replica) -> ModelInfo | errors.Unavailable:
     try:
         return replica.info()
     except errors.Unavailable as error:
         return error
-
-
-def _check_weights(expected: str, info: ModelInfo, where: str) -> None:
-    if info.weights_sha256 != expected:
-        raise ReplicasDiffer(
-            f"{where} holds weights {info.weights_sha256[:16]}, another server {expected[:16]}; "
-            "answers of different weights do not belong together"
-        )
-
-
-@functools.lru_cache(maxsize=64)
-def _connected_elsewhere(settings: Settings) -> Model:
-    """A worker keeps its connections from chunk to chunk."""
-    return Model(settings)
-
-
-def _info_elsewhere(settings: Settings) -> ModelInfo:
-    return _connected_elsewhere(settings).get_info()
-
-
-def _tokens_elsewhere(
-    settings: Settings, prompts: tuple[spec_pb2.Prompt, ...]
-) -> Sequence[Tokens]:
-    question = Question(prompts, lambda tokens: None)
-    return _connected_elsewhere(settings).read(question.call(None)).prompts
-
-
-def _ask_elsewhere(settings: Settings, question: _Question) -> list[SweepEvent]:
-    with question.stream(_connected_elsewhere(settings)) as stream:
-        return list(stream)
