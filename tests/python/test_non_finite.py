@@ -13,6 +13,7 @@ from scalpel import (
     chunks,
     events,
     logit_diff,
+    labels,
     plots,
     scale,
     set_,
@@ -207,7 +208,7 @@ def test_an_id_that_the_tokenizer_has_not_is_shown_as_an_id(beyond):
     for text in ("&lt;2050&gt;", "<code>&lt;2051&gt;</code>"):
         assert text in shown
     assert "[205" not in shown and "&#x27;&lt;" not in shown  # No text in quotes.
-    assert plots.labels.token_labels(run.prompts[0])[:2] == ('0 "When"', "1 <2050>")
+    assert labels.token_labels(run.prompts[0])[:2] == ('0 "When"', "1 <2050>")
     page = scalpel.report.run_report(run, model.info, "page").partition("<script")[0]
     assert "&lt;2050&gt;" in page and "&lt;2051&gt;" in page and "[205" not in page
 
@@ -220,7 +221,7 @@ def test_an_axis_names_such_an_id_too():
 
 def test_a_model_without_a_tokenizer_shows_ids():
     tokens = events.Tokens((5, 6), ())
-    assert plots.labels.token_labels(tokens) == ("0 <5>", "1 <6>")
+    assert labels.token_labels(tokens) == ("0 <5>", "1 <6>")
     assert events.TokenLogit(5, "", 1.0, -1.0).shown == "<5>"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scalpel import display
 from scalpel.spec import enum_name
 from scalpel.v1 import service_pb2, site_pb2, spec_pb2
 
@@ -160,9 +161,20 @@ class ModelInfo:
         )
 
     def _repr_html_(self) -> str:
-        from scalpel import display
-
-        return display.model_html(self)
+        rows = [
+            [
+                f"<code>{display.text(site.name)}</code>",
+                display.text(", ".join(site.axes)),
+                display.text(site.unit_size),
+                "each" if site.per_layer else "",
+                "edit, observe" if site.editable else "observe",
+                display.text(", ".join(site.aliases)),
+            ]
+            for site in self.sites.values()
+        ]
+        names = ("site", "axes", "units", "layer", "", "also called")
+        sites = display.folded(f"{len(rows)} sites", display.table(names, rows))
+        return display.title(repr(self)) + sites
 
 
 class ServerStatus:

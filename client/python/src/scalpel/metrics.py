@@ -1,9 +1,9 @@
 """What a sweep measures of each variant, computed on the server from the logits of a prompt in
 double precision.
 
-A token is its text, with the space before it if it has one (`" Mary"`), or its id. `position`: whose
-logits are read, negative from the prompt's end; left out, the last. `name` finds the values again;
-left out, they have the contract's name of the metric with its number, such as `logit_diff[0]` for
+A token is its text, with the space before it if it has one (`" Mary"`), or its id. `position`:
+whose logits are read, negative from the prompt's end; left out, the last. `name` finds the values
+again; left out, they have the contract's name of the metric with its number, such as `logit_diff[0]` for
 the first, or `log_probs[1]`.
 Logarithms are natural; probabilities are of the softmax over the whole vocabulary.
 """

@@ -54,7 +54,8 @@ class Where(TypedDict, total=False):
     unit: Indices
     """Columns, neurons or vocabulary ids: the innermost axis. Negative from its end."""
     position: Positions
-    """Token positions; at `pattern` and `attn_scores` the query. Negative from each prompt's end."""
+    """Token positions; at `pattern` and `attn_scores` the query. Negative from each prompt's
+    end."""
     query: Positions
     """The same as `position`, where that reads better: at `pattern` and `attn_scores`."""
     key: Positions

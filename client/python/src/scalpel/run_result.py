@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from scalpel import indices, lookup
+from scalpel import display, indices, lookup
 from scalpel.events import (
     BlockOutput,
     Cost,
@@ -227,9 +227,18 @@ class RunResult:
         return f"<RunResult {self.request_id}: {', '.join(parts)}, {seconds * 1000:.1f} ms>"
 
     def _repr_html_(self) -> str:
-        from scalpel import display
-
-        return display.run_html(self)
+        tensors = [*self.tensors, *(t for block in self.block_outputs for t in block.tensors)]
+        several = display.first_prompts(self.prompts)
+        parts = [
+            display.title(f"run {self.request_id}"),
+            display.prompts(self.prompts),
+            *(display.predictions(self.predictions, prompt) for prompt in several),
+            display.pictures(self.stats),
+            display.reports(self.reports),
+            display.tensors(tensors),
+            display.finished(self.finished, str(self.first_non_finite or "")),
+        ]
+        return "".join(parts)
 
 
 def _of(kind: type[E], events: Sequence[Any]) -> list[E]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from scalpel import indices, lookup
+from scalpel import contents, display, indices, lookup
 from scalpel.events import ProbeResult
 
 if TYPE_CHECKING:
@@ -104,8 +104,6 @@ class Stats(Sequence[ProbeResult]):
         return f"<Stats: {len(self)} results of {', '.join(probes) or 'no probe'}>"
 
     def _repr_html_(self) -> str:
-        from scalpel import display
-
         return display.stats_html(self)
 
 
@@ -125,8 +123,7 @@ def _rows(result: ProbeResult) -> Iterator[dict[str, Any]]:
         "clean": result.clean,
         "when": result.when,
     }
-    named = {**result.statistics, **{f"q{q:g}": v for q, v in result.quantiles.items()}}
-    for statistic, values in named.items():
+    for statistic, values in contents.numbers(result).items():
         for index in np.ndindex(values.shape):
             at = indices.at(result.axes, result.indices, index)
             yield {**about, "statistic": statistic, **at, "value": float(values[index])}

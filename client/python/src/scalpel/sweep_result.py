@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalpel import lookup
+from scalpel import contents, display, lookup
 from scalpel.events import (
     Cost,
     Finished,
@@ -153,14 +153,7 @@ class SweepResult:
         distances = np.abs(array - relative_to).ravel()
         order = np.argsort(-distances, kind="stable")  # NaN is last.
         order = order[~np.isnan(distances[order])][:n]
-        places = [np.unravel_index(i, self.shape) for i in order]
-        return [
-            (
-                {axis.name: axis.values[int(i)] for axis, i in zip(self.axes, place)},
-                float(array[place]),
-            )
-            for place in places
-        ]
+        return [(contents.values_at(self.axes, int(i)), float(array.flat[i])) for i in order]
 
     def to_xarray(
         self, metric: str | None = None, *, prompt: int | None = None
@@ -197,8 +190,7 @@ class SweepResult:
 
         rows = []
         for variant in self.variants:
-            at = np.unravel_index(variant.index, self.shape)
-            place = {axis.name: axis.values[int(i)] for axis, i in zip(self.axes, at)}
+            place = contents.values_at(self.axes, variant.index)
             for metric in variant.metrics:
                 for token, value in enumerate(metric.values):
                     about = {"metric": metric.metric, "prompt": metric.prompt, "token": token}
@@ -223,8 +215,8 @@ class SweepResult:
         finished = self.finished
         if finished is None or finished.first_non_finite_variant is None:
             return ""
-        at = np.unravel_index(finished.first_non_finite_variant, self.shape)
-        first = ", ".join(f"{a.name} {a.labels[int(i)]}" for a, i in zip(self.axes, at))
+        at = contents.labels_at(self.axes, finished.first_non_finite_variant)
+        first = ", ".join(f"{axis.name} {label}" for axis, label in zip(self.axes, at))
         count = finished.non_finite_variants
         several = f"{count} variants; the first is {first}, " if count > 1 else f"{first}, "
         return f"{several}at {finished.first_non_finite}"
@@ -238,9 +230,26 @@ class SweepResult:
         return f"<{type(self).__name__} {self.request_id}: {shape}; {metrics}{cut}{first}>"
 
     def _repr_html_(self) -> str:
-        from scalpel import display
+        parts = [display.title(repr(self)), display.prompts(self.prompts)]
+        for name in self.metrics:
+            for prompt in display.first_prompts(self.prompts):
+                parts.append(self._metric_html(name, prompt))
+        if self.finished is not None:
+            parts.append(display.finished(self.finished, self.non_finite_text()))
+        return "".join(parts)
 
-        return display.sweep_html(self)
+    def _metric_html(self, name: str, prompt: int) -> str:
+        try:
+            array = self.array(name, prompt=prompt)
+        except LookupError:  # top_k has no numbers.
+            return ""
+        try:
+            clean = self.clean(name, prompt=prompt)
+        except LookupError:  # It compares with the clean run.
+            clean = None
+        one = clean if isinstance(clean, float) else None
+        furthest = self.extremes(name, prompt=prompt) if array.shape == self.shape else []
+        return display.metric(name, prompt, array, self.axes, one, furthest)
 
 
 def _values(metrics: Sequence[MetricValue], index: int, prompt: int) -> tuple[float, ...]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalpel.plots import labels, style
+from scalpel import contents, labels
+from scalpel.plots import style
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,7 +34,7 @@ def stat_by_layer(
     ax: where to draw; left out, a new figure. Returns the Axes.
     """
     ax = style.axes_or_new(ax, (6.4, 3.8))
-    looks = {True: ("clean", style.CLEAN, "--s"), False: ("edited", style.EDITED, "-o")}
+    looks = {True: (style.CLEAN, "--s"), False: (style.EDITED, "-o")}
     for clean in _runs(run, place, prompt):
         found = run.stats.select(place, prompt=prompt, clean=clean)
         if found[0].axes:
@@ -43,8 +44,8 @@ def stat_by_layer(
         if not layers:
             raise ValueError(f"{place!r} has no layers")
         values = np.atleast_1d(run.stat(place, statistic, prompt=prompt, clean=clean))
-        name, colour, look = looks[clean]
-        ax.plot(layers, values, look, color=colour, label=name, markersize=4)
+        colour, look = looks[clean]
+        ax.plot(layers, values, look, color=colour, label=contents.run_name(clean), markersize=4)
     ax.set_xlabel("layer")
     ax.set_ylabel(style.plain(labels.statistic_label(statistic, place)))
     ax.set_title(style.plain(f"{statistic} of {place} by layer, prompt {prompt}"))
@@ -124,17 +125,8 @@ def _draw_doses(
             colour = matplotlib.colormaps[style.SEQUENTIAL](i / (len(array.T) - 1))
         label = style.plain(names[i]) if names else "edited"
         ax.plot(doses[order], line[order], "-o", color=colour, label=label, markersize=4)
-    scale = dose_scale(doses)
+    scale = labels.dose_scale(doses)
     if scale == "symlog":
         ax.set_xscale("symlog", linthresh=float(np.min(np.abs(doses[doses != 0]))))
     else:
         ax.set_xscale(scale)
-
-
-def dose_scale(doses: npt.NDArray[np.float64]) -> str:
-    """`log` where the doses span two decades, `symlog` where they also hold 0 or negative ones,
-    else `linear`."""
-    sizes = np.abs(doses[doses != 0])
-    if not len(sizes) or sizes.max() < 100 * sizes.min():
-        return "linear"
-    return "log" if doses.min() > 0 else "symlog"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalpel import labels
 from scalpel.patching import PatchingResult
-from scalpel.plots import labels, style
+from scalpel.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 from google.protobuf import json_format
 
+from scalpel import contents, labels
 from scalpel.events import Cost, Finished, ProbeResult, Tokens
 from scalpel.info import ModelInfo
-from scalpel.plots import labels
 from scalpel.report import parts, words
 from scalpel.report.figures import Dimension
 from scalpel.report.parts import Html
@@ -86,7 +86,7 @@ def request_code(message: Request) -> Html:
 
 def run_name(run: RunResult, clean: bool) -> str:
     """What a run is called where there is also the clean one, or nothing was done."""
-    return "clean" if clean else "edited" if run.reports else "as the model is"
+    return contents.run_name(clean) if clean or run.reports else "as the model is"
 
 
 def layers_dimension(layers: Iterable[int | None]) -> Dimension:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalpel import contents
 from scalpel.errors import InvalidArgument
 from scalpel.events import Started, SweepStarted, TokenLogit
 from scalpel.report import common, parts, words
@@ -79,13 +80,11 @@ def interventions(run: RunResult) -> Html:
         return Html()
     asked = run.request.interventions
     rows: list[list[parts.Cell]] = [
-        [one.name, words.place(asked[one.index].place), words.operation(asked[one.index]),
-         one.sites_touched, one.elements_selected, one.elements_changed, one.max_abs_change]
-        for one in run.reports
-    ]  # fmt: skip
-    header = (
-        "intervention", "where", "what", "places", "elements", "changed", "largest change",
-    )  # fmt: skip
+        [name, words.place(asked[index].place), words.operation(asked[index]), *did]
+        for index, (name, *did) in ((one.index, contents.report_row(one)) for one in run.reports)
+    ]
+    first, *others = contents.REPORT_HEADER
+    header = (first, "where", "what", *others)
     return parts.section("Interventions", parts.table(header, rows))
 
 
@@ -98,10 +97,7 @@ def predictions(run: RunResult, decode: Decode | None = None) -> Html:
 def top_tokens(run: RunResult, heading: str = "h3") -> list[Html]:
     """Decoded logits, by prompt and position."""
     shown = []
-    found = [*run.predictions]
-    for prompt, position in dict.fromkeys((one.prompt, one.position) for one in found):
-        pair = [one for one in found if (one.prompt, one.position) == (prompt, position)]
-        pair.sort(key=lambda one: not one.clean)
+    for (prompt, position), pair in contents.beside_each_other(run.predictions).items():
         shown.append(parts.element(heading, _where(run, prompt, position)))
         columns = [(common.run_name(run, one.clean), parts.prediction(one.tokens)) for one in pair]
         shown.append(parts.columns(columns))

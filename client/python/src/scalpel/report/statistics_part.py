@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalpel import indices
+from scalpel import contents, indices
 from scalpel.events import ProbeResult, Tokens
-from scalpel.plots.labels import statistic_label
+from scalpel.labels import statistic_label
 from scalpel.report import common, cube, parts, words
 from scalpel.report.figures import Dimension, Figure
 from scalpel.report.parts import Html
@@ -55,36 +55,26 @@ def figures(results: Results, prompts: Sequence[Tokens]) -> Iterator[Figure]:
         found = [result for result in results if result.prompt in group]
         which = f" of prompt {group[0]}" if apart and len(all_prompts) > 1 else ""
         title = f"{found[0].site}{which}"
-        names = list(named(found[0]))
+        names = list(contents.numbers(found[0]))
         if names:
             yield from _numbers(title, found, names, prompts[group[0]])
         if found[0].histogram is not None:
             yield from _histogram(title, found, prompts[group[0]])
 
 
-def named(result: ProbeResult) -> dict[str, npt.NDArray[np.float64]]:
-    """Statistics and quantiles by name."""
-    return {**result.statistics, **{f"q{q:g}": v for q, v in result.quantiles.items()}}
-
-
 def _numbers(
     title: str, found: Results, names: list[str], prompt: Tokens
 ) -> Iterator[Figure]:
-    shape = next(iter(named(found[0]).values())).shape
+    shape = next(iter(contents.numbers(found[0]).values())).shape
     kept = common.kept_dimensions(found[0], shape, prompt)
-    runs, around = _by_run(found, lambda result: np.stack(list(named(result).values())))
+    runs, around = _by_run(found, lambda result: np.stack(list(contents.numbers(result).values())))
     # [prompt, layer, statistic, *kept] to [statistic, prompt, layer, *kept]
     runs = {name: np.moveaxis(array, 2, 0) for name, array in runs.items()}
     dimensions = [Dimension("statistic", names), *around, *kept]
-    labels = [statistic_label(statistic_name(name), found[0].site) for name in names]
+    labels = [statistic_label(contents.statistic_of(name), found[0].site) for name in names]
     made = cube.figure(title, runs, dimensions, labels=labels, chosen=2)
     if made is not None:
         yield made
-
-
-def statistic_name(name: str) -> str | float:
-    """As results know it: a quantile is a number."""
-    return float(name[1:]) if name[0] == "q" and name[1:2].isdigit() else name
 
 
 def _histogram(title: str, found: Results, prompt: Tokens) -> Iterator[Figure]:
@@ -120,7 +110,7 @@ def _by_run(
     shape = next(iter(place.values())).shape
     missing = np.full(shape, np.nan)
     runs = {}
-    for name, clean in (("clean", True), ("edited", False)):
+    for name, clean in contents.RUNS:
         if any(result.clean == clean for result in found):
             grid = [[place.get((clean, p, layer), missing) for layer in layers] for p in prompts]
             runs[name] = np.array(grid)
@@ -131,8 +121,8 @@ def _by_run(
 def table(results: Results) -> Html:
     """A row for each place, clean and edited beside each other."""
     has_clean = any(result.clean for result in results)
-    clean = {(r.prompt, r.layer): named(r) for r in results if r.clean}
-    names = list(named(results[0]))
+    clean = {(r.prompt, r.layer): contents.numbers(r) for r in results if r.clean}
+    names = list(contents.numbers(results[0]))
     if not names:
         return Html()
     runs = ["", ", clean"] if has_clean else [""]
@@ -141,7 +131,7 @@ def table(results: Results) -> Html:
     for result in results:
         if result.clean:
             continue
-        edited, before = named(result), clean.get((result.prompt, result.layer), {})
+        edited, before = contents.numbers(result), clean.get((result.prompt, result.layer), {})
         for index in np.ndindex(next(iter(edited.values())).shape):
             at = indices.at(result.axes, result.indices, index)
             cells: list[parts.Cell] = [result.layer, result.prompt, *at.values()]

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalpel import contents, labels
 from scalpel.events import SweepAxis
-from scalpel.plots import labels
-from scalpel.plots.lines import dose_scale
 from scalpel.report import common, cube, parts, words
 from scalpel.report.figures import VALUES_MAX, Dimension, Figure
 from scalpel.report.page import page
 from scalpel.report.parts import Html
-from scalpel.report.statistics_part import named, statistic_name
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -151,7 +149,8 @@ def _scaled(axis: SweepAxis, sweep: SweepResult) -> tuple[Dimension, str]:
     if not over or over[sweep.axes.index(axis)] != "values":
         return dimension(axis), "linear"
     numbers = np.array(axis.values, np.float64)
-    return Dimension(axis.name, axis.labels, [float(n) for n in numbers]), dose_scale(numbers)
+    scale = labels.dose_scale(numbers)
+    return Dimension(axis.name, axis.labels, [float(n) for n in numbers]), scale
 
 
 def _extremes(sweep: SweepResult, name: str) -> Html:
@@ -174,10 +173,10 @@ def _all_numbers(sweep: SweepResult, name: str) -> Html:
     tokens = labels.metric_tokens(sweep, name) if sweep.array(name).shape != sweep.shape else ()
     rows: list[list[parts.Cell]] = []
     for prompt in range(len(sweep.prompts)):
-        array = sweep.array(name, prompt=prompt).reshape(*sweep.shape, -1)
-        for index in np.ndindex(sweep.shape):
-            place = [axis.labels[i] for axis, i in zip(sweep.axes, index)]
-            rows.append([prompt, *place, *map(float, array[index])])
+        array = sweep.array(name, prompt=prompt).reshape(math.prod(sweep.shape), -1)
+        for variant, values in enumerate(array):
+            place = contents.labels_at(sweep.axes, variant)
+            rows.append([prompt, *place, *map(float, values)])
     header = ["prompt", *(axis.name for axis in sweep.axes), *(tokens or ("value",))]
     is_short = len(rows) <= _EXTREMES
     return parts.details("all numbers", parts.table(header, rows), is_open=is_short)
@@ -187,8 +186,7 @@ def _top(sweep: SweepResult, name: str) -> Html:
     """The most probable tokens of each variant."""
     rows: list[list[parts.Cell]] = []
     for variant in sweep.variants:
-        at = np.unravel_index(variant.index, sweep.shape)
-        place = [axis.labels[int(i)] for axis, i in zip(sweep.axes, at)]
+        place = contents.labels_at(sweep.axes, variant.index)
         for one in variant.metrics:
             if one.metric == name:
                 cells = parts.join(map(_ranked, one.top))
@@ -220,16 +218,16 @@ def _statistics_figures(
     sweep: SweepResult, probe: str, prompt: int, own: Sequence[Any]
 ) -> list[Html]:
     """A map of each statistic: variants by layer, the last two axes that there are."""
-    names = list(named(own[0]))
-    if not names:
+    numbers = contents.numbers(own[0])
+    if not numbers:
         return []
-    kept = common.kept_dimensions(own[0], next(iter(named(own[0]).values())).shape,
-                                  sweep.prompts[prompt])  # fmt: skip
+    shape = next(iter(numbers.values())).shape
+    kept = common.kept_dimensions(own[0], shape, sweep.prompts[prompt])
     layers = common.layers_dimension(sorted((r.layer for r in own), key=lambda i: i or 0))
     dimensions = [*map(dimension, sweep.axes), layers, *kept]
     shown = []
-    for name in names:
-        statistic = statistic_name(name)
+    for name in numbers:
+        statistic = contents.statistic_of(name)
         array = sweep.stat(probe, statistic, prompt=prompt)
         label = labels.statistic_label(statistic, own[0].site)
         title = f"{label} in prompt {prompt}" if len(sweep.prompts) > 1 else label
@@ -243,15 +241,7 @@ def reports(sweep: SweepResult) -> Html:
     """What the interventions did in each variant."""
     rows: list[list[parts.Cell]] = []
     for variant in sweep.variants:
-        at = np.unravel_index(variant.index, sweep.shape)
-        place = [axis.labels[int(i)] for axis, i in zip(sweep.axes, at)]
-        rows += [
-            [*place, one.name, one.sites_touched, one.elements_selected, one.elements_changed,
-             one.max_abs_change]
-            for one in variant.reports
-        ]  # fmt: skip
-    header = [
-        *(axis.name for axis in sweep.axes), "intervention", "places", "elements", "changed",
-        "largest change",
-    ]  # fmt: skip
+        place = contents.labels_at(sweep.axes, variant.index)
+        rows += [[*place, *contents.report_row(one)] for one in variant.reports]
+    header = [*(axis.name for axis in sweep.axes), *contents.REPORT_HEADER]
     return parts.section("Interventions", parts.table(header, rows)) if rows else Html()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scalpel.plots import labels
+from scalpel import contents, labels
 from scalpel.report import common, cube, parts
 from scalpel.report.figures import VALUES_MAX, Dimension, Figure
 from scalpel.report.parts import Html
@@ -111,7 +111,7 @@ def _key(tensor: Tensor) -> int:
 def _by_run(found: Sequence[Tensor]) -> dict[str, npt.NDArray[np.float64]]:
     """Arrays [layer, *axes] by run."""
     runs = {}
-    for name, clean in (("clean", True), ("edited", False)):
+    for name, clean in contents.RUNS:
         own = sorted((t for t in found if t.clean == clean), key=_key)
         if own:
             runs[name] = np.stack([tensor.numpy().astype(np.float64) for tensor in own])

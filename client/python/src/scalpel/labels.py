@@ -1,9 +1,11 @@
-"""What axes and colour bars say: indices, tokens, units, and the value where nothing changes. Needs
-numpy alone; the pages of `scalpel.report` use it too."""
+"""What the axes and colour bars of figures say: indices, tokens, units, scales, and the value where
+nothing changes. For `scalpel.plots` and `scalpel.report`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scalpel import indices
 from scalpel.indices import Along
@@ -11,6 +13,8 @@ from scalpel.token_text import quoted
 from scalpel.v1 import sweep_pb2
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from scalpel.events import Tokens
     from scalpel.run_result import RunResult
     from scalpel.sweep_result import SweepResult
@@ -127,3 +131,12 @@ def axis_labels(axis: str, size: int, along: Along, prompt: Tokens) -> tuple[str
         names = token_labels(prompt)
         return tuple(names[i] for i in along)
     return indices.labels(along, size)
+
+
+def dose_scale(doses: npt.NDArray[np.float64]) -> str:
+    """`log` where the doses span two decades, `symlog` where they also hold 0 or negative ones,
+    else `linear`."""
+    sizes = np.abs(doses[doses != 0])
+    if not len(sizes) or sizes.max() < 100 * sizes.min():
+        return "linear"
+    return "log" if doses.min() > 0 else "symlog"
