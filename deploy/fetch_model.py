@@ -1,4 +1,5 @@
-"""Downloads a model's safetensors and tokenizer files from the HuggingFace hub and prints the folder they are in."""
+"""Downloads a model's safetensors and tokenizer files from the HuggingFace hub, and prints the
+folder that they are in."""
 
 import sys
 

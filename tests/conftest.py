@@ -5,9 +5,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import pytest  # noqa: E402
+import pytest
 
-from tests.support import environment  # noqa: E402
+from tests.support import environment
 
 environment.import_stubs()
 

@@ -1,8 +1,8 @@
 """Generates the Python modules of the contract into `src/scalpel`: `python generate_stubs.py`.
 
-`scalpel/v1` comes from `proto/scalpel/v1`. `scalpel/rpc` comes from `proto/google/rpc` under another
-package name: the messages are the same on the wire, and they cannot clash with the modules of
-googleapis-common-protos in the same process.
+`scalpel/v1` comes from `proto/scalpel/v1`. `scalpel/rpc` comes from `proto/google/rpc` under
+another package name: the messages are the same on the wire, and they cannot clash with the modules
+of googleapis-common-protos in the same process.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-import generate_stubs  # noqa: E402
+import generate_stubs
 
 
 class StubsHook(BuildHookInterface):  # type: ignore[type-arg]

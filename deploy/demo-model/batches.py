@@ -49,7 +49,7 @@ class Batches:
 
     def _sentence(self):
         """One generated sentence as (ids, weights)."""
-        kinds, chances = zip(*_KINDS)
+        kinds, chances = zip(*_KINDS, strict=True)
         kind = self._rng.choices(kinds, chances)[0]
         if kind == "induction":
             if self._few_words:
@@ -70,7 +70,7 @@ class Batches:
             ids, weights = self._sentence()
             while len(ids) < length:
                 more_ids, more_weights = self._sentence()
-                ids = ids + [self._end] + more_ids
+                ids = [*ids, self._end, *more_ids]
                 weights = weights + [tasks.FILLER] * 2 + more_weights[1:]
             batch_ids.append(ids[:length])
             batch_weights.append(weights[:length])
@@ -87,5 +87,5 @@ def prose_ids(tokenizer, paragraphs):
     """All paragraphs as one array of ids, an end-of-text token after each."""
     ids = []
     for encoded in tokenizer(paragraphs, verbose=False)["input_ids"]:
-        ids += encoded + [tokenizer.eos_token_id]
+        ids += [*encoded, tokenizer.eos_token_id]
     return np.array(ids, dtype=np.int64)

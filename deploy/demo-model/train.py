@@ -174,7 +174,7 @@ def main():
         (arguments.output / "generation_config.json").unlink(missing_ok=True)
         stage = {"arguments": settings, "steps_done": step, "seconds": round(seconds)}
         (arguments.output / "training.json").write_text(
-            json.dumps({"stages": stages + [stage]}, indent=2) + "\n")
+            json.dumps({"stages": [*stages, stage]}, indent=2) + "\n")
 
     train(model, batches, arguments, save)
 

@@ -61,7 +61,7 @@ def compare(reference: Answer, got: Answer, numbers: bool) -> Agreement:
     if reference.logits.shape[1] != got.logits.shape[1]:
         raise ValueError(f"logits of {got.logits.shape[1]} positions came back")
     result = Agreement(compared=len(shared))
-    for mine, want in zip(ours, theirs):
+    for mine, want in zip(ours, theirs, strict=True):
         row = reference.logits[want]
         wanted = row if got.ids is None else np.take_along_axis(row, got.ids[mine], axis=-1)
         result.logits = max(result.logits, _largest(got.logits[mine] - wanted))

@@ -1,6 +1,6 @@
-"""What a question cannot do without. Arithmetic, in floating point operations: a multiply-add is two;
-linear layers and attention. And bytes of weights to read, float32. What an edit cannot reach comes
-from the clean run."""
+"""What a question cannot do without. Arithmetic, in floating point operations: a multiply-add is
+two; linear layers and attention. And bytes of weights to read, float32. What an edit cannot reach
+comes from the clean run."""
 
 from tests.bench.questions import Edit, Question, Work
 from tests.parity.places import ModelShape

@@ -20,8 +20,8 @@ REQUEST = {
     "probes": [{"place": {"path": "resid_post"}, "statistics": ["STATISTIC_STD"]}],
     "logits": {"topK": {"k": 10}},
 }
-# By the names of shared objects; what is in none is generated code, a kernel too, and so is what the
-# server has in its room of kernels.
+# By the names of shared objects; what is in none is generated code, a kernel too, and so is what
+# the server has in its room of kernels.
 PARTS = {
     "scalpel-server": "Scalpel",
     "libgrpc": "gRPC",

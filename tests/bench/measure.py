@@ -6,7 +6,7 @@ import gc
 import random
 import statistics
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import grpc
 
@@ -102,7 +102,7 @@ class Rounds:
             reference = self._answer(self.reference, asked)
             if number == 0 and case.edits:
                 row.moved = self._moved(asked, reference)
-            for entry, cell in zip(entries, row.cells):
+            for entry, cell in zip(entries, row.cells, strict=True):
                 self._turn(case, entry, cell, whole, reference, timed=number > 0)
             if number > 0 and self.roof:
                 row.roof.append(self.roof())
@@ -146,7 +146,7 @@ class Rounds:
 
     def _add_roof_shares(self, row: Row, entries: list[Entry], whole: Work) -> None:
         """Of the server under test, where its model is what takes the time."""
-        for entry, cell in zip(entries, row.cells):
+        for entry, cell in zip(entries, row.cells, strict=True):
             if cell.role != "scalpel" or cell.error or whole.wants in ("decode", "states"):
                 continue
             work = entry.work(whole)

@@ -7,9 +7,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
-from tests.bench import results  # noqa: E402
+from tests.bench import results
 
 COLOURS = {
     "idiom": "tab:blue",

@@ -11,7 +11,7 @@ import pathlib
 import sys
 import threading
 import time
-from typing import Iterator
+from collections.abc import Iterator
 
 import grpc
 import torch
@@ -68,7 +68,7 @@ def _largest(logits: torch.Tensor, position: int) -> service_pb2.RunResponse:
     response = service_pb2.RunResponse()
     at = response.logits.positions.add(position=position)
     log_sum = logits.logsumexp(0)
-    for token, value in zip(ids.tolist(), values.tolist()):
+    for token, value in zip(ids.tolist(), values.tolist(), strict=True):
         at.tokens.add(token_id=token, logit=value, log_prob=value - float(log_sum))
     return response
 

@@ -87,9 +87,9 @@ def markdown(run: dict) -> str:
         "## Where a peer is faster\n\n" + _peers_ahead(run),
         "## Kernels\n\n" + _kernels(run["kernels"]),
         "## Of the server\n\n" + _server(run),
-        "## Instructions of one call\n\nCounted by callgrind, with the small model that ships on one "
-        "thread: a prompt of 16 tokens that the server has seen, block 9 scaled, a statistic of every "
-        "block, the ten largest logits.\n\n"
+        "## Instructions of one call\n\nCounted by callgrind, with the small model that ships on "
+        "one thread: a prompt of 16 tokens that the server has seen, block 9 scaled, a statistic "
+        "of every block, the ten largest logits.\n\n"
         + _table(
             ("part of the server", "instructions"),
             [(part, f"{count:,.0f}") for part, count in run["instructions"].items()],
@@ -173,10 +173,10 @@ def _kernels(kernels: dict) -> str:
     for case in kernels["cases"]:
         tables.setdefault(case["kernel"], []).append(case)
     said = (
-        f"Scalpel's own beside libtorch's, in turn, on {kernels['threads']} threads of {kernels['cpu']} "
-        f"({kernels['target']}). Best of the rounds; in brackets the median. The limit is the longer "
-        f"of the arithmetic at {limits['gflops']:.0f} GFLOP/s and the bytes that must come from "
-        f"memory at {limits['gbytes']:.1f} GB/s ({kernels['reading']})."
+        f"Scalpel's own beside libtorch's, in turn, on {kernels['threads']} threads of "
+        f"{kernels['cpu']} ({kernels['target']}). Best of the rounds; in brackets the median. The "
+        f"limit is the longer of the arithmetic at {limits['gflops']:.0f} GFLOP/s and the bytes "
+        f"that must come from memory at {limits['gbytes']:.1f} GB/s ({kernels['reading']})."
     )
     return "\n\n".join([said, *(_kernel(name, cases) for name, cases in tables.items())])
 

@@ -65,7 +65,7 @@ def counted(row: dict, **facts) -> list[dict]:
 
 def times_as_fast(cell: dict, other: dict) -> float:
     """The median over rounds: both took their turn in each."""
-    pairs = zip(other["milliseconds"], cell["milliseconds"])
+    pairs = zip(other["milliseconds"], cell["milliseconds"], strict=True)
     return statistics.median(theirs / ours for theirs, ours in pairs)
 
 

@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from tests.bench import report, results, suite, workloads  # noqa: E402
-from tests.bench.measure import Entry, Rounds  # noqa: E402
-from tests.bench.peers.hooks import Hooks  # noqa: E402
-from tests.bench.questions import Edit, Question  # noqa: E402
+from tests.bench import report, results, suite, workloads
+from tests.bench.measure import Entry, Rounds
+from tests.bench.peers.hooks import Hooks
+from tests.bench.questions import Edit, Question
 
 pytestmark = pytest.mark.live
 

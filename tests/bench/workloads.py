@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import random
-from typing import Callable
+from collections.abc import Callable
 
 from tests.bench.questions import Edit, Question
 from tests.parity.places import ModelShape

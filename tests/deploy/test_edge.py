@@ -7,8 +7,8 @@ import time
 
 import grpc
 import pytest
-
 from google.rpc import error_details_pb2, status_pb2
+
 from tests.deploy.callers import Callers, cache_of, run
 from tests.deploy.edge import Edge
 from tests.support import environment

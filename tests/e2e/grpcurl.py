@@ -44,7 +44,7 @@ def command(address, *arguments, options=(), data=None):
     line = [str(environment.grpcurl_binary()), "-plaintext", "-format-error", *options]
     if data is not None:
         line += ["-d", "@"]
-    return line + [address, *arguments]
+    return [*line, address, *arguments]
 
 
 def parse_messages(text):

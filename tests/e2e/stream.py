@@ -152,6 +152,6 @@ def _check_accounts(result):
     assert cost.response_bytes >= sent, "more was sent than was reserved"
     assert cost.flops > 0 and finished.compute_us > 0 and finished.queue_us >= 0
     assert len(result.reports) == len(request.interventions)
-    for report, intervention in zip(result.reports, request.interventions):
+    for report, intervention in zip(result.reports, request.interventions, strict=True):
         assert report.name == intervention.name and report.sites_touched >= 1
         assert 0 <= report.elements_changed <= report.elements_selected

@@ -122,7 +122,7 @@ def test_get_model_lists_every_site_with_its_facts(model):
     """Sites come in order of computation, with the facts that stand on the enum."""
     values = site_pb2.Site.DESCRIPTOR.values[1:]
     assert [site.site for site in model.sites] == [value.number for value in values]
-    for site, value in zip(model.sites, values):
+    for site, value in zip(model.sites, values, strict=True):
         assert site.name == value.name.removeprefix("SITE_").lower()
         assert site.facts == value.GetOptions().Extensions[site_pb2.site]
         has_unit = site_pb2.AXIS_UNIT in site.facts.axes

@@ -1,5 +1,7 @@
 """Events arrive while the model still computes, and long tensors arrive in pieces."""
 
+import itertools
+
 from tests.e2e import grpcurl, heavy, stream
 
 LAYERS = 12
@@ -14,7 +16,7 @@ def test_statistics_arrive_while_later_layers_compute(client):
     assert len(arrivals) == LAYERS
     assert arrivals == sorted(arrivals)
     assert arrivals[-1] - arrivals[0] > 0.5 * compute_seconds
-    steps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:])]
+    steps = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
     assert max(steps) < 0.5 * compute_seconds, "layers came in bunches"
 
 

@@ -108,7 +108,7 @@ def test_bad_certificates(model_dir, tls_flags, authority, tmp_path, flag, kind)
     for name, text in (("empty", ""), ("nonsense", "-----BEGIN CERTIFICATE-----\nnothing\n")):
         files[name] = tmp_path / f"{name}.pem"
         files[name].write_text(text)
-    given = dict(zip(tls_flags[::2], tls_flags[1::2]))
+    given = dict(zip(tls_flags[::2], tls_flags[1::2], strict=True))
     given |= {"--tls-client-ca": authority.certificate, flag: files.get(kind)}
     flags = [str(word) for pair in given.items() if pair[1] for word in pair]
     done = run_server("--model", str(model_dir), "--listen", "127.0.0.1:0", *flags)

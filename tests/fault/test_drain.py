@@ -131,7 +131,5 @@ def test_connections_without_calls_do_not_hold_it_up(start_server):
 
 
 def _until_error(call):
-    try:
+    with contextlib.suppress(grpc.RpcError):
         yield from call
-    except grpc.RpcError:
-        pass

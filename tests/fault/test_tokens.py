@@ -52,11 +52,10 @@ def guarded(file, tokens):
     """A server that wants tokens, and admits as much metadata as the longest token here; alive
     after all that the module does to it."""
     flags = ["--tokens", str(file.path), "--max-metadata-bytes", "262144", "--log-level", "debug"]
-    with Server(*flags) as server:
-        with Client(server.address, token=tokens["runner"]) as client:
-            healthy = Alive(server, client)
-            yield server
-            healthy.check()
+    with Server(*flags) as server, Client(server.address, token=tokens["runner"]) as client:
+        healthy = Alive(server, client)
+        yield server
+        healthy.check()
 
 
 def test_every_method_has_its_rule(guarded, tokens):

@@ -4,7 +4,7 @@ module path, and TransformerLens' hook points by the module or the expression th
 Compared are the logits, every block's output and all hidden states."""
 
 import contextlib
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 import pytest

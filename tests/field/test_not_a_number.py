@@ -1,4 +1,5 @@
-"""A run whose logits are not numbers was told as one of rank 856, top-1 agreement 0 and top token "!"."""
+"""A run whose logits are not numbers was told as one of rank 856, top-1 agreement 0 and top token
+"!"."""
 
 import math
 
@@ -44,7 +45,7 @@ def swept(client):
 def test_every_metric_of_a_nan_is_nan(swept, kind):
     index = list(METRICS).index(kind)
     broken, sound = (
-        [metric.values[0] for metric in swept.variants[variant].metrics if metric.index == index][0]
+        next(metric.values[0] for metric in swept.variants[variant].metrics if metric.index == index)
         for variant in (0, 1)
     )
     assert math.isnan(broken) and not math.isnan(sound)

@@ -45,7 +45,7 @@ class Program:
     def _run_line(self, number: int, said: str, meant: str) -> subprocess.CompletedProcess:
         line = self._run[number]
         assert line[-1] == said, f"{self.name}: its README does not end a line with {said}"
-        return self._call(line[:-1] + [meant], RUN_SECONDS_MAX)
+        return self._call([*line[:-1], meant], RUN_SECONDS_MAX)
 
     def _call(self, command: list[str], seconds_max: int) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -32,7 +32,7 @@ def test_every_program_agrees(checker):
     lines = []
     for stream in streams:
         lines += [f"stream {stream.stem}", *stream.with_suffix(".txt").read_text().splitlines()]
-    assert done.stdout.splitlines() == lines + [f"{len(streams)} streams agree"]
+    assert done.stdout.splitlines() == [*lines, f"{len(streams)} streams agree"]
 
 
 def another_number(folder: pathlib.Path) -> None:

@@ -2,7 +2,7 @@
 golden files and the server."""
 
 import dataclasses
-from typing import Iterable
+from collections.abc import Iterable
 
 import numpy as np
 

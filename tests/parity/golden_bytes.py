@@ -1,5 +1,5 @@
-"""Answers as bytes: a digest of every tensor and number that the server gave to the golden requests,
-which every CPU must give again. `golden/bytes.json.gz`, by model, case and item.
+"""Answers as bytes: a digest of every tensor and number that the server gave to the golden
+requests, which every CPU must give again. `golden/bytes.json.gz`, by model, case and item.
 
 `python -m tests.parity.golden_bytes` writes it anew from the server that is built; needed where
 what is computed changes, which is news for the changelog.

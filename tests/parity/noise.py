@@ -20,7 +20,7 @@ def philox(counter: np.ndarray, seed: int) -> np.ndarray:
         high = [product >> np.uint64(32) for product in products]
         low = [product & _LOW for product in products]
         c = [high[1] ^ c[1] ^ np.uint64(key[0]), low[1], high[0] ^ c[3] ^ np.uint64(key[1]), low[0]]
-        key = [(word + step) & 0xFFFFFFFF for word, step in zip(key, _WEYL)]
+        key = [(word + step) & 0xFFFFFFFF for word, step in zip(key, _WEYL, strict=True)]
     return np.stack(c, axis=1)
 
 

@@ -190,7 +190,7 @@ def source_region(
     """Where a patch reads: the written place, with what the patch maps elsewhere. `tokens` are the
     source's."""
     mapped = []
-    for axis, indices in zip(places.facts(site).axes, region):
+    for axis, indices in zip(places.facts(site).axes, region, strict=True):
         if axis in (site_pb2.AXIS_POSITION, site_pb2.AXIS_QUERY) and patch.HasField("positions"):
             indices = places.resolve_positions(patch.positions, tokens)
         elif axis == site_pb2.AXIS_KEY and patch.HasField("key_positions"):

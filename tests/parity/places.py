@@ -3,7 +3,7 @@ independent of the server's."""
 
 import dataclasses
 import re
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 

@@ -161,10 +161,10 @@ class _Samples:
         return 1.0
 
     def slack(self, statistic: int) -> np.ndarray | float:
-        """What rounding does beyond that where a kept row is nothing but noise, its root mean square
-        within the error that each element may have: its quotients mean nothing (a lone logit's
-        cosine is its sign). MLP_POST has noise of its own around 0, where an element may or may not
-        be exactly 0."""
+        """What rounding does beyond that where a kept row is nothing but noise, its root mean
+        square within the error that each element may have: its quotients mean nothing (a lone
+        logit's cosine is its sign). MLP_POST has noise of its own around 0, where an element may or
+        may not be exactly 0."""
         mlp_post = self.site == site_pb2.SITE_MLP_POST
         floor = ACTIVATION_TOLERANCE * self.scale
         noise = max(floor, GELU_NOISE) if mlp_post else floor

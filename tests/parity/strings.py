@@ -1,7 +1,7 @@
 """Varied text for the tokenizer: a seeded generator of everything that byte-level BPE and its
 pre-tokenizer tell apart."""
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -148,7 +148,7 @@ def _spaces(rng) -> str:
     """Runs of white space around words."""
     return "".join(
         word
-        for pair in zip(_pick(rng, _SPACES, 6), _pick(rng, _WORDS + ("", ""), 6))
+        for pair in zip(_pick(rng, _SPACES, 6), _pick(rng, (*_WORDS, "", ""), 6), strict=False)
         for word in (pair[0] * int(rng.integers(1, 5)), pair[1])
     )
 

@@ -1,5 +1,5 @@
-"""The same request gives the same bytes: on every CPU, by each kind of vectors that this one has and
-by none, with one thread and with several; and in every cell of a sweep."""
+"""The same request gives the same bytes: on every CPU, by each kind of vectors that this one has
+and by none, with one thread and with several; and in every cell of a sweep."""
 
 import itertools
 

@@ -66,7 +66,7 @@ def test_1_k_of_a_head_zeroed_by_either_name(client):
     patterns = [result.capture("pattern of head 2", 5) for result in answers]
     length = patterns[0].shape[1]
     assert np.array_equal(*patterns)
-    assert [list(map(str, result.top_tokens())) for result in answers][0] == [
+    assert next(list(map(str, result.top_tokens())) for result in answers) == [
         list(map(str, r.top_tokens())) for r in answers
     ][1]
     uniform = np.tril(np.ones((length, length))) / np.arange(1, length + 1)[:, None]

@@ -1,17 +1,17 @@
-"""The server against HuggingFace transformers, live: every site and operation, every config flag, and
-random compositions of models that tests/oracle does not have."""
+"""The server against HuggingFace transformers, live: every site and operation, every config flag,
+and random compositions of models that tests/oracle does not have."""
 
 import numpy as np
 import pytest
 
 pytest.importorskip("transformers")
 
-import torch  # noqa: E402
+import torch
 
-from tests.parity import answer, cells, models, places, random_specs  # noqa: E402
-from tests.parity.harness import Parity  # noqa: E402
-from tests.support import environment  # noqa: E402
-from tests.support.client import service_pb2, site_pb2, tensor_pb2  # noqa: E402
+from tests.parity import answer, cells, models, places, random_specs
+from tests.parity.harness import Parity
+from tests.support import environment
+from tests.support.client import service_pb2, site_pb2, tensor_pb2
 
 pytestmark = pytest.mark.live
 

@@ -47,7 +47,7 @@ def cells_of(grid: sweep_pb2.Grid):
     axes = [getattr(axis, axis.WhichOneof("over")).values for axis in grid.axes]
     for values in itertools.product(*axes):
         cell = sweep_pb2.Grid(interventions=grid.interventions)
-        for axis, value in zip(grid.axes, values):
+        for axis, value in zip(grid.axes, values, strict=True):
             for index in axis.interventions:
                 intervention = cell.interventions[index]
                 where = intervention.place.where

@@ -71,7 +71,7 @@ def test_strings_as_huggingface(both):
     client, reference = both
     wrong = []
     texts = list(strings.strings(COUNT, seed=11))
-    for text, want in zip(texts, reference(texts).input_ids):
+    for text, want in zip(texts, reference(texts).input_ids, strict=True):
         got = client.tokenize(text)
         if got != want:
             wrong.append((text, want, got))
@@ -257,7 +257,7 @@ def test_the_golden_answers_are_those_of_the_installed_version(tmp_path):
         files = _files(name)
         folder = tokenizer_folders.write(tmp_path / name.replace("/", " "), files)
         if "error" in answers[name]:
-            with pytest.raises(Exception):
+            with pytest.raises(Exception):  # noqa: B017, PT011 - of any of its libraries
                 transformers.AutoTokenizer.from_pretrained(folder)
             continue
         reader = transformers.AutoTokenizer.from_pretrained(folder)

@@ -6,11 +6,11 @@ import pytest
 
 pytest.importorskip("transformers")
 
-import torch  # noqa: E402
+import torch
 
-from tests.parity import models, places, random_specs, twin  # noqa: E402
-from tests.parity.answer import key  # noqa: E402
-from tests.support.client import make_request, site_pb2  # noqa: E402
+from tests.parity import models, places, random_specs, twin
+from tests.parity.answer import key
+from tests.support.client import make_request, site_pb2
 
 pytestmark = pytest.mark.live
 

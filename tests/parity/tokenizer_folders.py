@@ -54,7 +54,7 @@ def fast(*added: dict, change: dict | None = None, **files: Any) -> Files:
     """tokenizer.json, with further entries of `added_tokens` and other fields; further files."""
     tokenizer = copy.deepcopy(_base()[2]) | (change or {})
     ids = _ids([entry["content"] for entry in added])
-    tokenizer["added_tokens"] += [{"id": i, **token(**entry)} for i, entry in zip(ids, added)]
+    tokenizer["added_tokens"] += [{"id": i, **token(**entry)} for i, entry in zip(ids, added, strict=True)]
     named = {f"{name}.json": content for name, content in files.items()}
     return {"tokenizer.json": tokenizer, **named}
 
@@ -230,7 +230,7 @@ def _random(seed: int) -> Files:
         return content if flip() else flagged(content, special=True)
 
     def roles(most: int, named) -> dict:
-        return {str(role): named(one) for role, one in zip(rng.permutation(ROLES), some(most))}
+        return {str(role): named(one) for role, one in zip(rng.permutation(ROLES), some(most), strict=False)}
 
     in_map = roles(4, named)
     if flip():
@@ -246,9 +246,9 @@ def _random(seed: int) -> Files:
         return fast(*listed, **files)
     ids = _ids([entry["content"] for entry in listed])
     if flip():
-        files["added_tokens"] = {entry["content"]: i for i, entry in zip(ids, listed)}
+        files["added_tokens"] = {entry["content"]: i for i, entry in zip(ids, listed, strict=True)}
     else:
-        config["added_tokens_decoder"] = {str(i): entry for i, entry in zip(ids, listed)}
+        config["added_tokens_decoder"] = {str(i): entry for i, entry in zip(ids, listed, strict=True)}
     return slow(**files)
 
 

@@ -10,7 +10,7 @@ pattern are reached by intercepting the one softmax of eager attention, with a T
 
 import collections
 import threading
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -208,7 +208,7 @@ class _Run:
             part.unflatten(1, (self.shape.n_head, -1))
             for part in value.split(self.shape.d_model, dim=1)
         ]
-        return dict(zip(places.FUSED_SITES, [value, *heads]))
+        return dict(zip(places.FUSED_SITES, [value, *heads], strict=True))
 
     def _apply(self, index: int, place: places.Place, layer: int, row: _Row, views) -> None:
         intervention = self.request.interventions[index]
@@ -297,8 +297,8 @@ class _Run:
     def _block_outputs(self) -> None:
         for layer in list(self.request.block_outputs.layers) or range(self.shape.n_layer):
             for rows in self._batches():
-                elements = zip(*(row.tuples[layer] for row in rows))
-                for element, (tensors, site) in enumerate(zip(elements, ("resid_post", "pattern"))):
+                elements = zip(*(row.tuples[layer] for row in rows), strict=True)
+                for element, (tensors, site) in enumerate(zip(elements, ("resid_post", "pattern"), strict=True)):
                     if element == 0 or self.request.output_attentions:
                         self._put_batch(
                             "block_output", element, layer, rows, torch.cat(tensors), site

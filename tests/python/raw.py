@@ -45,7 +45,7 @@ def _assert_same_tensors(run, raw):
         ),
     ):
         assert len(mine) == len(theirs)
-        for tensor, expected in zip(mine, theirs):
+        for tensor, expected in zip(mine, theirs, strict=True):
             assert tensor.name == expected.header.name and tensor.clean == expected.header.clean
             assert list(tensor.prompts) == list(expected.header.prompts)
             assert tensor.layer == (
@@ -57,7 +57,7 @@ def _assert_same_tensors(run, raw):
 
 def _assert_same_statistics(mine, theirs):
     assert len(mine) == len(theirs)
-    for result, expected in zip(mine, theirs):
+    for result, expected in zip(mine, theirs, strict=True):
         assert (result.probe, result.prompt, result.clean) == (
             expected.name,
             expected.prompt,
@@ -67,7 +67,7 @@ def _assert_same_statistics(mine, theirs):
         got = [*result.statistics.values(), *result.quantiles.values()]
         wanted = [*expected.statistics, *expected.quantiles]
         assert len(got) == len(wanted)
-        for values, entry in zip(got, wanted):
+        for values, entry in zip(got, wanted, strict=True):
             assert values.shape == tuple(expected.shape)
             np.testing.assert_array_equal(values.ravel(), entry.values)
         if expected.HasField("histogram"):

@@ -1,5 +1,5 @@
-"""One of everything, with nothing but grpcio, protobuf and numpy: `smoke.py ADDRESS`. Run beside the
-oldest and the newest of them; prints their versions."""
+"""One of everything, with nothing but grpcio, protobuf and numpy: `smoke.py ADDRESS`. Run beside
+the oldest and the newest of them; prints their versions."""
 
 import asyncio
 import pickle

@@ -35,7 +35,7 @@ def same(mine, theirs):
     if isinstance(mine, scalpel.RunResult):
         assert mine.reports == theirs.reports and mine.predictions == theirs.predictions
         assert len(mine.tensors) == len(theirs.tensors)
-        for one, other in zip(mine.tensors, theirs.tensors):
+        for one, other in zip(mine.tensors, theirs.tensors, strict=True):
             assert one == other
             np.testing.assert_array_equal(one.stored, other.stored)
         assert mine.stats.to_pandas().equals(theirs.stats.to_pandas())
@@ -134,7 +134,7 @@ def test_raw_requests(server, model):
         return await m.run_request(request), await m.sweep_request(sweep)
 
     for mine, theirs in zip(with_model(server.address, ask), (model.run_request(request),
-                                                              model.sweep_request(sweep))):
+                                                              model.sweep_request(sweep)), strict=True):
         same(mine, theirs)  # fmt: skip
 
 

@@ -106,7 +106,7 @@ def test_variants_keep_their_names():
         assert [(chunk.first, chunk.count) for chunk in made] == [(0, 2), (2, 1)]
         parts = [one for chunk in made for one in chunk.request.variants.variants]
         assert [one.name for one in parts] == names
-        for part, whole in zip(parts, request.variants.variants):
+        for part, whole in zip(parts, request.variants.variants, strict=True):
             assert list(part.interventions) == list(whole.interventions)
 
 
@@ -186,7 +186,7 @@ def test_samples_show_every_axis():
 def test_an_outline_is_made_of_samples():
     request = grid(values([1, 2, 3, 4]), values([5, 6, 7], name="other"))
     seen = []
-    for sample, axes in zip(chunks.samples(request, 4), (started(4, 1), started(1, 3))):
+    for sample, axes in zip(chunks.samples(request, 4), (started(4, 1), started(1, 3)), strict=True):
         seen.append(dataclasses.replace(axes, normalized=sample))
     whole = chunks.outline(request, seen)
     assert whole.variants == 12 and [len(axis.labels) for axis in whole.axes] == [4, 3]

@@ -16,7 +16,6 @@ from tests.python.fake_server import FakeServer, server_credentials
 from tests.python.raw import OTHER, PROMPT
 from tests.python.test_aio import with_model
 
-
 # What `connect` is told where nothing is said.
 NOTHING = {
     "model": None, "tls": False, "token": None, "allow_plaintext_token": False, "timeout": None,
@@ -172,7 +171,7 @@ def test_info_is_what_the_server_says(model, client):
     assert "attn.hook_z" in info.sites["z"].aliases and not info.sites["head_result"].editable
     assert set(info.operations) == set(raw.operations) and "std" in info.statistics
     table = info.sites_to_pandas()
-    assert len(table) == len(raw.sites) and list(table.columns)[0] == "name"
+    assert len(table) == len(raw.sites) and next(iter(table.columns)) == "name"
     assert info.cache.max_bytes == raw.baseline_cache.max_bytes
 
 
@@ -224,7 +223,7 @@ def test_a_pool_of_processes_can_use_a_model(model):
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:
         runs = list(pool.map(model.run, prompts))
         started = list(pool.map(model.validate, prompts))
-    for prompt, run, cost in zip(prompts, runs, started):
+    for prompt, run, cost in zip(prompts, runs, started, strict=True):
         assert run.digest == model.run(prompt).digest and run.top() == model.run(prompt).top()
         assert cost.cost == model.validate(prompt).cost and cost.digest == run.digest
 

@@ -164,7 +164,7 @@ def test_a_page_names_the_models_indices(part, model):
     (figure,) = probe_figures(part, "entropy")
     assert list(figure.columns.labels) == ["7", "3"] and figure.columns.name == "head"
     rows = page.partition("<tbody>")[2]
-    cells = f'<td class="number">5</td><td class="number">7</td>'
+    cells = '<td class="number">5</td><td class="number">7</td>'
     assert cells in rows and cells.replace(">7<", ">0<") not in rows
     assert "array (2,)" in display.stats_html(part.stats)
 
@@ -208,7 +208,7 @@ def test_a_slice_from_the_end_needs_no_length(model):
     assert [result.layer for result in ends.stats] == [10, 11]
     assert capture("z", layer=slice(-4, -2)).proto.place.where.layers == [-4, -3]
     assert capture("z", layer=slice(None)).proto == capture("z").proto
-    with pytest.raises(TypeError, match="layer: .*write a range"):
+    with pytest.raises(TypeError, match=r"layer: .*write a range"):
         capture("z", layer=slice(1, -1))
 
 

@@ -102,7 +102,7 @@ def test_it_works_beside_the_oldest_and_the_newest(wheel, server, tmp_path, end)
     run(*pip, "check", env=bare)  # What the wheel says it needs is there.
     versions = run(python, HERE / "smoke.py", server.address, env=bare).split()
     wanted = (HERE / f"requirements-{end}.txt").read_text()
-    for name, version in zip(("grpcio", "protobuf", "numpy"), versions):
+    for name, version in zip(("grpcio", "protobuf", "numpy"), versions, strict=True):
         assert f"\n{name}=={version} " in wanted
     assert run(tmp_path / "venv" / "bin" / "scalpel", "--version", env=bare).strip()
 

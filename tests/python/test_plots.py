@@ -8,12 +8,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-from matplotlib import pyplot  # noqa: E402
-from safetensors.numpy import load_file  # noqa: E402
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from safetensors.numpy import load_file
 
-from scalpel import (  # noqa: E402
+from scalpel import (
     capture,
     heads,
     kl_from_clean,
@@ -27,7 +27,7 @@ from scalpel import (  # noqa: E402
     values,
     zero,
 )
-from tests.python.raw import OTHER, PROMPT  # noqa: E402
+from tests.python.raw import OTHER, PROMPT
 
 DOSES = [0, 0.01, 1, 100]
 
@@ -91,7 +91,7 @@ def colour_bar(ax):
 def test_both_runs_are_lines_over_layers(run, statistic):
     ax = plots.stat_by_layer(run, "resid_post", statistic)
     assert [line.get_label() for line in ax.lines] == ["clean", "edited"]
-    for line, clean in zip(ax.lines, (True, False)):
+    for line, clean in zip(ax.lines, (True, False), strict=True):
         assert list(line.get_xdata()) == list(range(12))
         assert np.array_equal(line.get_ydata(), run.stat("resid_post", statistic, clean=clean))
     name = {"std": "std of resid_post", 0.9: "0.9-quantile of resid_post"}[statistic]
@@ -266,7 +266,7 @@ def test_the_lens_is_what_the_weights_say(model, lens, model_dir):
     streams = [run.capture("resid_pre", layer=0), *run.capture("resid_post")]
     assert lens.layers == ("embed", *map(str, range(12))) and lens.positions == tuple(range(14))
     epsilon = model.info.config.layer_norm_epsilon
-    for row, hidden in zip(lens.top, streams):
+    for row, hidden in zip(lens.top, streams, strict=True):
         logits = decoded(hidden, model_dir, epsilon)
         for position, cell in enumerate(row):
             wanted = np.sort(logits[position])[::-1][:4]

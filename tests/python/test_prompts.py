@@ -23,8 +23,9 @@ class Encoding(collections.UserDict):
 class FastEncoding:
     """As HuggingFace tokenizers' Encoding."""
 
-    ids = [5, 6, 7, 0]
-    attention_mask = [1, 1, 1, 0]
+    def __init__(self):
+        self.ids = [5, 6, 7, 0]
+        self.attention_mask = [1, 1, 1, 0]
 
 
 class Tensor:
@@ -142,7 +143,7 @@ def test_what_is_no_prompt_is_a_type_error_that_names_it(given, said):
 
 @pytest.mark.parametrize("given", [b"a", {"x": 1}, 5])
 def test_a_type_error_says_what_is_taken(given):
-    with pytest.raises(TypeError, match="a text .*token ids .*input_ids"):
+    with pytest.raises(TypeError, match=r"a text .*token ids .*input_ids"):
         calls.run(given)
 
 
@@ -193,15 +194,15 @@ def test_every_argument_is_refused_by_name(model, entry, wrong):
 
 def test_spread_and_asyncio_refuse_the_same(server):
     with spread.connect([server.address]) as replicas:
-        with pytest.raises(TypeError, match="^prompts: dict"):
+        with pytest.raises(TypeError, match=r"^prompts: dict"):
             replicas.sweep({"text": "a"}, operations.zero("z"), over="layers")
 
     async def ask(m):
         await m.run(b"bytes")
 
-    with pytest.raises(TypeError, match="^prompts: bytes"):
+    with pytest.raises(TypeError, match=r"^prompts: bytes"):
         with_model(server.address, ask)
-    with pytest.raises(TypeError, match="^text: list"):
+    with pytest.raises(TypeError, match=r"^text: list"):
         aio.calls.tokenize(TEXTS)
 
 
@@ -220,9 +221,9 @@ def test_what_a_tokenizer_gives_is_the_text(model):
     expected = model.run([PROMPT, "The war"], logits="full")
     for side in ("left", "right"):
         fill = [[0] * (len(rows[0]) - len(row)) for row in rows]
-        ids = [[*f, *r] if side == "left" else [*r, *f] for r, f in zip(rows, fill)]
+        ids = [[*f, *r] if side == "left" else [*r, *f] for r, f in zip(rows, fill, strict=True)]
         ones = [[*f, *[1] * len(r)] if side == "left" else [*[1] * len(r), *f]
-                for r, f in zip(rows, fill)]  # fmt: skip
+                for r, f in zip(rows, fill, strict=True)]  # fmt: skip
         given = {"input_ids": np.array(ids), "attention_mask": np.array(ones)}
         run = model.run(given, logits="full")
         for prompt in range(2):
@@ -233,9 +234,9 @@ def test_what_a_tokenizer_gives_is_the_text(model):
 def test_ids_are_read_as_prompts_are(model):
     for ids in ([5, 6], np.array([5, 6]), {"input_ids": [[5, 6]]}, events.Tokens((5, 6), ())):
         assert model.detokenize(ids) == model.detokenize([5]) + model.detokenize(6)
-    with pytest.raises(TypeError, match="^ids: token ids .* not a text"):
+    with pytest.raises(TypeError, match=r"^ids: token ids .* not a text"):
         model.detokenize("a")
-    with pytest.raises(TypeError, match="^ids: 2 prompts where one is meant"):
+    with pytest.raises(TypeError, match=r"^ids: 2 prompts where one is meant"):
         model.detokenize(np.array([[5], [6]]))
 
 
@@ -330,7 +331,7 @@ def test_pairs_of_different_length_are_refused_before_anything_runs(model, serve
 
 
 def test_the_pair_that_does_not_match_is_named(model):
-    with pytest.raises(ValueError, match="of pair 1 has 14 tokens, .* of pair 1 has 15"):
+    with pytest.raises(ValueError, match=r"of pair 1 has 14 tokens, .* of pair 1 has 15"):
         model.patch([PROMPT, LONGER], [OTHER, OTHER], answer=" Mary", wrong=" John", over="layers")
 
 
@@ -372,8 +373,8 @@ def test_a_word_without_its_space_is_noted(model):
     (one,) = caught  # Once a call.
     assert one.filename == __file__ and "token_id('Mary')" in str(one.message)
     both = "'Mary', 'John' are tokens of their own"
+    metrics = [scalpel.logit_diff("Mary", "John"), scalpel.prob("John")]
     with pytest.warns(scalpel.TokenWarning, match=both) as caught:
-        metrics = [scalpel.logit_diff("Mary", "John"), scalpel.prob("John")]
         list(model.stream_sweep(PROMPT, operations.zero("z"), over="layers", metrics=metrics))
     assert len(caught) == 1 and caught[0].filename == __file__
 

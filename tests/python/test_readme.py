@@ -17,7 +17,7 @@ def test_the_first_example_runs(server):
     code = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[1]
     assert "localhost:50051" in code
     names = {}
-    exec(code.replace("localhost:50051", server.address), names)  # noqa: S102 - the README's own.
+    exec(code.replace("localhost:50051", server.address), names)
     assert names["heads"].array().shape == (12, 12)
     assert names["patched"].score.shape == (12, 14)
 

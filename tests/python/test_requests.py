@@ -78,7 +78,7 @@ def test_a_sweeps_file_can_be_run(model, client, path):
 def test_a_file_with_an_unknown_field_is_refused_by_name(tmp_path):
     file = tmp_path / "request.json"
     file.write_text('{"prompts": [], "interventionz": []}')
-    with pytest.raises(ValueError, match="request.json.*interventionz"):
+    with pytest.raises(ValueError, match=r"request\.json.*interventionz"):
         scalpel.load_request(file)
 
 
@@ -254,7 +254,11 @@ def test_every_option_of_a_run_is_reached():
         allow_non_finite=True,
     )
     assert request == make_request({
-        "prompts": [{"token_ids": {"ids": [1, 2]}}, {"text": "text"}, {"token_ids": {"ids": [3, 4]}}],
+        "prompts": [
+            {"token_ids": {"ids": [1, 2]}},
+            {"text": "text"},
+            {"token_ids": {"ids": [3, 4]}},
+        ],
         "interventions": [{"place": {"path": "k"}, "zero": {}}],
         "probes": [
             {"place": {"path": "resid_post"}, "statistics": ["STATISTIC_MEAN", "STATISTIC_STD"]},

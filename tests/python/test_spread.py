@@ -112,7 +112,7 @@ def test_experiments_are_answered_as_by_one_server(servers, model, name, chunk):
     assert (mine.cost.rows, mine.cost.flops) == (theirs.cost.rows, theirs.cost.flops)
     assert mine._clean_metrics == theirs._clean_metrics
     assert mine.clean_stats.to_pandas().equals(theirs.clean_stats.to_pandas())
-    for one, other in zip(mine.variants, theirs.variants):
+    for one, other in zip(mine.variants, theirs.variants, strict=True):
         assert (one.name, one.coordinates) == (other.name, other.coordinates)
         assert one.metrics == other.metrics and one.reports == other.reports
         statistics = theirs.stats_of(other).to_pandas()
@@ -279,7 +279,7 @@ def test_nothing_is_warned_of_where_all_answer(servers):
 
 
 def test_no_server_at_all_is_an_error():
-    with pytest.raises(scalpel.Unavailable, match="127.0.0.1"):
+    with pytest.raises(scalpel.Unavailable, match=r"127\.0\.0\.1"):
         spread.connect(["127.0.0.1:9", "127.0.0.1:10"], retry=None)
 
 

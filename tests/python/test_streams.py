@@ -50,7 +50,7 @@ def test_a_stream_and_a_run_are_the_same(model):
     events = list(stream)
     tensors = [event for event in events if isinstance(event, Tensor)]
     assert [t.name for t in tensors] == [t.name for t in run.tensors]
-    for mine, theirs in zip(tensors, run.tensors):
+    for mine, theirs in zip(tensors, run.tensors, strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
     assert tuple(e for e in events if isinstance(e, (Report,))) == run.reports
     assert tuple(e for e in events if isinstance(e, Prediction)) == run.predictions

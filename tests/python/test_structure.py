@@ -1,5 +1,5 @@
-"""How the package is built: imports without circles, files and functions of a size, and clients that
-agree."""
+"""How the package is built: imports without circles, files and functions that are not long, and
+clients that agree."""
 
 import ast
 import inspect
@@ -30,8 +30,8 @@ def modules(root):
 
 
 def imports(root):
-    """The modules that each module imports: at its top, in functions, for type checkers alone, and by
-    the packages that are run on the way to them."""
+    """The modules that each module imports: at its top, in functions, for type checkers alone, and
+    by the packages that are run on the way to them."""
     known = modules(root)
     graph = {}
     for name, file in known.items():
@@ -60,7 +60,7 @@ def with_packages(module):
 
 
 def circle(graph):
-    """Modules that import one another, the first of them again at the end; empty if there are none."""
+    """Modules that import one another, the first of them again at the end; or empty."""
     done = set()
 
     def walk(name, path):

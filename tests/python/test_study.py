@@ -64,7 +64,7 @@ def test_they_ask_what_the_examples_ask(six, model, index, name):
     mine, theirs = six[index].runs[-1], example_run(model, name)
     assert mine.prompts == theirs.prompts
     assert len(mine.normalized.interventions) == len(theirs.normalized.interventions)
-    for one, other in zip(mine.normalized.interventions, theirs.normalized.interventions):
+    for one, other in zip(mine.normalized.interventions, theirs.normalized.interventions, strict=True):
         assert one.place == other.place
         assert one.WhichOneof("operation") == other.WhichOneof("operation")
         kind = one.WhichOneof("operation")
@@ -131,7 +131,7 @@ def test_the_scaled_block(six, model, index, name):
 
 def test_the_tuple(six, model):
     run = example_run(model, EXAMPLES[4])
-    hidden, attentions = run.block_output(9)
+    _, attentions = run.block_output(9)
     said = text(six[4])
     assert "(1 × 14 × 96)" in said and "(1 × 12 × 14 × 14)" in said
     assert "the same to the last bit" in said
@@ -160,7 +160,7 @@ def test_the_std_by_layer(six, model):
 
 
 def test_the_predictions(six, model):
-    for experiment, name in zip(six, EXAMPLES):
+    for experiment, name in zip(six, EXAMPLES, strict=True):
         run = example_run(model, name)
         if not run.reports:
             continue
@@ -191,7 +191,7 @@ def test_every_model_gets_sentences_that_are_true_of_it(six, other_models):
     counted = {name: len(movements(" ".join(map(text, found)))) for name, found in told.items()}
     assert min(counted.values()) >= 10
     for one, other in itertools.combinations(told, 2):
-        for mine, theirs in zip(told[one], told[other]):
+        for mine, theirs in zip(told[one], told[other], strict=True):
             assert text(mine) != text(theirs), (one, other, mine.title)
 
 
@@ -292,6 +292,6 @@ def test_the_page_opens_with_every_paragraph(server, six, tmp_path, capsys):
 def test_after_each_figure_there_is_a_paragraph(six):
     for experiment in six:
         is_text = [isinstance(part, str) for part in experiment.story]
-        for one, following in zip(is_text, is_text[1:]):
+        for one, following in itertools.pairwise(is_text):
             assert one or following
         assert is_text[-1]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
-from typing import Any, Optional
+from typing import Any, assert_type
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import assert_type
 
 import scalpel
 from scalpel import aio, calls, events
@@ -29,8 +28,8 @@ def sync() -> None:
         assert_type(model.run({"input_ids": [[1, 2]]}), scalpel.RunResult)
         assert_type(model.run(np.array(["a", "b"])), scalpel.RunResult)
         assert_type(model.run(model.tokenize("a")), scalpel.RunResult)
-        assert_type(model.run(text for text in ("a", "b")).first_non_finite,
-                    Optional[scalpel.FirstNonFinite])  # fmt: skip
+        lazily = model.run(text for text in ("a", "b"))
+        assert_type(lazily.first_non_finite, scalpel.FirstNonFinite | None)
         for event in model.stream("a"):
             if isinstance(event, events.LayerStatistics):
                 assert_type(event.results, tuple[events.ProbeResult, ...])

@@ -11,6 +11,7 @@ from typing import Any
 import grpc_tools
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
+
 from scalpel.tensors import site_axes
 from scalpel.v1 import site_pb2
 

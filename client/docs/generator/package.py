@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import itertools
 import re
 from collections.abc import Iterator
 from types import ModuleType
@@ -169,7 +170,7 @@ def _attributes(cls: Any, module: ModuleType) -> dict[str, str]:
     for node in ast.parse(inspect.getsource(module)).body:
         if not isinstance(node, ast.ClassDef) or node.name != cls.__name__:
             continue
-        for one, after in zip(node.body, node.body[1:]):
+        for one, after in itertools.pairwise(node.body):
             if (
                 isinstance(one, ast.AnnAssign)
                 and isinstance(one.target, ast.Name)

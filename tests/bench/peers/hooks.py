@@ -3,7 +3,7 @@ question, and the logits of the last position only where no others are asked for
 
 import contextlib
 import pathlib
-from typing import Iterator
+from collections.abc import Iterator
 
 import torch
 
@@ -121,7 +121,7 @@ def observed(model, wants: str, numbers: dict[str, list[torch.Tensor]]) -> Itera
         numbers.setdefault("std", []).append(output[0].std())
 
     def five_of(value: torch.Tensor) -> None:
-        for name, number in zip(BOUNDARY_STATISTICS, five_statistics(value)):
+        for name, number in zip(BOUNDARY_STATISTICS, five_statistics(value), strict=True):
             numbers.setdefault(name, []).append(number)
 
     blocks, handles = model.transformer.h, []

@@ -60,13 +60,13 @@ class Intervenable(Contestant):
             _, output = model(base)
         return Reply(output.logits[0], {})
 
-    @functools.lru_cache(maxsize=None)
+    @functools.cache  # noqa: B019 - one contestant lives as long as the program
     def _patching(self, layer: int):
         return self._intervenable(
             layer, "resid_pre", unit="pos", intervention_type=pyvene.VanillaIntervention
         )
 
-    @functools.lru_cache(maxsize=None)
+    @functools.cache  # noqa: B019 - one contestant lives as long as the program
     def _zeroing(self, site: str, layer: int, at_position: bool):
         return self._intervenable(
             layer,
@@ -75,7 +75,7 @@ class Intervenable(Contestant):
             intervention_type=pyvene.ZeroIntervention,
         )
 
-    @functools.lru_cache(maxsize=None)
+    @functools.cache  # noqa: B019 - one contestant lives as long as the program
     def _computing(self, edit: Edit, tokens: int):
         """By a function of what the place holds."""
         operand = self.operands.of(Question((0,) * tokens, edit), {})

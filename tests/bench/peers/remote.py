@@ -92,7 +92,7 @@ class Remote(Contestant):
         if work.clients == 1:
             found["call beyond queue and compute us"] = [
                 call.seconds * 1e6 - end.queue_us - end.compute_us
-                for call, end in zip(calls, finished)
+                for call, end in zip(calls, finished, strict=True)
             ]
         if work.wants == "boundaries":
             found["first statistics % of call"] = [
@@ -100,11 +100,11 @@ class Remote(Contestant):
             ]
         if work.wants == "states":
             found["GB/s"] = [
-                end.tensor_bytes / call.seconds / 1e9 for call, end in zip(calls, finished)
+                end.tensor_bytes / call.seconds / 1e9 for call, end in zip(calls, finished, strict=True)
             ]
             found["GB/s beside compute"] = [
                 end.tensor_bytes / max(call.seconds - end.compute_us / 1e6, 1e-6) / 1e9
-                for call, end in zip(calls, finished)
+                for call, end in zip(calls, finished, strict=True)
             ]
         return found
 

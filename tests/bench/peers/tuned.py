@@ -46,7 +46,7 @@ class Tuned(Contestant):
             for start in range(0, len(numbers), BATCH):
                 part = numbers[start : start + BATCH]
                 found = self._resume([work.questions[n] for n in part], work.wants, clean)
-                for number, reply in zip(part, found):
+                for number, reply in zip(part, found, strict=True):
                     replies[number] = reply
         return replies
 
@@ -90,7 +90,7 @@ class Tuned(Contestant):
         numbers = [{} for _ in questions]
         if wants == "std":
             numbers = [{"std": list(row)} for row in torch.stack(deviations, dim=1)]
-        return [Reply(*each) for each in zip(logits, numbers)]
+        return [Reply(*each) for each in zip(logits, numbers, strict=True)]
 
     def _change_rows(self, questions: list[Question], value: torch.Tensor, clean: dict) -> None:
         for row, question in enumerate(questions):

@@ -2,7 +2,7 @@
 
 import pathlib
 import sys
-from typing import Iterator
+from collections.abc import Iterator
 
 from scalpel.v1 import service_pb2
 from tensors import Assembler, BrokenStream

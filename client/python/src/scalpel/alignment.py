@@ -58,7 +58,7 @@ class Alignment:
         which = "" if pair is None else f" of pair {pair}"
         said = [
             f"{name}{which} has {_positions(count, len(one))}"
-            for name, count, one in zip(self.names, counts, (written, read))
+            for name, count, one in zip(self.names, counts, (written, read), strict=True)
         ]
         raise ValueError(
             f"{', '.join(sorted(self.names))}: {said[0]}, {said[1]}; {what}. Give prompts whose "

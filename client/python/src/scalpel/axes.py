@@ -4,7 +4,7 @@ takes one after the other. The last axis is the fastest."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 from scalpel.place import Indices, index_fields, index_list
 from scalpel.spec import Spec, given, written
@@ -17,7 +17,7 @@ class Axis(Spec[sweep_pb2.GridAxis]):
 
 
 # An axis, or one of the words for all layers, heads or positions.
-AxisLike = Union[Axis, str]
+AxisLike = Axis | str
 
 
 def layers(

@@ -141,13 +141,13 @@ def _parts_of_list(request: sweep_pb2.SweepRequest, size: int) -> Iterator[Chunk
 def _parts_of_grid(
     request: sweep_pb2.SweepRequest, normalized: sweep_pb2.SweepRequest, size: int
 ) -> Iterator[Chunk]:
-    axes = [_with_values(*pair) for pair in zip(request.grid.axes, normalized.grid.axes)]
+    axes = [_with_values(*pair) for pair in zip(request.grid.axes, normalized.grid.axes, strict=True)]
     shape = [_length(axis) for axis in axes]
     first = 0
     for box in _boxes(shape, size):
         part = _without_sweep(request)
         part.grid.interventions.extend(request.grid.interventions)
-        part.grid.axes.extend(_cut(axis, values) for axis, values in zip(axes, box))
+        part.grid.axes.extend(_cut(axis, values) for axis, values in zip(axes, box, strict=True))
         count = math.prod(values.stop - values.start for values in box)
         yield Chunk(first, count, part)
         first += count

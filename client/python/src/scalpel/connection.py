@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Union
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import grpc
 
@@ -37,7 +37,7 @@ _MESSAGE_BYTES_MAX = 256 << 20
 AFFINITY = "x-scalpel-affinity"
 
 # A bearer token, or what gives one whenever a call begins.
-Token = Union[str, Callable[[], str]]
+Token = str | Callable[[], str]
 
 _Connect = TypeVar("_Connect", bound=Callable[..., Any])
 

@@ -60,12 +60,12 @@ def beside_each_other(
 
 def labels_at(axes: Sequence[SweepAxis], variant: int) -> list[str]:
     """Where a variant is along the axes of its sweep, in words."""
-    return [axis.labels[i] for axis, i in zip(axes, _coordinates(axes, variant))]
+    return [axis.labels[i] for axis, i in zip(axes, _coordinates(axes, variant), strict=True)]
 
 
 def values_at(axes: Sequence[SweepAxis], variant: int) -> dict[str, float | int | str]:
     """Where a variant is along the axes of its sweep, by the name of the axis."""
-    return {axis.name: axis.values[i] for axis, i in zip(axes, _coordinates(axes, variant))}
+    return {axis.name: axis.values[i] for axis, i in zip(axes, _coordinates(axes, variant), strict=True)}
 
 
 def _coordinates(axes: Sequence[SweepAxis], variant: int) -> list[int]:

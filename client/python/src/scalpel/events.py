@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -245,7 +245,7 @@ class Finished:
     """Of a sweep: the first of these, by index."""
 
 
-RunEvent = Union[Started, LayerStatistics, Tensor, BlockOutput, Prediction, Report, Finished]
+RunEvent = Started | LayerStatistics | Tensor | BlockOutput | Prediction | Report | Finished
 
 
 # ---- sweeps ----------------------------------------------------------------------------------
@@ -346,4 +346,4 @@ class SweepProgress:
     """Variants in all."""
 
 
-SweepEvent = Union[SweepStarted, SweepClean, Variant, SweepProgress, Finished]
+SweepEvent = SweepStarted | SweepClean | Variant | SweepProgress | Finished

@@ -4,14 +4,14 @@ places of an axis are heads 3 and 7, not 0 and 1."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Union
+from typing import Any
 
 from scalpel.errors import ProtocolError
 from scalpel.spec import enum_name
 from scalpel.v1 import site_pb2, spec_pb2
 
 # The indices along one axis, in order; None where an older server, which says none, sent a part.
-Along = Union[range, tuple[int, ...], None]
+Along = range | tuple[int, ...] | None
 
 # The field of a selection that selects along each axis.
 _FIELDS = {
@@ -38,7 +38,7 @@ def along_axes(
     axis of which nothing was selected is whole. None: nothing is known. Raises ProtocolError where
     what is said does not fit the shape."""
     if not said:
-        return tuple(_whole(name, size, where) for name, size in zip(names, shape))
+        return tuple(_whole(name, size, where) for name, size in zip(names, shape, strict=True))
     found = tuple(map(_along, said))
     if [len(one) for one in found] != list(shape):
         sizes = [len(one) for one in found]
@@ -61,13 +61,13 @@ def labels(along: Along, size: int) -> tuple[str, ...]:
 
 def coordinates(names: Iterable[str], along: Iterable[Along]) -> dict[str, list[int]]:
     """For xarray: those that are known, by the axis's name."""
-    return {name: list(one) for name, one in zip(names, along) if one is not None}
+    return {name: list(one) for name, one in zip(names, along, strict=True) if one is not None}
 
 
 def at(names: Iterable[str], along: Iterable[Along], place: Iterable[int]) -> dict[str, int | None]:
     """The indices of one element by the axis's name, from its place in the array."""
     return {
-        name: None if one is None else one[where] for name, one, where in zip(names, along, place)
+        name: None if one is None else one[where] for name, one, where in zip(names, along, place, strict=True)
     }
 
 

@@ -56,7 +56,7 @@ def token_labels(prompt: Tokens) -> tuple[str, ...]:
     """Positions with their tokens, such as `1 " Mary"`; with the id of a token that has no text:
     `1 <856>`."""
     texts = prompt.tokens or [""] * len(prompt)
-    pairs = enumerate(zip(texts, prompt.ids))
+    pairs = enumerate(zip(texts, prompt.ids, strict=True))
     return tuple(f"{i} {quoted(text, token_id)}" for i, (text, token_id) in pairs)
 
 
@@ -121,7 +121,7 @@ def tensor_labels(run: RunResult, tensor: Tensor) -> list[tuple[str, ...]]:
     prompt = run.prompts[tensor.prompts[0]]
     return [
         axis_labels(axis, size, along, prompt)
-        for axis, size, along in zip(tensor.axes, tensor.shape, tensor.indices)
+        for axis, size, along in zip(tensor.axes, tensor.shape, tensor.indices, strict=True)
     ]
 
 

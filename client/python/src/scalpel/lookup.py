@@ -19,11 +19,11 @@ class Names:
         """`asked` as the caller sent them, `normalized` as the server understood them."""
         self._known = [
             (full.name, sent.place.path, site_name(full.place.site))
-            for sent, full in zip(asked, normalized)
+            for sent, full in zip(asked, normalized, strict=True)
         ]
         self._layers = [
             (tuple(sent.place.where.layers), tuple(full.place.where.layers))
-            for sent, full in zip(asked, normalized)
+            for sent, full in zip(asked, normalized, strict=True)
         ]
 
     def find(self, wanted: str) -> set[int]:

@@ -3,24 +3,24 @@ double precision.
 
 A token is its text, with the space before it if it has one (`" Mary"`), or its id. `position`:
 whose logits are read, negative from the prompt's end; left out, the last. `name` finds the values
-again; left out, they have the contract's name of the metric with its number, such as `logit_diff[0]` for
-the first, or `log_probs[1]`.
-Logarithms are natural; probabilities are of the softmax over the whole vocabulary.
+again; left out, they have the contract's name of the metric with its number, such as
+`logit_diff[0]` for the first, or `log_probs[1]`. Logarithms are natural; probabilities are of the
+softmax over the whole vocabulary.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 from scalpel.spec import Spec, given, written
 from scalpel.v1 import spec_pb2, sweep_pb2
 
 # A token by text or id.
-Token = Union[str, int]
+Token = str | int
 # One token, or one for each prompt.
-Tokens = Union[Token, Sequence[Token]]
+Tokens = Token | Sequence[Token]
 
 
 class Metric(Spec[sweep_pb2.Metric]):

@@ -30,7 +30,7 @@ def bare_words(metrics: Iterable[Metric]) -> list[str]:
 def warn_of_bare_words(words: Sequence[str], tokens: Sequence[Tokens]) -> None:
     """`tokens`: of each of the words, then of each after a space. Where a word is several tokens,
     the server refuses it."""
-    both = zip(words, tokens[: len(words)], tokens[len(words) :])
+    both = zip(words, tokens[: len(words)], tokens[len(words) :], strict=True)
     other = [word for word, bare, spaced in both if len(bare) == len(spaced) == 1]
     if not other:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal
 
 from scalpel.place import (
     Indices,
@@ -92,10 +92,10 @@ class BlockOutputs(Spec[spec_pb2.BlockOutputs]):
 
 
 # What `run` takes for `stats`, `capture`, `logits` and `block_outputs`.
-Stats = Union[Probe, Mapping[str, Union[str, Sequence[str]]], Sequence[Probe]]
-Captures = Union[str, Capture, Sequence[Union[str, Capture]]]
-LogitsLike = Union[Logits, int, Literal["full", "none"]]
-BlockOutputsLike = Union[BlockOutputs, bool, int, Sequence[int], range]
+Stats = Probe | Mapping[str, str | Sequence[str]] | Sequence[Probe]
+Captures = str | Capture | Sequence[str | Capture]
+LogitsLike = Logits | int | Literal["full", "none"]
+BlockOutputsLike = BlockOutputs | bool | int | Sequence[int] | range
 
 
 def probe(

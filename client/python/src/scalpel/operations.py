@@ -145,8 +145,8 @@ def noise(
 
 def clamp(
     site: str,
-    min: float | None = None,  # noqa: A002 - as numpy and torch call it
-    max: float | None = None,  # noqa: A002
+    min: float | None = None,
+    max: float | None = None,
     *,
     name: str | None = None,
     **where: Unpack[Where],

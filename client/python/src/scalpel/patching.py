@@ -127,7 +127,7 @@ def patch(
         prompts, pieces, over=axes, metrics=[score, *others], stats=stats, sources=sources,
         timeout=timeout, progress=progress, request_id=request_id,
     )  # fmt: skip
-    for field, name in zip(("prompts", "sources"), names):
+    for field, name in zip(("prompts", "sources"), names, strict=True):
         call.arguments.add_prompts(field, name, pairs, given_prompts[name].one)
     call_text = written("patch", clean, corrupted, site, answer=answer, wrong=wrong, **where)
     _name_own_arguments(call.arguments, call_text, [score, *others], pieces)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Indices = Union[int, Sequence[int], range, slice, "npt.NDArray[Any]"]
 
 
-class tokens:  # noqa: N801 - reads as a function: position=tokens(464)
+class tokens:  # Reads as a function: position=tokens(464).
     """Positions by what they hold: every position with one of these token ids. It can stand
     wherever positions are asked for.
 
@@ -36,7 +36,7 @@ class tokens:  # noqa: N801 - reads as a function: position=tokens(464)
 
 
 # Where in a prompt: indices, or the tokens that are there.
-Positions = Union[Indices, tokens]
+Positions = Indices | tokens
 
 
 class Where(TypedDict, total=False):

@@ -38,7 +38,7 @@ Prompt = Union[
     str, Sequence[int], "npt.NDArray[Any]", HasToList, HasIds, Mapping[str, Any], spec_pb2.Prompt
 ]
 # One, or several: any iterable, a matrix of ids, or what HuggingFace's tokenizer gives for several.
-Prompts = Union[Prompt, Iterable[Prompt]]
+Prompts = Prompt | Iterable[Prompt]
 
 _TAKEN = (
     "a prompt is a text (str), token ids (integers), or what a tokenizer gives (a mapping with "
@@ -176,7 +176,7 @@ def _of_encoding(encoding: Any, argument: str) -> Parsed:
     """The ids of an encoding, of one text or of several, without what its mask hides."""
     if hasattr(encoding, "keys"):
         name, ids = f"{argument}['input_ids']", encoding["input_ids"]
-        mask = encoding["attention_mask"] if "attention_mask" in encoding else None
+        mask = encoding.get("attention_mask", None)
     else:
         name, ids = f"{argument}.ids", encoding.ids
         mask = getattr(encoding, "attention_mask", None)
@@ -188,7 +188,7 @@ def _of_encoding(encoding: Any, argument: str) -> Parsed:
     if len(masks) != len(rows):
         raise ValueError(f"{argument}: {len(rows)} rows of ids, and {len(masks)} of attention_mask")
     messages = []
-    for i, (row, hidden) in enumerate(zip(rows, masks)):
+    for i, (row, hidden) in enumerate(zip(rows, masks, strict=True)):
         row = _rows(row, f"{name}[{i}]")
         shown = row if hidden is None else _shown(row, _rows(hidden, argument), f"{argument}[{i}]")
         messages.append(_of_ids(shown, f"{name}[{i}]"))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from typing import Union
 
 from google.protobuf import json_format
 
 from scalpel.v1 import service_pb2, sweep_pb2
 
-Request = Union[service_pb2.RunRequest, sweep_pb2.SweepRequest]
+Request = service_pb2.RunRequest | sweep_pb2.SweepRequest
 
 # A sweep has at least one of these, and a run none.
 _ONLY_SWEEP = {"variants", "grid", "metrics", "sources", "reports"}

@@ -4,7 +4,7 @@ came from."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Union
+from typing import Any
 
 from scalpel import axes, observations
 from scalpel.arguments import Arguments
@@ -15,9 +15,9 @@ from scalpel.prompts import Prompts, parse
 from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2
 
 # One intervention, or several, applied in this order where they meet.
-Interventions = Union[Operation, Sequence[Operation]]
+Interventions = Operation | Sequence[Operation]
 # The variants of a list: the interventions of each, with names where it is a mapping.
-Variants = Union[Sequence[Interventions], Mapping[str, Interventions]]
+Variants = Sequence[Interventions] | Mapping[str, Interventions]
 
 
 def run_message(

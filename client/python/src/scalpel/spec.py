@@ -47,7 +47,7 @@ def _short(value: Any) -> str:
     if isinstance(value, (list, tuple)) and len(value) > 8:
         return f"<{len(value)} values>"
     if isinstance(value, slice):
-        return "slice({}, {}, {})".format(value.start, value.stop, value.step)
+        return f"slice({value.start}, {value.stop}, {value.step})"
     shown = repr(value)
     if len(shown) > _SHOWN_MAX and not isinstance(value, str):
         return f"<{type(value).__name__}>"
@@ -64,8 +64,9 @@ def enum_value(enum: Any, prefix: str, value: str | int, argument: str) -> int:
     if isinstance(value, int):
         return value
     name = prefix + str(value).upper()
-    if name not in enum.keys():
-        known = [n[len(prefix) :].lower() for n in enum.keys() if not n.endswith("UNSPECIFIED")]
+    names = enum.keys()
+    if name not in names:
+        known = [n[len(prefix) :].lower() for n in names if not n.endswith("UNSPECIFIED")]
         raise ValueError(f"{argument}: {value!r} is none of {', '.join(known)}")
     return int(enum.Value(name))
 

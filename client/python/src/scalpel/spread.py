@@ -174,7 +174,7 @@ class Replicas(SweepMethods, Blocking):
         with ThreadPoolExecutor(len(self._replicas)) as pool:
             found = list(pool.map(_info_or_failure, self._replicas))
         infos = [one for one in found if isinstance(one, ModelInfo)]
-        for replica, failure in zip(self._replicas, found):
+        for replica, failure in zip(self._replicas, found, strict=True):
             if not isinstance(failure, errors.Unavailable):
                 continue
             if not infos:

@@ -91,7 +91,7 @@ class Stats(Sequence[ProbeResult]):
 
         found = self.select(place, prompt=prompt, clean=clean)
         array = np.stack([_values(one, statistic) for one in found])
-        along = [indices.common(one) for one in zip(*(result.indices for result in found))]
+        along = [indices.common(one) for one in zip(*(result.indices for result in found), strict=True)]
         coords = {
             "layer": [-1 if one.layer is None else one.layer for one in found],
             **indices.coordinates(found[0].axes, along),
@@ -131,7 +131,7 @@ def _rows(result: ProbeResult) -> Iterator[dict[str, Any]]:
         return
     edges, counts = result.histogram.edges, result.histogram.counts
     for index in np.ndindex(counts.shape):
-        at = indices.at(result.axes, result.indices, index)
+        at = indices.at(result.axes, result.indices, index[:-1])
         low, high = edges[index[-1]], edges[index[-1] + 1]
         name = f"count [{low:g}, {high:g}{']' if index[-1] + 2 == len(edges) else ')'}"
         yield {**about, "statistic": name, **at, "value": float(counts[index])}

@@ -49,7 +49,7 @@ def lines(
         anchor = "start" if i == 0 else "end"
         at = f'x="{x(i):.1f}" y="{height - 4}" text-anchor="{anchor}"'
         parts.append(f"<text {at} {_FONT}>{html.escape(labels[i])}</text>")
-    for (name, line), colour in zip(series.items(), _LINE_COLOURS):
+    for (name, line), colour in zip(series.items(), _LINE_COLOURS, strict=False):
         style = f'fill="none" stroke="{colour}" stroke-width="1.5" stroke-linecap="round"'
         tip = html.escape(f"{name}: {', '.join(number(float(v)) for v in line)}")
         for piece in _pieces(line):

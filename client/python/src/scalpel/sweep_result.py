@@ -94,7 +94,7 @@ class SweepResult:
         if width == 0:
             raise LookupError(f"{self.metrics[index]!r} has no numbers; see `Variant.top`")
         array = np.full((math.prod(self.shape), width), np.nan)
-        for variant, value in zip(self.variants, values):
+        for variant, value in zip(self.variants, values, strict=True):
             array[variant.index] = value
         return array.reshape(self.shape if width == 1 else (*self.shape, width))
 
@@ -216,7 +216,7 @@ class SweepResult:
         if finished is None or finished.first_non_finite_variant is None:
             return ""
         at = contents.labels_at(self.axes, finished.first_non_finite_variant)
-        first = ", ".join(f"{axis.name} {label}" for axis, label in zip(self.axes, at))
+        first = ", ".join(f"{axis.name} {label}" for axis, label in zip(self.axes, at, strict=True))
         count = finished.non_finite_variants
         several = f"{count} variants; the first is {first}, " if count > 1 else f"{first}, "
         return f"{several}at {finished.first_non_finite}"

@@ -175,7 +175,7 @@ class Tensor:
         prompts = ", ".join(map(str, self.prompts))
         return (
             f"<Tensor {self.name!r}{layer}, prompt {prompts}{clean}: "
-            f"{self.dtype} {dict(zip(self.axes, self.shape))}>"
+            f"{self.dtype} {dict(zip(self.axes, self.shape, strict=True))}>"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -82,9 +83,7 @@ class Work:
         seen = 0
         with self._changed:
             while True:
-                self._changed.wait_for(
-                    lambda: len(self._answers) > seen or self._left == workers or self._is_over()
-                )
+                self._changed.wait_for(functools.partial(self._has_news, seen, workers))
                 if progress is not None:
                     progress.add(sum(chunk.count for chunk, _ in self._answers[seen:]))
                 seen = len(self._answers)
@@ -95,6 +94,10 @@ class Work:
                 if self._left == workers:
                     assert self._last is not None
                     raise self._last
+
+    def _has_news(self, seen: int, workers: int) -> bool:
+        """Whether chunks beyond `seen` are answered, all workers have left, or it is over."""
+        return len(self._answers) > seen or self._left == workers or self._is_over()
 
     def _is_over(self) -> bool:
         ended = self._closed or self._failure is not None

@@ -55,7 +55,7 @@ def heat_map(
     bar = ax.figure.colorbar(image, ax=ax)
     bar.set_label(style.plain(labels.metric_label(sweep, metric)))
     bar.ax.axhline(centre, color="black", linewidth=1)
-    for axis, along in zip((ax.yaxis, ax.xaxis), sweep.axes):
+    for axis, along in zip((ax.yaxis, ax.xaxis), sweep.axes, strict=True):
         style.name_ticks(axis, along.labels, along.name)
     whose = f"mean over {len(which)} pairs" if len(which) > 1 else f"prompt {which[0]}"
     title = labels.metric_title(sweep, metric)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf import json_format
@@ -19,7 +19,7 @@ from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2
 if TYPE_CHECKING:
     from scalpel.run_result import RunResult
 
-Request = Union[service_pb2.RunRequest, sweep_pb2.SweepRequest]
+Request = service_pb2.RunRequest | sweep_pb2.SweepRequest
 
 
 def model_facts(info: ModelInfo) -> list[tuple[str, Any]]:
@@ -100,7 +100,7 @@ def kept_dimensions(
     """The kept axes of a probe: the model's own indices, with tokens where they are positions."""
     return [
         Dimension(axis, labels.axis_labels(axis, size, along, prompt))
-        for axis, size, along in zip(result.axes, shape, result.indices)
+        for axis, size, along in zip(result.axes, shape, result.indices, strict=True)
     ]
 
 

@@ -7,7 +7,7 @@ import html
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Html(str):
     """Text that is HTML already."""
 
 
-Cell = Union[str, int, float, None, Html]
+Cell = str | int | float | None | Html
 # Rows of a table; what is beyond is said, and lies in the answer itself.
 ROWS_MAX = 2000
 

@@ -50,7 +50,7 @@ def variants(sweep: SweepResult) -> Html:
         return parts.section("Variants", parts.paragraph(said), table)
     rows = [
         [name, words.place(one.place), words.operation(one)]
-        for name, variant in zip(sweep.axes[0].labels, sweep.request.variants.variants)
+        for name, variant in zip(sweep.axes[0].labels, sweep.request.variants.variants, strict=True)
         for one in variant.interventions
     ]
     table = parts.table(("variant", "where", "what"), rows)

@@ -124,7 +124,7 @@ def _figures(
     """Matrices as they are where they are small, else the norms of their vectors."""
     axes, shape = found[0].axes, found[0].shape
     names = ["layer", *axes]
-    sizes = dict(zip(axes, shape))
+    sizes = dict(zip(axes, shape, strict=True))
     cells = int(np.prod([size for axis, size in sizes.items() if axis != "head"]))
     total = sum(int(np.prod(tensor.shape)) for tensor in found)
     everything = [_entries(found), *sides]
@@ -175,7 +175,7 @@ def _table(run: RunResult, found: Sequence[Tensor]) -> Html:
 
 
 def _row(run: RunResult, tensor: Tensor) -> list[parts.Cell]:
-    shape = " × ".join(f"{size} {axis}" for axis, size in zip(tensor.axes, tensor.shape))
+    shape = " × ".join(f"{size} {axis}" for axis, size in zip(tensor.axes, tensor.shape, strict=True))
     prompts = ", ".join(map(str, tensor.prompts))
     whose = common.run_name(run, tensor.clean)
     about = [tensor.name, tensor.layer, prompts, whose, shape, tensor.dtype]

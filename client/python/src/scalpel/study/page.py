@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from scalpel.report import common, parts
 from scalpel.report.figures import Figure
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TITLE = "Six experiments inside {}"
 # Figures, and paragraphs about them.
-Story = tuple[Union[Figure, str], ...]
+Story = tuple[Figure | str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
