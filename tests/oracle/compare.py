@@ -80,7 +80,15 @@ class Comparison:
             else:
                 self._numbers((*key, name), value, got[name])
 
-    def _histogram(self, key, least, most, counts, below, above) -> None:
+    def _histogram(
+        self,
+        key: tuple,
+        least: np.ndarray,
+        most: np.ndarray,
+        counts: np.ndarray,
+        below: np.ndarray,
+        above: np.ndarray,
+    ) -> None:
         """By how many elements lie below each edge. Below the end of the last bin are those in it,
         that edge included, so `above` is what is left."""
         under = np.concatenate([below[..., None], counts], axis=-1).cumsum(axis=-1)
@@ -92,10 +100,12 @@ class Comparison:
     def _tokens(self, key: tuple, want: Item, got: list) -> None:
         """Top tokens or those asked for, by position; `want` has the whole vocabulary."""
         positions = [position for position, _ in got]
-        if positions != want.axes[0][1]:
-            self._say(key, f"positions {positions}, not {want.axes[0][1]}")
+        assert want.axes is not None
+        expected = want.axes[0][1]
+        if positions != expected:
+            self._say(key, f"positions {positions}, not {expected}")
             return
-        for row, (position, tokens) in zip(want.value, got):
+        for row, (position, tokens) in zip(want.value, got, strict=True):
             ids = [token for token, _, _ in tokens]
             item = dataclasses.replace(want, value=row[ids], axes=None)
             self._numbers((*key, position), item, np.array([logit for _, logit, _ in tokens]))
@@ -118,7 +128,7 @@ def check_token_lists(spec: dict, want: Answer, got: Answer) -> list[str]:
     and of equal ones the smaller id first."""
     asked, wrong = spec.get("logits", {"top_k": 10}), []
     for key in [key for key in want if key[0] == "tokens" and key in got]:
-        for row, (_, tokens) in zip(want[key].value, got[key]):
+        for row, (_, tokens) in zip(want[key].value, got[key], strict=True):
             ids = [token for token, _, _ in tokens]
             if "ids" in asked:
                 if ids != asked["ids"]:

@@ -128,7 +128,7 @@ def _knockout(edit, before, x, at):
     return np.full_like(before, -np.inf)
 
 
-def _knocked_out(edit, at: Context) -> np.ndarray:
+def _knocked_out(edit: dict, at: Context) -> np.ndarray:
     """Which entries of [head, query, key] are among the pairs."""
     if edit.get("pairs") is None:
         return np.array(True)
@@ -235,7 +235,7 @@ def source(edit: dict, place: Place) -> Source:
         if not place.site.layered:
             raise Refused(f"{place.site.name} has no layers")
         (layer,) = indices([layer], place.model.n_layer, "from_layer")
-        if any(layer > written for written in place.layers):
+        if any(written is not None and layer > written for written in place.layers):
             raise Refused("what comes later is not known yet")
     if not clean and place.parts.get(prompt) == part and layer in (None, *place.layers):
         raise Refused("what is read is what would be written")

@@ -1,7 +1,8 @@
 """Specs that have no meaning: each of these puts one mistake, of those that users make, into a spec
 that has one. The oracle refuses it by its own reading, and so must the server."""
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from tests.oracle import edits
 from tests.oracle.selection import Place, width

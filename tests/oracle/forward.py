@@ -3,7 +3,7 @@ Transformer (Vaswani et al. 2017) with LayerNorm (Ba et al. 2016) before each su
 last block, and GELU (Hendrycks and Gimpel 2016) by its formula with tanh."""
 
 import math
-from typing import Generator
+from collections.abc import Generator
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from tests.oracle.weights import Model
 
 Visit = tuple[str, int | None, np.ndarray]
 Forward = Generator[Visit, np.ndarray, None]
+Part = Generator[Visit, np.ndarray, np.ndarray]
 
 
 def centred_and_scale(x: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +59,7 @@ def forward(model: Model, tokens: list[int]) -> Forward:
     yield "logits", None, x @ model.weights["lm_head.weight"].T
 
 
-def _layer_norm(model: Model, name: str, layer: int | None, x: np.ndarray):
+def _layer_norm(model: Model, name: str, layer: int | None, x: np.ndarray) -> Part:
     """`name`: ln1, ln2 or ln_f, as the sites are called."""
     module = "ln_f" if layer is None else f"h.{layer}.ln_{name[-1]}"
     gain, bias = model.part(module)
@@ -68,7 +69,7 @@ def _layer_norm(model: Model, name: str, layer: int | None, x: np.ndarray):
     return (yield name + "_out", layer, centred / scale * gain + bias)
 
 
-def _attention(model: Model, layer: int, x: np.ndarray):
+def _attention(model: Model, layer: int, x: np.ndarray) -> Part:
     """What the attention sublayer adds to the residual stream."""
     length, heads = len(x), model.n_head
     x = yield from _layer_norm(model, "ln1", layer, x)
@@ -90,7 +91,7 @@ def _attention(model: Model, layer: int, x: np.ndarray):
     return (yield "attn_out", layer, z.reshape(length, model.d_model) @ weight + bias)
 
 
-def _mlp(model: Model, layer: int, x: np.ndarray):
+def _mlp(model: Model, layer: int, x: np.ndarray) -> Part:
     """What the MLP adds to the residual stream."""
     x = yield from _layer_norm(model, "ln2", layer, x)
     weight, bias = model.part(f"h.{layer}.mlp.c_fc")

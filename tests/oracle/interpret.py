@@ -6,12 +6,12 @@ A spec is plain data in the user's terms; `tests/oracle/README.md` lists its fie
 
 import collections
 import dataclasses
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 
 from tests.oracle import edits, reads
-from tests.oracle.forward import forward, views
+from tests.oracle.forward import Forward, forward, views
 from tests.oracle.selection import Place, indices
 from tests.oracle.sites import Refused, find
 from tests.oracle.weights import Model
@@ -29,7 +29,7 @@ class Row:
 
     prompt: int
     clean: bool
-    steps: Iterator
+    steps: Forward
     value: np.ndarray
     kept: dict[tuple, np.ndarray] = dataclasses.field(default_factory=dict)
     scales: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -122,10 +122,10 @@ class Interpretation:
         rows = [self._row(prompt, False) for prompt in range(len(self.prompts))]
         rows += [self._row(prompt, True) for prompt in sorted(self.needs_clean)]
         self.rows = {row.key: row for row in rows}
-        at = [next(row.steps) for row in rows]
+        at: list[Any] = [next(row.steps) for row in rows]
         while at[0] is not None:
             point, layer, _ = at[0]
-            for row, (_, _, value) in zip(rows, at):
+            for row, (_, _, value) in zip(rows, at, strict=True):
                 row.value = value
             if (point, layer) in self.wanted or (point, layer) in self.steps:
                 self._visit(point, layer)
@@ -232,7 +232,7 @@ class Interpretation:
             error = TOLERANCE * scale
             if kind == "captures":
                 error = error + reads.rounding(asked.get("dtype", "float32"), block)
-                item = reads.Item(block, error, site.name, scale, list(zip(site.axes, part)))
+                item = reads.Item(block, error, site.name, scale, list(zip(site.axes, part, strict=True)))
                 item.rounded = "dtype" in asked
                 self.found["capture", index, layer, *key] = item
             else:
@@ -261,7 +261,7 @@ class Interpretation:
         }
 
 
-def _go_on(row: Row):
+def _go_on(row: Row) -> Any:
     try:
         return row.steps.send(row.value)
     except StopIteration:

@@ -15,7 +15,7 @@ def philox(counter: list[np.ndarray], key: tuple[int, int]) -> list[np.ndarray]:
     """Four words of 32 bits for each counter of four words, all held in uint64. The key is raised
     by Weyl's constants between the rounds."""
     for number in range(_ROUNDS):
-        keys = [np.uint64((k + number * step) % 2**32) for k, step in zip(key, _WEYL)]
+        keys = [np.uint64((k + number * step) % 2**32) for k, step in zip(key, _WEYL, strict=True)]
         first, second = _MULTIPLIERS[0] * counter[0], _MULTIPLIERS[1] * counter[2]
         counter = [
             second >> _HALF ^ counter[1] ^ keys[0],
@@ -41,11 +41,11 @@ def standard_normals(
     without layers has layer -1, and the key is the seed, its lower half first. The words w are made
     numbers within (0, 1) by (w + 1/2) / 2^32. The first two make two normals by Box and Muller's
     transform (cosine, then sine), the last two another two; element % 4 says which is taken."""
-    third = (0 if layer is None else layer + 1) + (prompt << 16)
+    row = (0 if layer is None else layer + 1) + (prompt << 16)
     counter = [
         elements.astype(np.uint64) // np.uint64(4),
         positions.astype(np.uint64),
-        np.full(elements.shape, third, np.uint64),
+        np.full(elements.shape, row, np.uint64),
         np.full(elements.shape, intervention, np.uint64),
     ]
     words = philox(counter, (seed % 2**32, seed >> 32))

@@ -6,7 +6,8 @@ What an edit writes is kept to the size of what is there, so that float32's roun
 beyond the tolerance: no huge factors, and none that leave a LayerNorm nothing but rounding.
 """
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,7 @@ class Generator:
         """A random part of a site, not empty in any of the prompts, by one of its names."""
         while True:
             said = self._place(self.choose(names), prompts)
-            if not _refuses(lambda: self.resolve(said)):
+            if not _refuses(self.resolve, said):
                 return said
 
     def _place(self, name: str, prompts: list[int] | None) -> dict:
@@ -200,7 +201,7 @@ class Generator:
             return self.number(-2, 2)
         shapes = [[len(asked) for asked in part] for part in place.parts.values()]
         shape = [
-            sizes[0] if len(set(sizes)) == 1 and self.chance(0.8) else 1 for sizes in zip(*shapes)
+            sizes[0] if len(set(sizes)) == 1 and self.chance(0.8) else 1 for sizes in zip(*shapes, strict=True)
         ]
         shape = shape[self.choose([0, 0, 1, len(shape) - 1]) :]
         if len(shape) == len(place.site.axes) and self.chance(0.2):
@@ -232,7 +233,7 @@ class Generator:
     def _mean(self, site: Site, place: Place) -> dict:
         while True:
             found = {"over": self.positions(place.prompts)} if self.chance(0.6) else {}
-            if not _refuses(lambda: self._check_over(found, place)):
+            if not _refuses(self._check_over, found, place):
                 return found
 
     def _check_over(self, found: dict, place: Place) -> None:
@@ -296,7 +297,7 @@ class Generator:
             heads = part[site.axes.index("head")]
             edit["from_heads"] = self.some(self.model.n_head, len(heads))
         if site.layered and self.chance(0.3):
-            layer = self.whole(0, min(place.layers))
+            layer = self.whole(0, min(layer for layer in place.layers if layer is not None))
             edit["from_layer"] = layer - self.model.n_layer if self.chance(0.3) else layer
 
     # ---- reads
@@ -329,7 +330,7 @@ class Generator:
         names = [
             name
             for name in STATISTICS
-            if not _refuses(lambda: check({**said, "statistics": [name]}, site))
+            if not _refuses(check, {**said, "statistics": [name]}, site)
         ]
         said["statistics"] = self.rng.choice(
             names, size=self.whole(1, min(4, len(names))), replace=False
@@ -373,7 +374,7 @@ class Generator:
             spec["hidden_states"] = True
         if self.chance(0.9):
             spec["logits"] = self.logits()
-            while _refuses(lambda: self._check_positions(spec["logits"])):
+            while _refuses(self._check_positions, spec["logits"]):
                 spec["logits"] = self.logits()
         if self.chance(faulty):
             self.choose(faults.FAULTS)(self, spec)
@@ -409,9 +410,9 @@ def _has_meaning(operation: str, site: Site) -> bool:
     return True
 
 
-def _refuses(check_something: Callable[[], Any]) -> bool:
+def _refuses(check_something: Callable[..., Any], *arguments: Any) -> bool:
     try:
-        check_something()
+        check_something(*arguments)
     except Refused:
         return True
     return False

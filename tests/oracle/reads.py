@@ -2,7 +2,8 @@
 error that it may have when every element that it comes from is off by up to `error`."""
 
 import dataclasses
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -46,9 +47,9 @@ def check(probe: dict, site: Site) -> None:
         raise Refused("scores are not a full rectangle")
     if "entropy" in probe.get("statistics", []) and (site.name != "pattern" or "key" in keep):
         raise Refused("entropy is of a query's weights over keys")
-    if "mean_l2_norm" in probe.get("statistics", []):
-        if site.name == "attn_scores" or site.axes[-1] in keep:
-            raise Refused("norms are of vectors along the innermost axis")
+    has_vectors = site.name != "attn_scores" and site.axes[-1] not in keep
+    if "mean_l2_norm" in probe.get("statistics", []) and not has_vectors:
+        raise Refused("norms are of vectors along the innermost axis")
     if any(not 0 <= quantile <= 1 for quantile in probe.get("quantiles", [])):
         raise Refused("a quantile is within 0 and 1")
 
@@ -68,6 +69,18 @@ class Cells:
     @property
     def count(self) -> int:
         return self.x.shape[1]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """`vectors`, of a statistic that has them."""
+        assert self.vectors is not None
+        return self.vectors
+
+    @property
+    def unedited(self) -> np.ndarray:
+        """`clean`, of a statistic that compares with it."""
+        assert self.clean is not None
+        return self.clean
 
 
 def cells(
@@ -131,8 +144,8 @@ def _l2_norm(seen: Cells) -> Numbers:
 
 
 def _mean_l2_norm(seen: Cells) -> Numbers:
-    norms = np.sqrt((seen.vectors**2).sum(axis=2))
-    return norms.mean(axis=1), seen.error * np.sqrt(seen.vectors.shape[2])
+    norms = np.sqrt((seen.rows**2).sum(axis=2))
+    return norms.mean(axis=1), seen.error * np.sqrt(seen.rows.shape[2])
 
 
 def _kurtosis(seen: Cells) -> Numbers:
@@ -152,7 +165,7 @@ def _zero_fraction(seen: Cells) -> Numbers:
 
 
 def _entropy(seen: Cells) -> Numbers:
-    p = seen.vectors
+    p = seen.rows
     logs = np.log(np.maximum(p, 1e-300))
     entropy = -(p * logs).sum(axis=2).mean(axis=1)
     slope = np.abs(np.log(np.maximum(p, seen.error))) + 1
@@ -161,15 +174,15 @@ def _entropy(seen: Cells) -> Numbers:
 
 
 def _relative_l2(seen: Cells) -> Numbers:
-    norm = np.linalg.norm(seen.clean, axis=1)
-    value = np.linalg.norm(seen.x - seen.clean, axis=1) / norm
+    norm = np.linalg.norm(seen.unedited, axis=1)
+    value = np.linalg.norm(seen.x - seen.unedited, axis=1) / norm
     relative = seen.error * np.sqrt(seen.count) / norm
     return value, np.where(relative < _MEANINGLESS, 2 * relative * (1 + value), np.inf)
 
 
 def _cosine(seen: Cells) -> Numbers:
-    norms = np.linalg.norm(seen.clean, axis=1), np.linalg.norm(seen.x, axis=1)
-    value = (seen.x * seen.clean).sum(axis=1) / (norms[0] * norms[1])
+    norms = np.linalg.norm(seen.unedited, axis=1), np.linalg.norm(seen.x, axis=1)
+    value = (seen.x * seen.unedited).sum(axis=1) / (norms[0] * norms[1])
     relative = seen.error * np.sqrt(seen.count) * (1 / norms[0] + 1 / norms[1])
     return value, np.where(relative < _MEANINGLESS, 2 * relative, np.inf)
 
@@ -238,6 +251,6 @@ def probe(
     if "histogram" in asked:
         found["histogram"] = histogram(asked["histogram"], seen)
     found["axes"] = [
-        (axis, indices) for axis, indices in zip(site.axes, part) if axis in asked.get("keep", [])
+        (axis, indices) for axis, indices in zip(site.axes, part, strict=True) if axis in asked.get("keep", [])
     ]
     return found

@@ -40,12 +40,12 @@ class Record:
             f"the logits in {moved} of {looked}",
             "largest difference, relative to the largest value of the tensor",
         ]
-        for group in ("site", "operation"):
-            lines.append(f"  by {group}")
+        for by in ("site", "operation"):
+            lines.append(f"  by {by}")
             lines += [
                 f"    {name:<12} {relative:8.1e}  seed {seed}"
                 for (kind, name), (relative, seed) in sorted(worst.items())
-                if kind == group
+                if kind == by
             ]
         return lines
 

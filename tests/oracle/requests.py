@@ -16,14 +16,10 @@ from tests.support.client import (
     tensor_pb2,
 )
 
-_STATISTIC = {
-    name: number
-    for name, number in (
-        (name.removeprefix("STATISTIC_").lower(), number)
-        for name, number in spec_pb2.Statistic.items()
-    )
+_STATISTIC: dict[str, Any] = {
+    name.removeprefix("STATISTIC_").lower(): number for name, number in spec_pb2.Statistic.items()
 }
-_AXIS = {name.removeprefix("AXIS_").lower(): number for name, number in site_pb2.Axis.items()}
+_AXIS: dict[str, Any] = {name.removeprefix("AXIS_").lower(): number for name, number in site_pb2.Axis.items()}
 _MOMENT = {"before": site_pb2.MOMENT_BEFORE, "after": site_pb2.MOMENT_AFTER}
 _DTYPE = {
     "float32": tensor_pb2.DATA_TYPE_FLOAT32,
@@ -229,7 +225,7 @@ def _put(found: Answer, key: tuple, value: Any) -> None:
     found[key] = value
 
 
-def _put_tensor(found: Answer, header: tensor_pb2.TensorHeader, array, blocks: dict) -> None:
+def _put_tensor(found: Answer, header: tensor_pb2.TensorHeader, array: np.ndarray, blocks: dict) -> None:
     if header.kind in (tensor_pb2.TENSOR_KIND_CAPTURE, tensor_pb2.TENSOR_KIND_LOGITS):
         (prompt,) = header.prompts
         value = array, [_labels(axis) for axis in header.axes]

@@ -1,7 +1,7 @@
 """Index lists as numpy and Python mean them: an order, and a negative number counts from the end of
 the axis it is applied to."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def past(part: list[list[int]]) -> np.ndarray:
 class Place:
     """A site and the part of it that is meant, with the layers and prompts."""
 
-    _OF_AXES = {
+    _OF_AXES: ClassVar = {
         "heads": ("head",),
         "units": ("unit",),
         "positions": ("position", "query"),
@@ -81,7 +81,7 @@ class Place:
             if asked is not None:
                 raise Refused(f"{self.site.name} has no layers")
             return [None]
-        return indices(asked, self.model.n_layer, "layers")
+        return [*indices(asked, self.model.n_layer, "layers")]
 
     def part(self, prompt: int, **instead: Any) -> list[list[int]]:
         """For each axis the indices, in the order said, in a prompt. `instead`: other fields."""

@@ -168,9 +168,9 @@ def find(path: str) -> tuple[Site, int | None]:
         return dataclasses.replace(SITES[_READ_ONLY[module]], editable=False), None
     if module in _MODULES:
         return SITES[_MODULES[module]], None
-    if found := _IN_BLOCK_OF_HUGGING_FACE.fullmatch(module):
-        if found[3] in _BLOCK_MODULES:
-            return SITES[_BLOCK_MODULES[found[3]]], int(found[1] or found[2])
+    found = _IN_BLOCK_OF_HUGGING_FACE.fullmatch(module)
+    if found and found[3] in _BLOCK_MODULES:
+        return SITES[_BLOCK_MODULES[found[3]]], int(found[1] or found[2])
     raise Refused(f"nothing is called {path!r}")
 
 

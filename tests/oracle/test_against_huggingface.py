@@ -1,5 +1,7 @@
 """The oracle's forward pass is HuggingFace's, in float64, whatever config.json says."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ def test_forward(model_dir, name):
         out = theirs(torch.tensor([PROMPT]), output_hidden_states=True, output_attentions=True)
     asked = {"logits": {"full": True, "positions": {}}, "attentions": True, "hidden_states": True}
     found = interpret.answer(weights.read_model(folder), {"prompts": [PROMPT], **asked})
-    want = {("logits", 0, False): out.logits}
+    want: dict[tuple, Any] = {("logits", 0, False): out.logits}
     want |= {("hidden", i, 0, False): value for i, value in enumerate(out.hidden_states)}
     want |= {("block", i, 1, 0, False): value for i, value in enumerate(out.attentions)}
     for key, value in want.items():

@@ -44,7 +44,8 @@ def test_imports_of_the_oracle(path):
 
 @pytest.mark.parametrize("path", sorted(FIELD.glob("*.py")), ids=lambda path: path.name)
 def test_imports_of_field_cases(path):
-    """What a case expects is a number, or HuggingFace's. `tokenizer_folders` only writes folders."""
+    """What a case expects is a number, or HuggingFace's. `tokenizer_folders` only writes
+    folders."""
     others = {"torch", "transformers", "tokenizers", "safetensors", "tests.field"}
     others |= {"tests.parity.tokenizer_folders"}
     assert not surplus(path, (WITH_SUPPORT | others) - {"tests.oracle"})

@@ -67,7 +67,7 @@ class Worker:
                 outcome = got if requests.is_error(got) else "answered"
                 verdict.wrong.append(f"has no meaning ({refused}), and yet it was {outcome}")
             return
-        if requests.is_error(got):
+        if not isinstance(got, dict):
             verdict.wrong.append(f"was not answered: {got}")
             return
         compared = compare.Comparison(want, got)
@@ -78,7 +78,7 @@ class Worker:
 
     def _note(self, spec: dict, verdict: Verdict, differences: list[compare.Difference]) -> None:
         operations = {edit["op"] for edit in spec["edits"]}
-        largest = collections.defaultdict(float)
+        largest: dict[tuple[str, str], float] = collections.defaultdict(float)
         for difference in differences:
             if difference.plain:
                 groups = [("site", difference.site)]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from typing import Any
 
 _FLAGS = (
     "--headless",
@@ -60,7 +61,7 @@ class Browser:
             raise
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._write)  # Which ends it.
         try:
             self._process.wait(10)
@@ -84,7 +85,7 @@ class Browser:
             uploadThroughput=0,
         )
 
-    def call(self, method: str, **parameters) -> dict:
+    def call(self, method: str, **parameters: Any) -> dict:
         """A command of the DevTools protocol; events that come meanwhile are kept."""
         self._last_id += 1
         message = {"id": self._last_id, "method": method, "params": parameters}
@@ -134,7 +135,7 @@ class Browser:
         twice = "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r(1))))"
         self.evaluate(twice)
 
-    def evaluate(self, expression: str):
+    def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression; of a promise what it comes to."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True

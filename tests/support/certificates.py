@@ -58,7 +58,7 @@ def channel_credentials(
     )
 
 
-def _openssl(*arguments) -> None:
+def _openssl(*arguments: object) -> None:
     done = subprocess.run(
         ["openssl", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
     )

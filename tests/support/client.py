@@ -5,7 +5,8 @@ import dataclasses
 import json
 import pathlib
 import time
-from typing import Any, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from google.protobuf import json_format
@@ -24,6 +25,9 @@ from scalpel.v1 import (  # noqa: E402
     tensor_pb2,
 )
 
+# What goes with a call: names and values.
+Metadata = Sequence[tuple[str, str]] | None
+
 _MESSAGE_BYTES_MAX = 64 << 20
 _ELEMENT_BYTES = {
     tensor_pb2.DATA_TYPE_FLOAT32: 4,
@@ -32,7 +36,7 @@ _ELEMENT_BYTES = {
 }
 
 
-def make_request(source, kind: type = service_pb2.RunRequest):
+def make_request(source: Any, kind: type = service_pb2.RunRequest) -> Any:
     """A RunRequest, or one of another `kind`, from a message, a dict or text in protobuf's JSON
     form, or a file of it."""
     if isinstance(source, kind):
@@ -57,7 +61,11 @@ def decode_tensor(dtype: int, shape: list[int], data: bytes) -> np.ndarray:
     if dtype == tensor_pb2.DATA_TYPE_BFLOAT16:
         halves = np.frombuffer(data, dtype="<u2").astype(np.uint32)
         return (halves << 16).view(np.float32).reshape(shape)
-    element = {tensor_pb2.DATA_TYPE_FLOAT32: "<f4", tensor_pb2.DATA_TYPE_FLOAT16: "<f2"}[dtype]
+    elements: dict[int, str] = {
+        tensor_pb2.DATA_TYPE_FLOAT32: "<f4",
+        tensor_pb2.DATA_TYPE_FLOAT16: "<f2",
+    }
+    element = elements[dtype]
     return np.frombuffer(data, dtype=element).reshape(shape)
 
 
@@ -262,7 +270,7 @@ class SweepResult:
         return metric_values(self.clean.metrics, metric, prompt)
 
 
-def metric_values(results, metric: str, prompt: int = 0) -> np.ndarray:
+def metric_values(results: Iterable[Any], metric: str, prompt: int = 0) -> np.ndarray:
     (found,) = (r for r in results if r.name == metric and r.prompt == prompt)
     return np.array(found.values)
 
@@ -318,7 +326,7 @@ class Client:
     """Calls of one server. `stub` is there for everything this class has no method for. Further
     arguments are those of `open_channel`."""
 
-    def __init__(self, address: str, timeout_seconds: float = 120, **identity):
+    def __init__(self, address: str, timeout_seconds: float = 120, **identity: Any):
         options = [
             ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
             ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
@@ -334,27 +342,33 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def events(
-        self, request, timeout_seconds: float | None = None, metadata=None
+        self, request: Any, timeout_seconds: float | None = None, metadata: Metadata = None
     ) -> Iterator[Event]:
         """The events of a run as they arrive."""
         return self._events(self.stub.Run, make_request(request), timeout_seconds, metadata)
 
-    def _events(self, method, request, timeout_seconds, metadata) -> Iterator[Event]:
+    def _events(
+        self, method: Any, request: Any, timeout_seconds: float | None, metadata: Metadata
+    ) -> Iterator[Event]:
         begin = time.monotonic()
         timeout_seconds = timeout_seconds or self.timeout_seconds
         for response in method(request, timeout=timeout_seconds, metadata=metadata):
             kind = response.WhichOneof("event")
             yield Event(kind, getattr(response, kind), time.monotonic() - begin)
 
-    def run(self, request, timeout_seconds: float | None = None, metadata=None) -> RunResult:
+    def run(
+        self, request: Any, timeout_seconds: float | None = None, metadata: Metadata = None
+    ) -> RunResult:
         """Runs a request to its end. Raises grpc.RpcError for any status but OK."""
         return RunResult(list(self.events(request, timeout_seconds, metadata)))
 
-    def sweep(self, request, timeout_seconds: float | None = None, metadata=None) -> SweepResult:
+    def sweep(
+        self, request: Any, timeout_seconds: float | None = None, metadata: Metadata = None
+    ) -> SweepResult:
         """Runs a sweep to its end. Raises grpc.RpcError for any status but OK."""
         request = make_request(request, sweep_pb2.SweepRequest)
         return SweepResult(list(self._events(self.stub.Sweep, request, timeout_seconds, metadata)))

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import tempfile
 import time
+import types
 import weakref
+from typing import Any
 
 import grpc
 
@@ -53,11 +55,17 @@ class Server:
         )
         os.close(handle)
         self.log_path = pathlib.Path(name)
-        self.process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process, once it was launched."""
+        assert self._process is not None, "the server was not launched"
+        return self._process
 
     @property
     def pid(self) -> int:
@@ -78,7 +86,7 @@ class Server:
             *self.flags,
         ]
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -133,14 +141,19 @@ class Server:
             ) from None
 
     def kill(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(10)
 
     def __enter__(self) -> "Server":
         return self.start()
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
         if kind is None:
             self.stop()
         else:
@@ -168,9 +181,10 @@ def is_serving(
     is needed for it."""
     request = b"\x0a" + bytes([len(service)]) + service.encode() if service else b""
     with open_channel(address, credentials=credentials) as channel:
-        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:
-            return check(request, timeout=5) == b"\x08\x01"  # status: SERVING
+            answer: bytes = check(request, timeout=5)
+            return answer == b"\x08\x01"  # status: SERVING
         except grpc.RpcError:
             return False
 

@@ -15,7 +15,7 @@ class TokenFile:
         self._entries: dict[str, dict] = {}
         self._write()
 
-    def add(self, name: str, role: str, **options) -> str:
+    def add(self, name: str, role: str, **options: object) -> str:
         """A new token under this name; `options` are the entry's optional keys."""
         token = "scalpel_" + secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).hexdigest()
