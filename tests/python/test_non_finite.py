@@ -15,6 +15,7 @@ from scalpel import (
     labels,
     logit_diff,
     plots,
+    prob,
     scale,
     set_,
     svg,
@@ -117,6 +118,15 @@ def test_nan_comes_back_as_nan(run, model):
     assert edited.prob.isna().all() and set(edited.token) == {"NaN"}
     full = broken(model, logits=Logits.full())
     assert np.isnan(full.logits()).any()
+
+
+def test_an_infinite_dose_is_no_place_on_a_scale(model):
+    """A page and a plot of it can be made; the page's axis then names its values."""
+    sweep = model.sweep(PROMPT, scale("resid_post", layer=9), over=values([1, math.inf]),
+                        metrics=prob(" Mary"), allow_non_finite=True)  # fmt: skip
+    page = scalpel.report.sweep_report(sweep, model.info, "page")
+    assert '"labels":["1","inf"],"numbers":null' in page
+    assert plots.dose_response(sweep).get_xscale() == "log"
 
 
 def test_variants_without_a_number_are_neither_best_nor_worst(sweep):

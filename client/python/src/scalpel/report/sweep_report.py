@@ -144,11 +144,13 @@ def _token_lines(
 
 
 def _scaled(axis: SweepAxis, sweep: SweepResult) -> tuple[Dimension, str]:
-    """An axis of numbers on a fitting scale; any other as it is."""
+    """An axis of numbers on a fitting scale; as it is where it has others, or an infinite one."""
     over = [one.WhichOneof("over") for one in sweep.normalized.grid.axes]
     if not over or over[sweep.axes.index(axis)] != "values":
         return dimension(axis), "linear"
     numbers = np.array(axis.values, np.float64)
+    if not np.isfinite(numbers).all():
+        return dimension(axis), "linear"
     scale = labels.dose_scale(numbers)
     return Dimension(axis.name, axis.labels, [float(n) for n in numbers]), scale
 
