@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.server import run_server
+from tests.support.tokens import TokenFile
 
 USAGE_ERROR = 2
 
@@ -115,3 +116,23 @@ def test_bad_certificates(model_dir, tls_flags, authority, tmp_path, flag, kind)
     assert done.returncode == USAGE_ERROR, done.stderr
     (line,) = done.stderr.strip().splitlines()
     assert flag in line and "listening" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--tls-cert", "{cert}", "--tls-key", "{key}"],
+        ["--tokens", "{tokens}"],
+    ],
+)
+def test_beyond_loopback_identity_and_tls_are_a_must(model_dir, tls_flags, tmp_path, flags):
+    """port taken; bad flag; unreadable cert
+
+    Half of it is not enough, and the message says how to insist.
+    """
+    tokens = TokenFile(tmp_path / "tokens.json").path
+    known = {"cert": tls_flags[1], "key": tls_flags[3], "tokens": tokens}
+    given = [flag.format(**known) for flag in flags]
+    done = run_server("--model", str(model_dir), "--listen", "0.0.0.0:0", *given)
+    assert done.returncode == USAGE_ERROR and "--allow-insecure" in done.stderr, done.stderr
+    assert "listening" not in done.stdout

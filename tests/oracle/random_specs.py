@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.oracle import faults
+from tests.oracle.choices import Choices
 from tests.oracle.reads import STATISTICS, check
 from tests.oracle.selection import Place, width
 from tests.oracle.sites import SITES, Refused, Site, find, is_hook, is_module
@@ -31,11 +32,11 @@ OPERATIONS = (
 )
 
 
-class Generator:
+class Generator(Choices):
     """One spec in the making. `names`: all names by which sites can be called."""
 
     def __init__(self, model: Model, names: list[str], seed: int):
-        self.rng = np.random.default_rng([0x5CA1, seed])
+        super().__init__(np.random.default_rng([0x5CA1, seed]))
         self.model = model
         self.names: dict[str, list[str]] = {}
         for name in names:
@@ -47,31 +48,6 @@ class Generator:
         }
         self.said: dict[str, str] = {}  # Paths, and the names that they were made of.
         self.prompts = self._prompts()
-
-    # ---- small choices
-
-    def chance(self, probability: float) -> bool:
-        return bool(self.rng.random() < probability)
-
-    def choose(self, options: Any) -> Any:
-        return options[int(self.rng.integers(len(options)))]
-
-    def whole(self, low: int, high: int) -> int:
-        """From low to high, both included."""
-        return int(self.rng.integers(low, high + 1))
-
-    def number(self, low: float, high: float) -> float:
-        """A number that float32 holds, so that both sides mean the same."""
-        return float(np.float32(self.rng.uniform(low, high)))
-
-    def numbers(self, shape: tuple[int, ...]) -> list:
-        return self.rng.normal(size=shape).astype(np.float32).tolist()
-
-    def some(self, size: int, count: int | None = None) -> list[int]:
-        """Different indices below `size`, in any order, some from the end."""
-        count = count or self.whole(1, min(size, 5))
-        found = self.rng.choice(size, size=count, replace=False).tolist()
-        return [i - size if self.chance(0.4) else i for i in found]
 
     def _prompts(self) -> list[list[int]]:
         """Few different tokens in half of them, so that a token is found at several positions."""

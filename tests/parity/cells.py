@@ -1,16 +1,16 @@
 """Requests for one site and one operation: what the table of sites and operations is made of."""
 
-from tests.parity import random_specs
+from tests.parity import meaning, random_specs
 from tests.parity.answer import Answer, key
+from tests.parity.meaning import EDITABLE_SITES, OPERATIONS
 from tests.parity.places import ModelShape
-from tests.parity.random_specs import EDITABLE_SITES, OPERATIONS
 from tests.support.client import service_pb2, site_pb2
 
 CELLS = tuple(
     (site, operation)
     for site in EDITABLE_SITES
     for operation in OPERATIONS
-    if random_specs.allowed(site, operation)
+    if meaning.allowed(site, operation)
 )
 
 # Of the logits' scale: an edit that moves them less than this proves little.

@@ -4,42 +4,15 @@ and outputs."""
 import numpy as np
 
 from tests.parity import places
+from tests.parity.meaning import EDITABLE_SITES, OPERATIONS, STATISTICS, allowed, measurable
 from tests.parity.places import ModelShape
 from tests.support.client import service_pb2, site_pb2, spec_pb2, tensor_pb2
 
-OPERATIONS = (
-    "zero",
-    "scale",
-    "add",
-    "set",
-    "noise",
-    "clamp",
-    "mean",
-    "patch",
-    "project_out",
-    "knockout",
-)
-EDITABLE_SITES = tuple(site for site in places.ALL_SITES if places.facts(site).editable)
-STATISTICS = tuple(
-    number for number in spec_pb2.Statistic.values() if number != spec_pb2.STATISTIC_UNSPECIFIED
-)
 _DTYPES = (
     tensor_pb2.DATA_TYPE_FLOAT32,
     tensor_pb2.DATA_TYPE_FLOAT16,
     tensor_pb2.DATA_TYPE_BFLOAT16,
 )
-
-
-def allowed(site: int, operation: str) -> bool:
-    """Whether the contract has the operation at the site."""
-    match operation:
-        case "knockout":
-            return site == site_pb2.SITE_ATTN_SCORES
-        case "mean":
-            return site != site_pb2.SITE_ATTN_SCORES
-        case "project_out":
-            return site not in places.ATTENTION_SITES
-    return True
 
 
 class Specs:
@@ -406,12 +379,3 @@ class Specs:
             self.add_capture()
         self.outputs()
         return self.request
-
-
-def measurable(statistic: int, site: int, keep) -> bool:
-    """Whether the contract has the statistic at the site, with these axes kept."""
-    if statistic == spec_pb2.STATISTIC_ENTROPY:
-        return site == site_pb2.SITE_PATTERN and site_pb2.AXIS_KEY not in keep
-    if statistic == spec_pb2.STATISTIC_MEAN_L2_NORM:
-        return site != site_pb2.SITE_ATTN_SCORES and places.facts(site).axes[-1] not in keep
-    return True

@@ -1,24 +1,14 @@
 """What must hold exactly, whatever the weights: the contract's statements, on the bundled model and
 without a reference."""
 
-import math
-
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.parity import places, random_specs
+from tests.parity import meaning, places
+from tests.parity.by_hand import EDITS, HEAD, LAYER, OTHERS, TOKENS, at, request
 from tests.support.client import site_pb2, spec_pb2
 
-LAYER, HEAD = 5, 2
-TOKENS = [17, 230, 5, 1999, 640, 88, 5, 1203, 411, 9]
-OTHERS = [
-    [3, 3, 3],
-    [700, 701, 702, 703, 704, 705, 706, 707, 708, 709],
-    [44],
-    list(range(100, 164)),
-]
-ALL_LOGITS = {"full": {}, "positions": {"range": {}}}
 # Of the logits' scale, where the same bytes are a goal but not promised.
 LOGITS_TOLERANCE = 2e-5
 
@@ -37,40 +27,18 @@ def weights(model_dir):
     }
 
 
-def request(interventions=(), tokens=(TOKENS,), captures=(), **fields) -> dict:
-    return {
-        "prompts": [{"token_ids": {"ids": list(ids)}} for ids in tokens],
-        "interventions": list(interventions),
-        "captures": [{"name": name, "place": place} for name, place in captures],
-        "logits": ALL_LOGITS,
-        **fields,
-    }
-
-
-def at(site: str, **where) -> dict:
-    return {"site": f"SITE_{site.upper()}", "where": where}
-
-
-EDITS = [
-    {"place": at("k", layers=[LAYER], heads=[HEAD]), "zero": {}},
-    {"place": at("mlp_post", layers=[6], units={"range": {"step": 2}}), "noise": {"mean": 10}},
-    {"place": at("pattern", layers=[8]), "scale": {"factor": 0.5}},
-    {"place": at("resid_post", layers=[9]), "scale": {"factor": 0.1}},
-]
-
-
 # 1. Observing changes nothing.
 
 
 AGAINST_CLEAN = (spec_pb2.STATISTIC_RELATIVE_L2, spec_pb2.STATISTIC_COSINE)
 
 
-def everything_observed(statistics=random_specs.STATISTICS) -> dict:
+def everything_observed(statistics=meaning.STATISTICS) -> dict:
     probes, captures = [], []
     for site in places.ALL_SITES:
         for moment in (site_pb2.MOMENT_BEFORE, site_pb2.MOMENT_AFTER):
             name = f"{places.site_name(site)} {moment}"
-            wanted = [s for s in statistics if random_specs.measurable(s, site, [])]
+            wanted = [s for s in statistics if meaning.measurable(s, site, [])]
             probes.append(
                 {
                     "name": name,
@@ -97,7 +65,7 @@ def test_observing_changes_nothing(client, edits, clean_run, against_clean):
     """Also by statistics against the clean run, which then has to run beside the request."""
     statistics = [
         statistic
-        for statistic in random_specs.STATISTICS
+        for statistic in meaning.STATISTICS
         if against_clean or statistic not in AGAINST_CLEAN
     ]
     asked = request(edits, include_clean_run=clean_run)
@@ -284,58 +252,6 @@ def test_no_operation_by_another_name(client):
     assert np.array_equal(result.logits(), result.logits(clean=True))
     assert [report.elements_changed for report in result.reports] == [0] * len(edits)
     assert all(report.elements_selected for report in result.reports)
-
-
-# 8. Noise depends on nothing else in the batch.
-
-
-def test_noise_is_the_same_in_any_batch(client):
-    noise = {"place": at("mlp_post", layers=[6], prompts=[0]), "noise": {"mean": 10, "std": 2}}
-    captures = [("noise", at("mlp_post", layers=[6], prompts=[0]))]
-    alone = client.run(request([noise], captures=captures, seed=7))
-    batch = client.run(
-        request(
-            [noise, EDITS[0]],
-            tokens=[TOKENS, *OTHERS],
-            captures=captures,
-            seed=7,
-            include_clean_run=True,
-        )
-    )
-    other = client.run(request([noise], captures=captures, seed=8))
-    assert np.array_equal(alone.capture("noise", 6), batch.capture("noise", 6))
-    assert not (alone.capture("noise", 6) == other.capture("noise", 6)).any()
-    values = alone.capture("noise", 6)
-    assert abs(values.mean() - 10) < 5 * 2 / math.sqrt(values.size)
-    assert abs(values.std() - 2) < 5 * 2 / math.sqrt(2 * values.size)
-
-
-def test_noise_differs_between_prompts_positions_and_interventions(client):
-    place = at("mlp_post", layers=[6])
-    noise = {"place": place, "noise": {}}
-    result = client.run(request([noise], tokens=[TOKENS, TOKENS], captures=[("noise", place)]))
-    first, second = result.capture("noise", 6, 0), result.capture("noise", 6, 1)
-    assert not (first == second).any()
-    assert len(np.unique(first)) == first.size
-    later = client.run(request([EDITS[0], noise], captures=[("noise", place)])).capture("noise", 6)
-    assert not (first == later).any()
-
-
-def test_a_selection_does_not_shift_the_noise(client):
-    place = at("mlp_post", layers=[6])
-    part = at(
-        "mlp_post",
-        layers=[6],
-        units={"range": {"start": 5, "step": 7}},
-        positions={"range": {"start": -3}},
-    )
-    whole = client.run(
-        request([{"place": place, "noise": {}}], captures=[("noise", place)])
-    ).capture("noise", 6)
-    some = client.run(request([{"place": part, "noise": {}}], captures=[("noise", part)])).capture(
-        "noise", 6
-    )
-    assert np.array_equal(whole[-3:, 5::7], some)
 
 
 # Places where an operation reads what it writes.

@@ -8,7 +8,7 @@ pytest.importorskip("transformers")
 
 import torch
 
-from tests.parity import models, places, random_specs, twin
+from tests.parity import meaning, models, places, random_specs, twin
 from tests.parity.answer import key
 from tests.support.client import make_request, site_pb2
 
@@ -199,6 +199,6 @@ def test_random_requests_are_finite_and_edit_something(model):
             for name, item in found.items()
             if item.kind == "logits" or (item.kind == "capture" and item.site != "attn_scores")
         ), seed
-    assert operations == set(random_specs.OPERATIONS)
-    assert len(sites) >= len(random_specs.EDITABLE_SITES) - 2
+    assert operations == set(meaning.OPERATIONS)
+    assert len(sites) >= len(meaning.EDITABLE_SITES) - 2
     assert site_pb2.SITE_HEAD_RESULT not in sites

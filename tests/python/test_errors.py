@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import threading
 import time
 
 import grpc
@@ -28,28 +27,13 @@ from scalpel import (
     zero,
 )
 from scalpel.rpc import error_details_pb2
-from tests.python.fake_server import Failure, FakeServer, queue_full, run_events
+from tests.python.fake_server import Failure, queue_full, run_events
 from tests.python.raw import OTHER, PROMPT
 from tests.support import environment
-from tests.support.client import Client
 
 NAN = float("nan")
 KL = kl_from_clean()
 AGAIN = {"UNAVAILABLE": errors.Unavailable(), "RESOURCE_EXHAUSTED": errors.QueueFull()}
-
-
-@pytest.fixture
-def fake(server):
-    with FakeServer(server.address) as running:
-        yield running
-
-
-@pytest.fixture
-def hasty(fake):
-    """Connected to `fake`, without patience."""
-    retry = scalpel.Retry(attempts=3, first_pause=0.01)
-    with scalpel.connect(fake.address, retry=retry, timeout=20) as connected:
-        yield connected
 
 
 # ---- which argument ------------------------------------------------------------------------------
@@ -344,79 +328,3 @@ def test_pauses_grow_and_stay_bounded():
         assert min(2**attempt, 8) / 2 <= pause <= min(2**attempt, 8)
     assert retry.pause(errors.Unavailable(), 20, None) is None
     assert retry.pause(errors.Unavailable(), 1, left=0.1) is None
-
-
-# ---- deadlines and cancelling --------------------------------------------------------------------
-
-LONG = {"over": ["layers", "heads", "positions"], "metrics": KL}
-
-
-def test_a_deadline_is_a_timeout_error(model):
-    with pytest.raises(TimeoutError) as raised:
-        model.sweep([PROMPT] * 4, zero("z"), **LONG, timeout=0.05)
-    assert isinstance(raised.value, scalpel.DeadlineExceeded)
-
-
-def test_the_connections_deadline_is_that_of_each_call(server, fake):
-    never = threading.Event()
-    with scalpel.connect(fake.address, timeout=1.0) as model:
-        fake.script["Run"] = [[never]]
-        with pytest.raises(scalpel.DeadlineExceeded):
-            model.run("a")
-        assert model.run("a", timeout=20).top()
-        never.set()
-
-
-def test_leaving_a_stream_cancels_the_call(server, fake, hasty):
-    first, *_ = run_events(server.address)
-    never = threading.Event()
-    fake.script["Run"] = [[first, never]]
-    with hasty.stream("a") as events:
-        next(events)
-        assert not fake.ended.is_set()
-    assert fake.ended.wait(5)
-    never.set()
-
-
-def test_a_stream_that_is_dropped_cancels_the_call(server, fake, hasty):
-    first, *_ = run_events(server.address)
-    never = threading.Event()
-    fake.script["Run"] = [[first, never]]
-    for _ in hasty.stream("a"):
-        break
-    assert fake.ended.wait(5)
-    never.set()
-
-
-def test_another_thread_can_close_a_stream(server, fake, hasty):
-    first, *_ = run_events(server.address)
-    never = threading.Event()
-    fake.script["Run"] = [[first, never]]
-    stream = hasty.stream("a")
-    next(stream)
-    threading.Timer(0.2, stream.close).start()
-    with pytest.raises(scalpel.Cancelled):
-        next(stream)
-    assert fake.ended.wait(5)
-    never.set()
-
-
-def test_closing_ends_the_wait_for_another_attempt(fake, hasty):
-    fake.script["Run"] = [queue_full(10)]
-    stream = hasty.stream("a")
-    threading.Timer(0.2, stream.close).start()
-    begin = time.monotonic()
-    with pytest.raises(scalpel.Cancelled):
-        next(stream)
-    assert time.monotonic() - begin < 5
-
-
-def test_the_server_stops_what_is_cancelled(start_server):
-    """A long sweep ends with its stream, and the engine is free."""
-    server = start_server("--threads", "1")
-    with scalpel.connect(server.address) as model, Client(server.address) as client:
-        with model.stream_sweep([PROMPT] * 64, zero("z"), **LONG) as events:
-            next(events)
-        begin = time.monotonic()
-        client.run({"prompts": [{"text": "a"}]})
-        assert time.monotonic() - begin < 5

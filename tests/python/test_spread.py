@@ -1,7 +1,5 @@
 """Sweeps over several servers: the answer is one server's, and a server that dies is not missed."""
 
-import concurrent.futures
-import multiprocessing
 import os
 import re
 import signal
@@ -10,7 +8,6 @@ import threading
 import time
 import warnings
 
-import distributed
 import grpc
 import numpy as np
 import pytest
@@ -36,20 +33,12 @@ from tests.python.fake_server import Failure, FakeServer, queue_full
 from tests.python.raw import OTHER, PROMPT
 from tests.python.test_aio import same
 from tests.support import environment
-from tests.support.server import Server
 
 KL = kl_from_clean()
 HASTY = Retry(attempts=3, first_pause=0.01)
 # 2016 variants, some seconds of work.
 LONG = {"over": ["layers", "heads", "positions"], "metrics": KL}
 UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "it went away")
-
-
-@pytest.fixture(scope="module")
-def servers(server, model_dir):
-    """The shared server, and another."""
-    with Server("--threads", "1", model=model_dir) as other:
-        yield [server, other]
 
 
 @pytest.fixture(scope="module")
@@ -369,36 +358,3 @@ def test_ctrl_c_stops_the_servers(fakes):
 def test_progress_is_shown(replicas, capsys):
     replicas.sweep(PROMPT, zero("z"), over=["layers", "heads"], metrics=KL, progress=True)
     assert "144/144" in capsys.readouterr().err
-
-
-# ---- executors -----------------------------------------------------------------------------------
-
-
-def processes():
-    """Which share nothing with this one."""
-    context = multiprocessing.get_context("spawn")
-    return concurrent.futures.ProcessPoolExecutor(2, mp_context=context)
-
-
-@pytest.mark.parametrize("make", [concurrent.futures.ThreadPoolExecutor, processes])
-def test_an_executor_makes_the_calls(servers, model, make):
-    addresses = [one.address for one in servers]
-    with make() as executor, spread.connect(addresses, executor=executor) as replicas:
-        check_executor(replicas, model)
-
-
-def check_executor(replicas, model):
-    """The answer is the same, and so is what is wrong."""
-    options = {"over": ["layers", "heads"], "metrics": KL}
-    same(replicas.sweep(PROMPT, zero("z"), **options), model.sweep(PROMPT, zero("z"), **options))
-    with pytest.raises(scalpel.InvalidArgument) as raised:
-        replicas.sweep(PROMPT, zero("k", layer=12), over="heads", metrics=KL)
-    assert [one.argument for one in raised.value.violations] == ["interventions.layer"]
-
-
-def test_dask_makes_the_calls(servers, model):
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-    with cluster, distributed.Client(cluster) as client:
-        executor = client.get_executor(pure=False)
-        with spread.connect([one.address for one in servers], executor=executor) as replicas:
-            check_executor(replicas, model)
