@@ -3,7 +3,7 @@ Transformer (Vaswani et al. 2017) with LayerNorm (Ba et al. 2016) before each su
 last block, and GELU (Hendrycks and Gimpel 2016) by its formula with tanh."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import numpy as np
 
@@ -30,7 +30,22 @@ def exact_gelu(x: np.ndarray) -> np.ndarray:
     return x * 0.5 * (1 + np.vectorize(math.erf, otypes=[float])(x / np.sqrt(2)))
 
 
-ACTIVATIONS = {"gelu_new": gelu, "gelu": exact_gelu, "relu": lambda x: np.maximum(x, 0)}
+def silu(x: np.ndarray) -> np.ndarray:
+    """x by its sigmoid (Elfwing et al. 2018)."""
+    return x / (1 + np.exp(-x))
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0)
+
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "gelu_new": gelu,
+    "gelu": exact_gelu,
+    "relu": relu,
+    "silu": silu,
+    "tanh": np.tanh,
+}
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 
 from tests.oracle import interpret, weights
-from tests.oracle.test_random_specs import TINY, TINY_MODELS
+from tests.oracle.test_random_specs import ACTIVATIONS, TINY, TINY_MODELS, activated
 
 pytestmark = pytest.mark.live
 
 PROMPT = [3, 1, 4, 1, 5, 9, 2, 6]
 
 
-@pytest.mark.parametrize("name", ["demo", *TINY])
-def test_forward(model_dir, name):
+@pytest.mark.parametrize("name", ["demo", *TINY, *ACTIVATIONS])
+def test_forward(model_dir, tmp_path, name):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    folder = model_dir if name == "demo" else TINY_MODELS / name
+    if name in ACTIVATIONS:
+        folder = activated(tmp_path, name)
+    else:
+        folder = model_dir if name == "demo" else TINY_MODELS / name
     theirs = transformers.GPT2LMHeadModel.from_pretrained(
         folder, dtype=torch.float64, attn_implementation="eager"
     ).eval()

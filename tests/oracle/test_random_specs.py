@@ -5,8 +5,11 @@ other settings in their config.json.
 """
 
 import concurrent.futures
+import json
 import multiprocessing
 import os
+import pathlib
+import shutil
 
 import pytest
 
@@ -21,6 +24,7 @@ BLOCK = 50
 # Scores divided by the layer and not by sqrt(d_head), ReLU, a narrow MLP, a head of its own, two
 # files; exact GELU, scores in another order, names without prefix.
 TINY = ("tiny-flags", "tiny-upcast")
+ACTIVATIONS = ("silu", "tanh")  # That no stored model has.
 TINY_MODELS = environment.ROOT / "tests" / "parity" / "golden" / "models"
 FAULTY = 0.03  # Share of specs that are made to have no meaning.
 
@@ -86,6 +90,23 @@ def test_every_name_was_used(whole, client):
 
 def test_some_specs_are_refused(whole):
     assert 0.5 * FAULTY < whole.refused() / SPECS < 2 * FAULTY
+
+
+def activated(folder: pathlib.Path, activation: str) -> pathlib.Path:
+    """A model of another activation, made in a folder."""
+    made = folder / activation
+    shutil.copytree(TINY_MODELS / "tiny", made)
+    config = json.loads((made / "config.json").read_text())
+    config["activation_function"] = activation
+    (made / "config.json").write_text(json.dumps(config))
+    return made
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_other_activations(tmp_path, activation):
+    model = activated(tmp_path, activation)
+    with Server(model=model) as server, processes(server, 0) as pool:
+        check(pool, CHOSEN or list(range(BLOCK)))
 
 
 @pytest.mark.parametrize("model", TINY)
