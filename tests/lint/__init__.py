@@ -1,0 +1,1 @@
+"""Checks of the sources that run nothing of them: `./scalpel test --only lint`."""
