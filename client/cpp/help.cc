@@ -10,17 +10,8 @@
 namespace scalpel::client {
 namespace {
 
-std::string FlagHelp(absl::string_view name, const char* value, absl::string_view meaning) {
-  const std::string left = value == nullptr ? std::string(name) : absl::StrCat(name, " ", value);
-  if (left.size() > 22) return absl::StrFormat("  %s\n%26s%s\n", left, "", meaning);
-  return absl::StrFormat("  %-22s  %s\n", left, meaning);
-}
-
-}  // namespace
-
-std::string HelpText() {
-  std::string text =
-      R"(scalpel-cli talks to a Scalpel server: GPT-2 under interventions.
+constexpr char kUse[] =
+    R"(scalpel-cli talks to a Scalpel server: GPT-2 under interventions.
 
   scalpel-cli run [FILE.json] [PROMPT...] [flags]   runs a request
   scalpel-cli sweep [FILE.json] [PROMPT...] [flags] runs it for every variant
@@ -42,19 +33,8 @@ flags add to it.
     --source "The capital of France is" --score " Paris" " Rome" \
     --over layers --over positions
 )";
-  for (const FlagGroup& group : FlagGroups()) {
-    absl::StrAppend(
-        &text, "\n", group.title,
-        group.commands.empty() ? "" : absl::StrCat(" (", absl::StrJoin(group.commands, ", "), ")"),
-        ":\n");
-    for (const Flag& flag : group.flags) text += FlagHelp(flag.name, flag.value, flag.meaning);
-  }
-  text += "\nInterventions (run, sweep), applied in the order given; may be repeated:\n";
-  for (const OperationFlag& operation : OperationFlags()) {
-    text += FlagHelp(absl::StrCat("--", operation.name, " SPEC"), nullptr, operation.meaning);
-    if (*operation.keys != '\0') absl::StrAppendFormat(&text, "%26s%s\n", "", operation.keys);
-  }
-  text += R"(
+
+constexpr char kGrammar[] = R"(
 SPEC is PLACE:key=value,key=value,word - for example
   K:layer=5,head=2             one head's keys
   mlp_post:layer=6,unit=::2    every second neuron
@@ -91,7 +71,30 @@ Exit codes:
   130  interrupted (Ctrl-C)
 Colour needs a terminal; NO_COLOR turns it off.
 )";
-  return text;
+
+std::string FlagHelp(absl::string_view name, const char* value, absl::string_view meaning) {
+  const std::string left = value == nullptr ? std::string(name) : absl::StrCat(name, " ", value);
+  if (left.size() > 22) return absl::StrFormat("  %s\n%26s%s\n", left, "", meaning);
+  return absl::StrFormat("  %-22s  %s\n", left, meaning);
+}
+
+}  // namespace
+
+std::string HelpText() {
+  std::string text = kUse;
+  for (const FlagGroup& group : FlagGroups()) {
+    absl::StrAppend(
+        &text, "\n", group.title,
+        group.commands.empty() ? "" : absl::StrCat(" (", absl::StrJoin(group.commands, ", "), ")"),
+        ":\n");
+    for (const Flag& flag : group.flags) text += FlagHelp(flag.name, flag.value, flag.meaning);
+  }
+  text += "\nInterventions (run, sweep), applied in the order given; may be repeated:\n";
+  for (const OperationFlag& operation : OperationFlags()) {
+    text += FlagHelp(absl::StrCat("--", operation.name, " SPEC"), nullptr, operation.meaning);
+    if (*operation.keys != '\0') absl::StrAppendFormat(&text, "%26s%s\n", "", operation.keys);
+  }
+  return absl::StrCat(text, kGrammar);
 }
 
 }  // namespace scalpel::client
