@@ -86,22 +86,11 @@ def folders() -> dict[str, Files]:
 
 
 def _hand_made() -> dict[str, Files]:
-    identity = {
-        "type": "TemplateProcessing",
-        "single": [{"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {},
-    }
-    padding = {
-        "strategy": "BatchLongest",
-        "direction": "Right",
-        "pad_to_multiple_of": None,
-        "pad_id": size(),
-        "pad_type_id": 0,
-        "pad_token": "[PAD]",
-    }
-    truncation = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
-    byte_level = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
+    return {**_added_tokens(), **_settings(), **_corners()}
+
+
+def _added_tokens() -> dict[str, Files]:
+    """Added and special tokens in every file that may have them, with every flag."""
     additional = {"additional_special_tokens": list(SPEAKERS)}
     mask = token("<mask>", lstrip=True, normalized=False, special=True)
     decoder = {
@@ -141,6 +130,18 @@ def _hand_made() -> dict[str, Files]:
         "overlapping": fast(
             token("<x"), token("<x>"), token(">!", normalized=False), token("x>", special=True)
         ),
+    }
+
+
+def _settings() -> dict[str, Files]:
+    """Settings and classes of tokenizer_config.json."""
+    identity = {
+        "type": "TemplateProcessing",
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {},
+    }
+    return {
         "prefix space": slow(tokenizer_config={"add_prefix_space": True}),
         "prefix space, fast": fast(token("<new>"), tokenizer_config={"add_prefix_space": True}),
         "split": fast(
@@ -166,6 +167,22 @@ def _hand_made() -> dict[str, Files]:
             special_tokens_map={"pad_token": "<pad>"},
             tokenizer_config={"bos_token": None, "eos_token": None, "unk_token": "[UNK]"},
         ),
+    }
+
+
+def _corners() -> dict[str, Files]:
+    """What is rare, and what another version of transformers writes."""
+    padding = {
+        "strategy": "BatchLongest",
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": size(),
+        "pad_type_id": 0,
+        "pad_token": "[PAD]",
+    }
+    truncation = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    byte_level = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
+    return {
         "extra by name": fast(tokenizer_config={"extra_special_tokens": {"image_token": "<img>"}}),
         "extra as a list": fast(tokenizer_config={"extra_special_tokens": ["<img>", "<snd>"]}),
         "padding in tokenizer.json": fast(change={"padding": padding}),
