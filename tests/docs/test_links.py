@@ -1,4 +1,4 @@
-"""No link of the documentation leads nowhere."""
+"""No link of a page in this repository leads nowhere."""
 
 import pathlib
 import re
@@ -7,8 +7,20 @@ import pytest
 
 from tests.support import environment
 
-_CLIENT = environment.ROOT / "client"
-PAGES = [_CLIENT / "README.md", *sorted((_CLIENT / "docs").rglob("*.md"))]
+# Beside the pages of the root; other folders there are no part of the repository.
+_FOLDERS = ("client", "deploy", "proto", "server", "tests")
+_NOT_OURS = {"node_modules", "target", "build"}
+PAGES = sorted(
+    [
+        *environment.ROOT.glob("*.md"),
+        *(
+            page
+            for folder in _FOLDERS
+            for page in (environment.ROOT / folder).rglob("*.md")
+            if not _NOT_OURS.intersection(page.relative_to(environment.ROOT).parts)
+        ),
+    ]
+)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
@@ -21,11 +33,11 @@ def _anchors(path: pathlib.Path) -> set[str]:
     return {one.replace(" ", "-") for one in words}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(_CLIENT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(environment.ROOT)))
 def test_links(page):
     text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
     for link in _LINK.findall(text):
-        if link.startswith("https://"):
+        if link.startswith(("https://", "http://")):
             continue
         file, _, anchor = link.partition("#")
         target = (page.parent / file).resolve() if file else page
