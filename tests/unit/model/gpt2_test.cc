@@ -3,7 +3,6 @@
 #include <c10/core/InferenceMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/library.h>
 
 #include <cmath>
 #include <functional>
@@ -17,29 +16,6 @@
 
 namespace scalpel::model {
 namespace {
-
-// libtorch has the shapes of these two in Python only.
-at::Tensor MetaIndexSelect(const at::Tensor& x, int64_t dim, const at::Tensor& index) {
-  TORCH_CHECK(index.is_meta(), "an index on another device");
-  std::vector<int64_t> sizes = x.sizes().vec();
-  sizes.at(dim) = index.numel();
-  return at::empty(sizes, x.options());
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> MetaLayerNorm(const at::Tensor& x,
-                                                             c10::SymIntArrayRef,
-                                                             const std::optional<at::Tensor>& gain,
-                                                             const std::optional<at::Tensor>& bias,
-                                                             double) {
-  TORCH_CHECK(gain->is_meta() && bias->is_meta(), "weights on another device");
-  const at::Tensor moment = at::empty({x.size(0), 1}, x.options());
-  return {at::empty_like(x), moment, at::empty_like(moment)};
-}
-
-TORCH_LIBRARY_IMPL(aten, Meta, library) {
-  library.impl("index_select", &MetaIndexSelect);
-  library.impl("native_layer_norm", &MetaLayerNorm);
-}
 
 using test::Distance;
 using test::SameBits;
@@ -383,7 +359,7 @@ TEST(Forward, StopsBehindTheLayerWhereTheTapSaysSo) {
 }
 
 // The meta device has shapes and no memory: a tensor made on another device by accident meets one
-// of it and throws.
+// of it and throws. meta_device.cc has what libtorch lacks of it.
 TEST(Forward, MakesEveryTensorOnTheModelsDevice) {
   for (const bool upcast : {false, true}) {
     Gpt2Config config = TinyConfig();

@@ -4,136 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <limits>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 
-#include "tests/unit/model/temp_folder.h"
+#include "tests/unit/model/weights_fixture.h"
 
 namespace scalpel::model {
 namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
-
-constexpr char kFile[] = "model.safetensors";
-constexpr char kIndex[] = "model.safetensors.index.json";
-
-Gpt2Config TinyConfig() {
-  Gpt2Config config;
-  config.n_layer = 2;
-  config.n_head = 2;
-  config.d_model = 4;
-  config.d_head = 2;
-  config.d_mlp = 6;
-  config.n_ctx = 5;
-  config.vocab_size = 7;
-  return config;
-}
-
-using Tensors = std::map<std::string, at::Tensor>;
-
-// The weights under HuggingFace's names, without a prefix.
-Tensors Named(const Weights& weights) {
-  Tensors tensors = {{"wte.weight", weights.wte},
-                     {"wpe.weight", weights.wpe},
-                     {"ln_f.weight", weights.ln_f.gain},
-                     {"ln_f.bias", weights.ln_f.bias}};
-  for (size_t i = 0; i < weights.blocks.size(); ++i) {
-    const BlockWeights& block = weights.blocks[i];
-    const std::string prefix = "h." + std::to_string(i) + ".";
-    tensors[prefix + "ln_1.weight"] = block.ln1.gain;
-    tensors[prefix + "ln_1.bias"] = block.ln1.bias;
-    tensors[prefix + "attn.c_attn.weight"] = block.qkv.weight;
-    tensors[prefix + "attn.c_attn.bias"] = block.qkv.bias;
-    tensors[prefix + "attn.c_proj.weight"] = block.attn_out.weight;
-    tensors[prefix + "attn.c_proj.bias"] = block.attn_out.bias;
-    tensors[prefix + "ln_2.weight"] = block.ln2.gain;
-    tensors[prefix + "ln_2.bias"] = block.ln2.bias;
-    tensors[prefix + "mlp.c_fc.weight"] = block.mlp_in.weight;
-    tensors[prefix + "mlp.c_fc.bias"] = block.mlp_in.bias;
-    tensors[prefix + "mlp.c_proj.weight"] = block.mlp_out.weight;
-    tensors[prefix + "mlp.c_proj.bias"] = block.mlp_out.bias;
-  }
-  return tensors;
-}
-
-Tensors Prefixed(const Tensors& tensors) {
-  Tensors prefixed;
-  for (const auto& [name, tensor] : tensors) prefixed["transformer." + name] = tensor;
-  return prefixed;
-}
-
-std::string DtypeText(at::ScalarType type) {
-  switch (type) {
-    case at::kHalf:
-      return "F16";
-    case at::kBFloat16:
-      return "BF16";
-    case at::kDouble:
-      return "F64";
-    case at::kBool:
-      return "BOOL";
-    default:
-      return "F32";
-  }
-}
-
-// A safetensors file with these tensors.
-std::string FileBytes(const Tensors& tensors,
-                      const std::map<std::string, std::string>& metadata = {}) {
-  std::string json = "{";
-  if (!metadata.empty()) json += "\"__metadata__\":" + nlohmann::json(metadata).dump();
-  std::string data;
-  for (const auto& [name, tensor] : tensors) {
-    std::string shape;
-    for (const int64_t size : tensor.sizes()) {
-      shape += (shape.empty() ? "" : ",") + std::to_string(size);
-    }
-    const size_t begin = data.size();
-    const at::Tensor dense = tensor.contiguous();
-    data.append(static_cast<const char*>(dense.const_data_ptr()), dense.nbytes());
-    json += (json.size() > 1 ? ",\"" : "\"") + name + "\":{\"dtype\":\"" +
-            DtypeText(tensor.scalar_type()) + "\",\"shape\":[" + shape + "],\"data_offsets\":[" +
-            std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
-  }
-  json += "}";
-  std::string bytes;
-  for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(json.size() >> (8 * i)));
-  return bytes + json + data;
-}
-
-class LoadWeightsTest : public TempFolderTest {
- protected:
-  absl::StatusOr<Weights> LoadFile(const Tensors& tensors) {
-    Write(dir_ / kFile, FileBytes(tensors, metadata_));
-    return LoadWeights(dir_, config_);
-  }
-
-  void ExpectRefused(const absl::StatusOr<Weights>& weights, const std::string& words) {
-    EXPECT_EQ(weights.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(weights.status().message()), HasSubstr(words));
-  }
-
-  // The same values, float32, contiguous.
-  void ExpectLoaded(const absl::StatusOr<Weights>& weights) {
-    ASSERT_TRUE(weights.ok()) << weights.status();
-    const Tensors loaded = Named(*weights);
-    for (const auto& [name, tensor] : tensors_) {
-      EXPECT_EQ(loaded.at(name).scalar_type(), at::kFloat) << name;
-      EXPECT_TRUE(loaded.at(name).is_contiguous()) << name;
-      EXPECT_TRUE(at::equal(loaded.at(name), tensor)) << name;
-    }
-  }
-
-  Gpt2Config config_ = TinyConfig();
-  std::map<std::string, std::string> metadata_;
-  Weights weights_ = RandomWeights(config_, 1);
-  Tensors tensors_ = Named(weights_);
-};
 
 TEST_F(LoadWeightsTest, LoadsWithAndWithoutPrefix) {
   ExpectLoaded(LoadFile(tensors_));
@@ -338,81 +219,6 @@ TEST_F(LoadWeightsTest, HashesTheFilesBytes) {
   // What sha256sum prints for this file.
   EXPECT_EQ(LoadFile(tensors_)->sha256,
             "4eac8d5dfce7fb7ad460fea2eee74e24c92e33d56bc5c334ba83f89d5fbefe82");
-}
-
-class ShardedTest : public LoadWeightsTest {
- protected:
-  void SetUp() override {
-    LoadWeightsTest::SetUp();
-    for (const auto& [name, tensor] : tensors_) {
-      (name < "h.1" ? first_ : second_)[name] = tensor;
-    }
-    Write(dir_ / "a.safetensors", FileBytes(first_));
-    Write(dir_ / "b.safetensors", FileBytes(second_));
-  }
-
-  void WriteIndex(const std::map<std::string, std::string>& others) {
-    std::map<std::string, std::string> map;
-    for (const auto& entry : first_) map[entry.first] = "a.safetensors";
-    for (const auto& entry : second_) map[entry.first] = "b.safetensors";
-    for (const auto& [name, file] : others) map[name] = file;
-    std::string json;
-    for (const auto& [name, file] : map) {
-      json += (json.empty() ? "\"" : ",\"") + name + "\":\"" + file + "\"";
-    }
-    Write(dir_ / kIndex, "{\"metadata\":{\"total_size\":1},\"weight_map\":{" + json + "}}");
-  }
-
-  Tensors first_;
-  Tensors second_;
-};
-
-TEST_F(ShardedTest, LoadsAllShardsAndHashesThemInNameOrder) {
-  WriteIndex({});
-  const absl::StatusOr<Weights> weights = LoadWeights(dir_, config_);
-  ExpectLoaded(weights);
-  // b before a by name is another hash.
-  fs::rename(dir_ / "a.safetensors", dir_ / "x");
-  fs::rename(dir_ / "b.safetensors", dir_ / "a.safetensors");
-  fs::rename(dir_ / "x", dir_ / "b.safetensors");
-  std::swap(first_, second_);
-  WriteIndex({});
-  EXPECT_NE(LoadWeights(dir_, config_)->sha256, weights->sha256);
-}
-
-TEST_F(ShardedTest, RefusesFileNamesThatLeaveTheFolder) {
-  for (const char* file : {"../a.safetensors", "/etc/passwd", "..", "", "sub/a.safetensors"}) {
-    WriteIndex({{"wte.weight", file}});
-    ExpectRefused(LoadWeights(dir_, config_),
-                  "model.safetensors.index.json: weight_map[\"wte."
-                  "weight\"]: \"" +
-                      std::string(file) + "\" is not a plain file name");
-  }
-}
-
-TEST_F(ShardedTest, RefusesAnIndexThatIsWrong) {
-  WriteIndex({{"wte.weight", "a.safetensors"}});
-  ExpectRefused(LoadWeights(dir_, config_),
-                "tensor \"wte.weight\" is not in a.safetensors as it says");
-  WriteIndex({{"wte.weight", "c.safetensors"}});
-  const absl::Status missing = LoadWeights(dir_, config_).status();
-  EXPECT_TRUE(absl::IsNotFound(missing));
-  EXPECT_THAT(std::string(missing.message()), HasSubstr("c.safetensors: No such file"));
-  for (const char* json : {"{}", "[]", "{\"weight_map\":[]}", "{\"weight_map\":{}}"}) {
-    Write(dir_ / kIndex, json);
-    ExpectRefused(LoadWeights(dir_, config_), "weight_map is not an object");
-  }
-  Write(dir_ / kIndex, "{\"weight_map\":{\"wte.weight\":1}}");
-  ExpectRefused(LoadWeights(dir_, config_), "weight_map[\"wte.weight\"] is not a file name");
-}
-
-TEST_F(ShardedTest, RefusesATensorInTwoShards) {
-  first_["wte.weight"] = tensors_["wte.weight"];
-  Write(dir_ / "a.safetensors", FileBytes(first_));
-  WriteIndex({});
-  ExpectRefused(LoadWeights(dir_, config_),
-                "b.safetensors: tensor \"wte.weight\": stored twice: "
-                "also as \"wte.weight\" in a.safetensors");
 }
 
 TEST(RandomWeights, AreReproducibleAndNotTrivial) {
