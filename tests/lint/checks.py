@@ -28,6 +28,13 @@ def _own(module: str, *arguments: str) -> Command:
     return lambda: [sys.executable, "-B", "-m", f"tests.lint.{module}", *arguments]
 
 
+def _mypy(config: str, *arguments: str) -> list[str]:
+    cache = str(sources.ROOT / "build" / "mypy-cache")
+    return [_wheel("mypy"), "--cache-dir", cache, "--config-file", config, *arguments]
+
+
+_RUFF = ("--config", "tests/ruff.toml", "client", "deploy", "tests")
+
 CHECKS = (
     Check("buf lint", lambda: [os.environ["SCALPEL_BUF"], "lint"], folder="proto"),
     Check("shellcheck", lambda: ["shellcheck", *sources.of("bash")]),
@@ -35,6 +42,12 @@ CHECKS = (
         "clang-format",
         lambda: [_wheel("clang-format"), "--dry-run", "-Werror", *sources.of("C++")],
     ),
+    Check("ruff", lambda: [_wheel("ruff"), "check", "--no-cache", *_RUFF]),
+    Check(
+        "ruff format", lambda: [_wheel("ruff"), "format", "--no-cache", "--check", *_RUFF]
+    ),
+    Check("mypy of the client", lambda: _mypy("client/python/pyproject.toml", "-p", "scalpel")),
+    Check("mypy of the tests' base", lambda: _mypy("tests/mypy.ini")),
     Check("length of files", _own("lengths", "files")),
     Check("length of functions", _own("lengths", "functions")),
     Check("thread safety", _own("threads")),
