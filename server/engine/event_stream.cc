@@ -2,7 +2,16 @@
 
 #include <utility>
 
+#include "absl/time/clock.h"
+
 namespace scalpel::engine {
+
+absl::Status EventStream::StillWanted() const {
+  if (cancelled()) return absl::CancelledError("the caller cancelled the call");
+  if (absl::Now() >= deadline_)
+    return absl::DeadlineExceededError("the call's deadline has passed");
+  return absl::OkStatus();
+}
 
 void EventStream::Push(Event event) {
   std::shared_ptr<const std::function<void()>> ready;

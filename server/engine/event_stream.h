@@ -1,4 +1,4 @@
-// What one request sends back, on its way from the engine to the wire.
+// What one call sends back, on its way from the engine to the wire.
 
 #ifndef SCALPEL_SERVER_ENGINE_EVENT_STREAM_H_
 #define SCALPEL_SERVER_ENGINE_EVENT_STREAM_H_
@@ -8,12 +8,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "proto/scalpel/v1/service.pb.h"
 
 namespace scalpel::engine {
@@ -39,11 +41,23 @@ class EventSink {
   virtual void Push(Event event) = 0;
 };
 
-// A queue between one producer (the engine) and one consumer (the call's reactor). The producer
-// never blocks: the bytes of all events were reserved before the request was admitted
-// (Scheduler::Submit), which is what bounds the queue. Thread-safe.
+// A call, as far as the engine knows it: its id, how long it waits, and a queue for what it is
+// sent. The one object of a call that the wire and the engine share.
+//
+// The engine (the producer) never blocks: the bytes of all events were reserved before the call was
+// admitted (Scheduler::Submit), which is what bounds the queue. The call's reactor is the only
+// consumer. Thread-safe.
 class EventStream final : public EventSink {
  public:
+  explicit EventStream(std::string request_id = "", absl::Time deadline = absl::InfiniteFuture())
+      : request_id_(std::move(request_id)), deadline_(deadline) {}
+
+  // Names the call in the log, and in the message of an error that only the log explains.
+  const std::string& request_id() const { return request_id_; }
+  absl::Time deadline() const { return deadline_; }
+  // OK while the call waits for more. CANCELLED after Cancel, DEADLINE_EXCEEDED after the deadline.
+  absl::Status StillWanted() const;
+
   // Producer. Events after Close or Cancel are dropped.
   void Push(Event event) override;
   // Producer: nothing follows. `status` is the call's end. Only the first Close counts.
@@ -69,6 +83,8 @@ class EventStream final : public EventSink {
   bool cancelled() const;
 
  private:
+  const std::string request_id_;
+  const absl::Time deadline_;
   mutable absl::Mutex mutex_;
   std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);

@@ -1,4 +1,4 @@
-// Admission, the queue, waves, and the one thread that owns the device.
+// Admission, the queue, and the one thread that owns the device.
 
 #ifndef SCALPEL_SERVER_ENGINE_SCHEDULER_H_
 #define SCALPEL_SERVER_ENGINE_SCHEDULER_H_
@@ -6,28 +6,35 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/base/limits.h"
 #include "server/engine/baseline_cache.h"
 #include "server/engine/counts.h"
-#include "server/engine/event_stream.h"
 #include "server/engine/job.h"
 #include "server/engine/wave.h"
-#include "server/engine/work.h"
+#include "server/base/limits.h"
 #include "server/model/gpt2.h"
 
 namespace scalpel::engine {
 
-// Thread-safe.
+// Runs jobs. Each wave takes tasks of all jobs in turn, one each, as long as there is room; so a
+// long sweep delays a run by one wave at most.
+//
+// Fate is not shared: if a wave fails, its tasks run again in smaller waves, and only the job of a
+// task that fails alone ends with an error. No event is sent twice.
+//
+// Thread-safe. Only WaitIdle and the destructor wait for the model, or for a plan that is being
+// compiled.
 class Scheduler {
  public:
   // Starts the engine's thread. `gpt2` outlives this object. `device_failed` is called once, on the
@@ -37,50 +44,69 @@ class Scheduler {
   // Cancels what is left, and joins.
   ~Scheduler();
 
-  // Takes the work, or refuses it at once; never blocks. It is closed with OK, DEADLINE_EXCEEDED,
-  // CANCELLED or INTERNAL when it is done. `response_bytes` stay reserved until `stream`, where it
-  // sends its events, is destroyed. Errors: RESOURCE_EXHAUSTED with RetryInfo (queue full, too many
-  // bytes waiting for readers); UNAVAILABLE (draining, or the device has failed).
-  absl::Status Submit(std::shared_ptr<Work> work, EventStream& stream, int64_t response_bytes);
-  // A Run or a Sweep.
-  absl::Status Submit(Job job);
+  // Takes the job, or refuses it at once; never blocks. When the job is over, its stream is closed:
+  // OK; DEADLINE_EXCEEDED; CANCELLED; RESOURCE_EXHAUSTED (memory ran out); INTERNAL. The bytes of
+  // its response stay reserved until its stream is destroyed.
+  //
+  // Errors: RESOURCE_EXHAUSTED with RetryInfo (the queue is full, or too many bytes wait for their
+  // readers); UNAVAILABLE (draining, or the device has failed).
+  absl::Status Submit(std::shared_ptr<Job> job);
 
-  // Refuses new work from now on.
+  // Refuses new jobs from now on.
   void StopAdmission();
-  // Waits until no work is queued or running; false: `timeout` passed first.
+  // Waits until no job is queued or running; false: `timeout` passed first.
   bool WaitIdle(absl::Duration timeout);
+  // Ends all jobs, queued and running, with UNAVAILABLE. What is not yet read is dropped.
+  void CancelAll();
+
   // Of the cache of clean runs, as the last wave left it.
   BaselineCache::Counts cache_counts() const;
   Counts counts() const;
 
-  // Aborts all work, queued and running, with UNAVAILABLE.
-  void CancelAll();
-
  private:
-  struct Live {  // work that is not done
-    std::shared_ptr<Work> work;
-    bool started = false;        // it has had a task in a wave
-    std::optional<Member> held;  // its next task, which the last wave had no room for
+  struct Entry {  // a job that is not over
+    std::shared_ptr<Job> job;
+    bool started = false;           // it has had a task in a wave
+    std::optional<Task> held = {};  // the last wave had no room for it; the next begins with it
   };
+  using Jobs = std::vector<std::shared_ptr<Job>>;
+  using Endings = std::vector<std::pair<std::shared_ptr<Job>, absl::Status>>;
+
+  // ---- the engine's thread ----
 
   void Loop();
-  // Tasks for the next wave, waiting for some; empty: stop.
-  std::vector<Member> NextWave(BaselineCache& cache);
-  // Takes tasks of all work in turn, one each, as long as there is room.
-  std::vector<Member> FillWave(BaselineCache& cache) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Runs the wave, and counts it; how it failed, if it did. Holds the only try/catch around
-  // libtorch.
-  absl::Status Run(BaselineCache& cache, std::vector<Member>& members);
-  // Before the calls end, so that whoever has an answer finds it counted.
-  void Count(const WaveCounts& wave, absl::Duration busy, const BaselineCache& cache);
-  // Closes the wave's work that is done, or that nobody waits for, or all of it if the wave failed.
-  void Settle(const std::vector<Member>& members, const absl::Status& failure);
+  // Waits for something to do; empty: stop.
+  Wave NextWave();
+  // The next of the waves that failed as a part of a larger one; empty: there is none.
+  Wave NextRetry();
+  // Adds tasks of the jobs to the wave, and leaves them in the order of their next turns. Returns
+  // the task for which there was no room. Without the lock: plans are compiled here.
+  std::optional<Task> Fill(std::deque<std::shared_ptr<Job>>& turns, Wave& wave);
+  // Takes note of the turns.
+  void Turned(const std::deque<std::shared_ptr<Job>>& turns, const Wave& wave,
+              std::optional<Task> held);
+  // Runs the wave; sends what failed of it to run again; ends jobs that are over.
+  void Run(Wave wave);
+  // `shared`: what all tasks of the wave failed with that have no failure of their own.
+  void Retry(Wave wave, const std::exception_ptr& shared, Endings* endings);
+  // Lets the job send its last events. Returns the call's end.
+  absl::Status FinishJob(Job& job);
+  // Says in the log why the job failed. Returns the call's end.
+  absl::Status Fail(const Job& job, const std::exception_ptr& failure);
+  // The jobs are over.
+  void End(const Endings& endings);
+  // Nothing can be computed any more: refuses new jobs, aborts all that there are, and says so.
+  void FailDevice(const std::exception_ptr& failure);
+
+  // ---- any thread ----
+
   void AbortAll(const absl::Status& status);
-  // Nothing can be computed any more: refuses new work, aborts all that waits, and says so.
-  void FailDevice();
-  // Takes what nobody waits for off the list. It is to be closed without the lock.
-  std::vector<std::shared_ptr<Work>> TakeUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Work that has not started.
+  // Before calls end, so that who has an answer finds it counted.
+  void Count(const WaveCounts& wave, absl::Duration busy);
+  // Takes jobs off the list whose calls do not wait any more. They are to be closed without the
+  // lock.
+  Jobs TakeUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Jobs that have not started.
   int64_t Waiting() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const model::Gpt2& gpt2_;
@@ -90,13 +116,17 @@ class Scheduler {
   // so must this.
   const std::shared_ptr<std::atomic<int64_t>> buffered_bytes_ =
       std::make_shared<std::atomic<int64_t>>(0);
+
+  // Of the engine's thread.
+  BaselineCache cache_;
+  std::deque<Wave> retries_;
+
   mutable absl::Mutex mutex_;
-  // In the order of their turns.
-  std::deque<Live> works_ ABSL_GUARDED_BY(mutex_);
-  bool running_ ABSL_GUARDED_BY(mutex_) = false;  // a wave
+  std::deque<Entry> jobs_ ABSL_GUARDED_BY(mutex_);  // in the order of their turns
+  bool running_ ABSL_GUARDED_BY(mutex_) = false;    // the engine's thread is busy
   BaselineCache::Counts cache_counts_ ABSL_GUARDED_BY(mutex_);
   Counts counts_ ABSL_GUARDED_BY(mutex_);           // since the start
-  absl::Status admission_ ABSL_GUARDED_BY(mutex_);  // OK, or why new work is refused
+  absl::Status admission_ ABSL_GUARDED_BY(mutex_);  // OK, or why new jobs are refused
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -5,8 +5,9 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "server/engine/cone.h"
-#include "server/engine/non_finite.h"
+#include "server/engine/failure.h"
+#include "server/engine/fault_points.h"
+#include "server/engine/job.h"
 #include "server/engine/wave_tap.h"
 #include "server/spec/cost.h"
 
@@ -29,65 +30,52 @@ WaveCounts CountsOf(const spec::Plan& plan, const model::Gpt2Config& config,
   return counts;
 }
 
-// Hands the results of one task to its work, and what it computed of clean runs to the cache.
-void Finish(const model::Gpt2& gpt2, BaselineCache& cache, absl::Time began, WaveTap::Seat& seat,
-            Member& member, absl::Span<model::RowAnswer> answers) {
+// Hands what the task computed to the cache, and its results to its job.
+void Finish(BaselineCache& cache, WaveTap::Seat& seat, absl::Span<model::RowAnswer> answers) {
+  Task& task = seat.task;
   seat.tap.SendRest();
   TaskResult result{.logits = {},
                     .reports = seat.tap.Reports(),
+                    .clean = {},
                     .tokens_computed = 0,
-                    .began = began,
+                    .began = *task.began,
+                    .non_finite_row = {},
                     .sender = &seat.sender};
-  result.locate = [&](const spec::Plan& plan, int32_t row) {
-    return FindFirstNonFinite(gpt2, plan, row, [&] { return member.work->StillWanted().ok(); });
-  };
   for (size_t row = 0; row < answers.size(); ++row) {
-    result.logits.push_back(std::move(answers[row].logits));
+    result.logits.push_back(answers[row].logits);
     result.tokens_computed += answers[row].tokens_computed;
     if (!answers[row].finite && !result.non_finite_row)
       result.non_finite_row = static_cast<int32_t>(row);
     if (answers[row].recorded == nullptr) continue;
-    member.task->clean[row] = answers[row].recorded;
-    cache.Add(std::move(answers[row].recorded));
+    task.clean[row] = answers[row].recorded;
+    cache.Add(answers[row].recorded);
   }
-  member.work->Done(*member.task, std::move(result));
+  result.clean = task.clean;
+  task.done(std::move(result));
 }
 
 }  // namespace
 
-Member MakeMember(std::shared_ptr<Work> work, std::unique_ptr<Task> task,
-                  const model::Gpt2Config& config, BaselineCache& cache, int64_t record_bytes_max) {
-  task->clean.resize(task->plan->rows.size());
-  for (size_t row = 0; row < task->clean.size(); ++row) {
-    if (task->clean[row] == nullptr) task->clean[row] = cache.Find(task->plan->tokens[row]);
-  }
-  Member member{std::move(work), std::move(task), {}, 0};
-  member.rows = Cones(*member.task->plan, config, member.task->clean,
-                      cache.enabled() || member.task->keeps_clean ? record_bytes_max : 0);
-  for (const model::Row& row : member.rows) {
-    if (!row.stops.empty()) member.tokens += static_cast<int64_t>(row.tokens.size()) - row.first;
-  }
-  return member;
-}
-
-WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, std::vector<Member>& members) {
-  const absl::Time began = absl::Now();
+WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, Wave& wave) {
   WaveTap tap;
   std::vector<model::Row> rows;
-  for (Member& member : members) {
-    tap.Add(*member.work, *member.task, gpt2.device());
-    std::move(member.rows.begin(), member.rows.end(), std::back_inserter(rows));
+  for (Task& task : wave) {
+    if (!task.began) task.began = absl::Now();
+    task.sink->Restart();
+    PassFaultPoint(FaultPoint::kPass, task.job->stream().request_id());
+    tap.Add(task, gpt2.device());
+    std::move(task.rows.begin(), task.rows.end(), std::back_inserter(rows));
   }
   auto answers = gpt2.Forward(rows, tap);
   WaveCounts counts;
-  if (!answers) return counts;  // nobody waits any more
-  for (size_t i = 0; i < members.size(); ++i) {
-    WaveTap::Seat& seat = tap.seats()[i];
+  if (!answers) return counts;  // none is left
+  for (WaveTap::Seat& seat : tap.seats()) {
     if (!seat.wanted) continue;
-    const spec::Plan& plan = *members[i].task->plan;
+    const spec::Plan& plan = *seat.task.plan;
     const auto mine = absl::MakeSpan(*answers).subspan(seat.begin, plan.rows.size());
-    counts += CountsOf(plan, gpt2.config(), mine);
-    Finish(gpt2, cache, began, seat, members[i], mine);
+    const WaveCounts own = CountsOf(plan, gpt2.config(), mine);
+    seat.task.failure = FailureOf([&] { Finish(cache, seat, mine); });
+    if (seat.task.failure == nullptr) counts += own;
   }
   return counts;
 }

@@ -2,14 +2,28 @@
 
 #include <algorithm>
 
+#include "server/engine/failure.h"
+#include "server/engine/fault_points.h"
+#include "server/engine/job.h"
+
 namespace scalpel::engine {
+namespace {
 
 using model::Site;
 
-void WaveTap::Add(const Work& work, const Task& task, at::Device device) {
+// Runs a part of the pass that is the seat's alone.
+template <typename Part>
+void RunOwn(WaveTap::Seat& seat, Part part) {
+  seat.task.failure = FailureOf(part);
+  if (seat.task.failure != nullptr) seat.wanted = false;
+}
+
+}  // namespace
+
+void WaveTap::Add(Task& task, at::Device device) {
   const int32_t begin = static_cast<int32_t>(seat_of_row_.size());
   seat_of_row_.insert(seat_of_row_.end(), task.plan->rows.size(), seats_.size());
-  seats_.emplace_back(work, task, begin, device);
+  seats_.emplace_back(task, begin, device);
 }
 
 bool WaveTap::Wants(Site site, int32_t layer) const {
@@ -33,8 +47,11 @@ void WaveTap::Visit(absl::Span<const Site> sites, int32_t layer, model::RowOf ro
     const bool looks = std::any_of(sites.begin(), sites.end(),
                                    [&](Site site) { return seat.tap.Wants(site, layer); });
     if (!looks) continue;
-    seat.tap.Visit(sites, layer,
-                   [&](Site site, int32_t row) { return row_of(site, seat.begin + row); });
+    RunOwn(seat, [&] {
+      PassFaultPoint(FaultPoint::kVisit, seat.task.job->stream().request_id());
+      seat.tap.Visit(sites, layer,
+                     [&](Site site, int32_t row) { return row_of(site, seat.begin + row); });
+    });
   }
 }
 
@@ -47,8 +64,10 @@ bool WaveTap::LayerDone(int32_t layer) {
   bool any = false;
   for (Seat& seat : seats_) {
     if (!seat.wanted) continue;
-    seat.tap.LayerDone(layer);
-    seat.wanted = seat.work.StillWanted().ok();
+    const EventStream& stream = seat.task.job->stream();
+    PassFaultPoint(FaultPoint::kLayer, stream.request_id());
+    RunOwn(seat, [&] { seat.tap.LayerDone(layer); });
+    seat.wanted = seat.wanted && stream.StillWanted().ok();
     any = any || seat.wanted;
   }
   return any;

@@ -10,31 +10,34 @@
 #include <vector>
 
 #include "server/engine/plan_tap.h"
+#include "server/engine/task.h"
 #include "server/engine/tensor_sender.h"
-#include "server/engine/work.h"
 #include "server/model/tap.h"
 
 namespace scalpel::engine {
 
+// What a task's own part of the pass throws (its edits, its measurements, its events) is that
+// task's failure: it leaves the pass as if its caller had left, and the others go on.
+//
 // Lives for one forward pass, on the engine's thread.
 class WaveTap final : public model::Tap {
  public:
   // A task in the pass: rows [begin, begin + its plan's rows).
   struct Seat {
-    Seat(const Work& work, const Task& task, int32_t begin, at::Device device)
-        : work(work),
-          begin(begin),
+    Seat(Task& its_task, int32_t first_row, at::Device device)
+        : task(its_task),
+          begin(first_row),
           sender(*task.sink),
           tap(*task.plan, device, *task.sink, sender) {}
-    const Work& work;
+    Task& task;
     const int32_t begin;
-    bool wanted = true;  // somebody waits for its work
+    bool wanted = true;  // its call still waits, and it has not failed
     TensorSender sender;
     PlanTap tap;
   };
 
   // Seats are taken in order. References outlive this object.
-  void Add(const Work& work, const Task& task, at::Device device);
+  void Add(Task& task, at::Device device);
   std::deque<Seat>& seats() { return seats_; }
 
   bool Wants(model::Site site, int32_t layer) const override;

@@ -13,6 +13,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "server/engine/run_job.h"
 #include "server/model/config.h"
 #include "server/model/device.h"
 #include "server/model/model_file.h"
@@ -81,9 +82,9 @@ absl::Status WarmUp(const spec::ModelFacts& facts, engine::Scheduler& scheduler)
   auto plan = spec::Compile(request, facts, Limits());
   if (!plan.ok()) return plan.status();
 
-  auto stream = std::make_shared<engine::EventStream>();
+  const auto stream = std::make_shared<engine::EventStream>("warm-up");
   absl::Status status =
-      scheduler.Submit({.request_id = "warm-up", .plan = *std::move(plan), .stream = stream});
+      scheduler.Submit(std::make_shared<engine::RunJob>(stream, *std::move(plan)));
   if (!status.ok()) return status;
   scheduler.WaitIdle(absl::InfiniteDuration());
   stream->Cancel();  // drops the events, so that End returns the status

@@ -88,7 +88,7 @@ rpc::Backend MakeBackend(const LoadedModel& loaded, engine::Scheduler& scheduler
           .device = loaded.gpt2->device().str(),
           .kernels = loaded.gpt2->kernels(),
           .threads = loaded.threads,
-          .submit = [&scheduler](engine::Job job) { return scheduler.Submit(std::move(job)); },
+          .submit = [&scheduler](auto job) { return scheduler.Submit(std::move(job)); },
           .cache_counts = [&scheduler] { return scheduler.cache_counts(); },
           .engine_counts = [&scheduler] { return scheduler.counts(); },
           .connections = [&listener]() -> rpc::Connections {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "absl/status/status.h"
@@ -27,7 +28,7 @@ struct Backend {
   std::string kernels;  // as model::KernelsName says
   int threads;          // that compute on the CPU
   // Scheduler::Submit.
-  std::function<absl::Status(engine::Job)> submit;
+  std::function<absl::Status(std::shared_ptr<engine::Job>)> submit;
   // Scheduler::cache_counts; empty: no engine.
   std::function<engine::BaselineCache::Counts()> cache_counts = nullptr;
   // Scheduler::counts; empty: no engine.

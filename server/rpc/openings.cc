@@ -4,7 +4,8 @@
 #include <memory>
 #include <utility>
 
-#include "server/engine/job.h"
+#include "server/engine/run_job.h"
+#include "server/engine/sweep_job.h"
 #include "server/rpc/codec.h"
 #include "server/spec/plan.h"
 #include "server/spec/sweep.h"
@@ -13,7 +14,7 @@ namespace scalpel::rpc {
 namespace {
 
 // Takes the tokens from the caller's share, unless the engine refuses the job.
-absl::Status Submit(const Opening& opening, int64_t tokens, engine::Job job) {
+absl::Status Submit(const Opening& opening, int64_t tokens, std::shared_ptr<engine::Job> job) {
   absl::Status status = opening.call.Charge(tokens);
   if (!status.ok()) return status;
   status = opening.backend.submit(std::move(job));
@@ -32,7 +33,7 @@ absl::Status OpenRun(const Opening& opening) {
 
   engine::Event first;
   *first.message.mutable_started() = (*plan)->started;
-  first.message.mutable_started()->set_request_id(opening.call.request_id);
+  first.message.mutable_started()->set_request_id(opening.stream->request_id());
   opening.stream->Push(std::move(first));
   if (request.validate_only()) {
     opening.stream->Close(absl::OkStatus());
@@ -40,10 +41,7 @@ absl::Status OpenRun(const Opening& opening) {
   }
   const int64_t tokens = (*plan)->started.cost().tokens();
   return Submit(opening, tokens,
-                {.request_id = opening.call.request_id,
-                 .plan = *std::move(plan),
-                 .stream = opening.stream,
-                 .deadline = opening.deadline});
+                std::make_shared<engine::RunJob>(opening.stream, *std::move(plan)));
 }
 
 absl::Status OpenSweep(const Opening& opening) {
@@ -55,7 +53,7 @@ absl::Status OpenSweep(const Opening& opening) {
 
   engine::Event first;
   *first.sweep.emplace().mutable_started() = (*sweep)->started();
-  first.sweep->mutable_started()->set_request_id(opening.call.request_id);
+  first.sweep->mutable_started()->set_request_id(opening.stream->request_id());
   opening.stream->Push(std::move(first));
   if (request.validate_only()) {
     opening.stream->Close(absl::OkStatus());
@@ -63,10 +61,7 @@ absl::Status OpenSweep(const Opening& opening) {
   }
   const int64_t tokens = (*sweep)->started().cost().tokens();
   return Submit(opening, tokens,
-                {.request_id = opening.call.request_id,
-                 .sweep = *std::move(sweep),
-                 .stream = opening.stream,
-                 .deadline = opening.deadline});
+                std::make_shared<engine::SweepJob>(opening.stream, *std::move(sweep)));
 }
 
 }  // namespace scalpel::rpc

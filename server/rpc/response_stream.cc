@@ -21,7 +21,6 @@ ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call
                  .backend = *stream->backend_,
                  .limits = limits,
                  .call = stream->call_,
-                 .deadline = absl::FromChrono(context->deadline()),
                  .stream = stream->stream_});
   });
   if (!status.ok()) {
@@ -42,6 +41,8 @@ ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
       limits_(limits),
       watched_(stalls.Watch(context, call.request_id)),
       hooks_(std::move(hooks)),
+      stream_(std::make_shared<engine::EventStream>(call.request_id,
+                                                    absl::FromChrono(context->deadline()))),
       call_(std::move(call)) {}
 
 void ResponseStream::OnWriteDone(bool ok) {

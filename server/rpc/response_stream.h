@@ -33,7 +33,6 @@ struct Opening {
   const Backend& backend;
   const Limits& limits;
   Call& call;
-  absl::Time deadline;
   std::shared_ptr<engine::EventStream> stream;  // takes the answer
 };
 
@@ -97,7 +96,7 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const Limits& limits_;
   const std::shared_ptr<net::WatchedCall> watched_;
   const Hooks hooks_;
-  const std::shared_ptr<engine::EventStream> stream_ = std::make_shared<engine::EventStream>();
+  const std::shared_ptr<engine::EventStream> stream_;
   std::shared_ptr<ResponseStream> self_;  // until OnDone
   std::atomic<bool> gone_ = false;        // nobody reads any more
   absl::Mutex mutex_;

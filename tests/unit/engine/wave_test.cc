@@ -9,7 +9,6 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
-#include "server/engine/run_work.h"
 #include "server/kernels/targets.h"
 #include "server/kernels/threads.h"
 #include "tests/unit/support/random_spec.h"

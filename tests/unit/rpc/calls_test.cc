@@ -100,7 +100,7 @@ class CallsTest : public testing::Test {
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
     service_->Open(std::make_shared<const Backend>(
-        Backend{facts_, "cpu", "avx2", 3, [this](engine::Job job) { return submit_(job); }}));
+        Backend{facts_, "cpu", "avx2", 3, [this](auto job) { return submit_(job); }}));
     channel_ = grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials());
     stub_ = v1::InterventionService::NewStub(channel_);
   }
@@ -172,7 +172,9 @@ class CallsTest : public testing::Test {
 
   const spec::ModelFacts facts_ = SmallFacts();
   insight::Metrics metrics_{kMethods};
-  std::function<absl::Status(engine::Job)> submit_ = [](engine::Job) { return absl::OkStatus(); };
+  std::function<absl::Status(std::shared_ptr<engine::Job>)> submit_ = [](auto) {
+    return absl::OkStatus();
+  };
   std::unique_ptr<access::Gate> gate_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<Listener> listener_;
@@ -259,8 +261,8 @@ TEST_F(CallsTest, AllCallsTogetherAreBoundedButTheStatusIsTold) {
 }
 
 TEST_F(CallsTest, TokensAreChargedButNotForValidation) {
-  submit_ = [](engine::Job job) {
-    job.stream->Close(absl::OkStatus());
+  submit_ = [](auto job) {
+    job->stream().Close(absl::OkStatus());
     return absl::OkStatus();
   };
   Start(WithTokens());
@@ -276,7 +278,7 @@ TEST_F(CallsTest, TokensAreChargedButNotForValidation) {
 }
 
 TEST_F(CallsTest, TokensOfACallThatTheEngineRefusesAreGivenBack) {
-  submit_ = [](engine::Job) { return Busy("the queue is full", absl::Seconds(1)); };
+  submit_ = [](auto) { return Busy("the queue is full", absl::Seconds(1)); };
   Start(WithTokens());
   for (int i = 0; i < 3; ++i) {
     EXPECT_THAT(Run(Tokens(16), kRunner).error_message(), HasSubstr("the queue is full"));
@@ -287,7 +289,7 @@ TEST_F(CallsTest, TokensOfACallThatTheEngineRefusesAreGivenBack) {
 // ---- what is counted ----------------------------------------------------------------------------
 
 TEST_F(CallsTest, ReasonsComeFromWhereTheyArise) {
-  submit_ = [](engine::Job) {
+  submit_ = [](auto) {
     return Because(Reason::kQueueFull, Busy("the queue is full", absl::Seconds(1)));
   };
   Start(access::Policy());

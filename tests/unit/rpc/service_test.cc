@@ -88,15 +88,15 @@ class ServiceTest : public testing::Test {
   }
 
   void Open() {
-    service_.Open(std::make_shared<const Backend>(Backend{
-        facts_, "cpu", "avx2", 3, [this](engine::Job job) { return submit_(std::move(job)); }}));
+    service_.Open(std::make_shared<const Backend>(
+        Backend{facts_, "cpu", "avx2", 3, [this](auto job) { return submit_(std::move(job)); }}));
   }
 
   // An engine that runs `work` on a thread of its own.
-  void EngineDoes(std::function<void(const engine::Job&)> work) {
-    submit_ = [this, work](engine::Job job) {
+  void EngineDoes(std::function<void(engine::Job&)> work) {
+    submit_ = [this, work](std::shared_ptr<engine::Job> job) {
       absl::MutexLock lock(&mutex_);
-      threads_.emplace_back([work, job = std::move(job)] { work(job); });
+      threads_.emplace_back([work, job = std::move(job)] { work(*job); });
       return absl::OkStatus();
     };
   }
@@ -116,7 +116,7 @@ class ServiceTest : public testing::Test {
 
   const spec::ModelFacts facts_ = SmallFacts();
   Limits limits_;
-  std::function<absl::Status(engine::Job)> submit_ = [](engine::Job) {
+  std::function<absl::Status(std::shared_ptr<engine::Job>)> submit_ = [](auto) {
     return absl::InternalError("nothing was to be submitted");
   };
   absl::Mutex mutex_;
@@ -213,15 +213,15 @@ TEST_F(ServiceTest, UnreadableMessagesAreInvalidArgument) {
 TEST_F(ServiceTest, EventsArriveInOrderAndTensorsInChunks) {
   Open();
   const auto data = std::make_shared<std::string>(2 * limits_.chunk_bytes + 12, 'd');
-  EngineDoes([&](const engine::Job& job) {
-    job.stream->Push(Report(1));
+  EngineDoes([&](engine::Job& job) {
+    job.stream().Push(Report(1));
     engine::TensorEvent tensor{.header = {}, .bytes = *data, .owner = data};
     tensor.header.set_name("big");
     engine::Event event;
     event.tensor = std::move(tensor);
-    job.stream->Push(std::move(event));
-    job.stream->Push(Report(2));
-    job.stream->Close(absl::OkStatus());
+    job.stream().Push(std::move(event));
+    job.stream().Push(Report(2));
+    job.stream().Close(absl::OkStatus());
   });
   grpc::ClientContext context;
   context.AddMetadata("x-request-id", "study-7.a");
@@ -248,11 +248,11 @@ class StallTest : public ServiceTest {
 TEST_F(StallTest, AReaderThatTakesNothingIsCutOff) {
   Open();
   const auto data = std::make_shared<std::string>(32 << 20, 'd');  // more than gRPC takes ahead
-  EngineDoes([&](const engine::Job& job) {
+  EngineDoes([&](engine::Job& job) {
     engine::Event event;
     event.tensor = engine::TensorEvent{.header = {}, .bytes = *data, .owner = data};
-    job.stream->Push(std::move(event));
-    job.stream->Close(absl::OkStatus());
+    job.stream().Push(std::move(event));
+    job.stream().Close(absl::OkStatus());
   });
   grpc::ClientContext context;
   const auto reader = stub_->Run(&context, SmallRequest());
@@ -265,12 +265,12 @@ TEST_F(StallTest, AReaderThatTakesNothingIsCutOff) {
 
 TEST_F(StallTest, AnEngineThatTakesItsTimeIsWaitedFor) {
   Open();
-  EngineDoes([&](const engine::Job& job) {
+  EngineDoes([&](engine::Job& job) {
     for (int i = 0; i < 4; ++i) {
       absl::SleepFor(absl::Milliseconds(300));
-      job.stream->Push(Report(i));
+      job.stream().Push(Report(i));
     }
-    job.stream->Close(absl::OkStatus());
+    job.stream().Close(absl::OkStatus());
   });
   std::vector<v1::RunResponse> responses;
   EXPECT_TRUE(Run(SmallRequest(), &responses).ok());
@@ -310,15 +310,15 @@ v1::SweepRequest SmallSweep() {
 
 TEST_F(ServiceTest, ASweepIsOneJobWhoseEventsArriveInOrder) {
   Open();
-  std::promise<std::shared_ptr<const spec::Sweep>> given;
-  EngineDoes([&](const engine::Job& job) {
-    given.set_value(job.sweep);
+  std::promise<int64_t> reserved;
+  EngineDoes([&](engine::Job& job) {
+    reserved.set_value(job.response_bytes());
     for (int i = 0; i < 3; ++i) {
       engine::Event event;
       event.sweep.emplace().mutable_variant()->set_index(i);
-      job.stream->Push(std::move(event));
+      job.stream().Push(std::move(event));
     }
-    job.stream->Close(absl::OkStatus());
+    job.stream().Close(absl::OkStatus());
   });
   grpc::ClientContext context;
   context.AddMetadata("x-request-id", "sweep-1");
@@ -330,7 +330,7 @@ TEST_F(ServiceTest, ASweepIsOneJobWhoseEventsArriveInOrder) {
   EXPECT_EQ(responses[0].started().request_id(), "sweep-1");
   EXPECT_EQ(responses[0].started().variants(), 1);
   EXPECT_EQ(responses[3].variant().index(), 2);
-  EXPECT_EQ(given.get_future().get()->variants(), 1);
+  EXPECT_EQ(reserved.get_future().get(), responses[0].started().cost().response_bytes());
 }
 
 TEST_F(ServiceTest, ASweepThatIsOnlyValidatedIsNoJob) {
@@ -348,7 +348,7 @@ TEST_F(ServiceTest, ASweepThatIsOnlyValidatedIsNoJob) {
 
 TEST_F(ServiceTest, ARefusedJobSendsNothing) {
   Open();
-  submit_ = [](engine::Job) { return Busy("the queue is full", absl::Seconds(1)); };
+  submit_ = [](auto) { return Busy("the queue is full", absl::Seconds(1)); };
   std::vector<v1::RunResponse> responses;
   const grpc::Status status = Run(SmallRequest(), &responses);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
@@ -360,9 +360,9 @@ TEST_F(ServiceTest, ARefusedJobSendsNothing) {
 
 TEST_F(ServiceTest, TheEnginesStatusEndsTheCallAfterItsEvents) {
   Open();
-  EngineDoes([](const engine::Job& job) {
-    job.stream->Push(Report(1));
-    job.stream->Close(absl::UnavailableError("the server is shutting down"));
+  EngineDoes([](engine::Job& job) {
+    job.stream().Push(Report(1));
+    job.stream().Close(absl::UnavailableError("the server is shutting down"));
   });
   std::vector<v1::RunResponse> responses;
   EXPECT_EQ(Run(SmallRequest(), &responses).error_code(), grpc::StatusCode::UNAVAILABLE);
@@ -371,7 +371,7 @@ TEST_F(ServiceTest, TheEnginesStatusEndsTheCallAfterItsEvents) {
 
 TEST_F(ServiceTest, AnExceptionIsInternalAndSaysOnlyTheRequestId) {
   Open();
-  submit_ = [](engine::Job) -> absl::Status { throw std::runtime_error("/secret/path"); };
+  submit_ = [](auto) -> absl::Status { throw std::runtime_error("/secret/path"); };
   grpc::ClientContext context;
   context.AddMetadata("x-request-id", "my-id");
   std::vector<v1::RunResponse> responses;
@@ -403,10 +403,10 @@ TEST_F(ServiceTest, ManyLongViolationsReachTheClient) {
 TEST_F(ServiceTest, CancellingReachesTheEngine) {
   Open();
   std::promise<void> seen;
-  EngineDoes([&](const engine::Job& job) {
-    while (!job.stream->cancelled()) absl::SleepFor(absl::Milliseconds(1));
+  EngineDoes([&](engine::Job& job) {
+    while (!job.stream().cancelled()) absl::SleepFor(absl::Milliseconds(1));
     seen.set_value();
-    job.stream->Close(absl::CancelledError(""));
+    job.stream().Close(absl::CancelledError(""));
   });
   grpc::ClientContext context;
   const auto reader = stub_->Run(&context, SmallRequest());
@@ -421,10 +421,10 @@ TEST_F(ServiceTest, CancellingReachesTheEngine) {
 TEST_F(ServiceTest, TheDeadlineReachesTheEngineAndEndsTheCall) {
   Open();
   std::promise<absl::Time> told;
-  EngineDoes([&](const engine::Job& job) {
-    told.set_value(job.deadline);
-    while (!job.stream->cancelled()) absl::SleepFor(absl::Milliseconds(1));
-    job.stream->Close(absl::DeadlineExceededError(""));
+  EngineDoes([&](engine::Job& job) {
+    told.set_value(job.stream().deadline());
+    while (!job.stream().cancelled()) absl::SleepFor(absl::Milliseconds(1));
+    job.stream().Close(absl::DeadlineExceededError(""));
   });
   const absl::Time expected = absl::Now() + absl::Milliseconds(300);
   grpc::ClientContext context;
@@ -440,12 +440,12 @@ TEST_F(ServiceTest, ASlowReaderHoldsBackNeitherEngineNorOthers) {
   Open();
   const auto data = std::make_shared<std::string>(size_t{64} << 20, 'd');
   std::atomic<int> pushed = 0;
-  EngineDoes([&](const engine::Job& job) {
+  EngineDoes([&](engine::Job& job) {
     engine::Event event;
     event.tensor = engine::TensorEvent{.header = {}, .bytes = *data, .owner = data};
-    job.stream->Push(std::move(event));
+    job.stream().Push(std::move(event));
     ++pushed;
-    job.stream->Close(absl::OkStatus());
+    job.stream().Close(absl::OkStatus());
   });
   grpc::ClientContext slow;
   const auto reader = stub_->Run(&slow, SmallRequest());
@@ -465,9 +465,9 @@ TEST_F(ServiceTest, ASlowReaderHoldsBackNeitherEngineNorOthers) {
 // For the sanitizers: calls end in every way while the engine is in the middle of a push.
 TEST_F(ServiceTest, CallsMayEndAtAnyMoment) {
   Open();
-  EngineDoes([](const engine::Job& job) {
-    for (int i = 0; i < 200 && !job.stream->cancelled(); ++i) job.stream->Push(Report(i));
-    job.stream->Close(absl::OkStatus());
+  EngineDoes([](engine::Job& job) {
+    for (int i = 0; i < 200 && !job.stream().cancelled(); ++i) job.stream().Push(Report(i));
+    job.stream().Close(absl::OkStatus());
   });
   int whole = 0;
   for (int round = 0; round < 150; ++round) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -11,7 +12,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/engine/run_work.h"
+#include "server/engine/non_finite.h"
+#include "server/engine/run_job.h"
 #include "server/engine/wave.h"
 #include "server/kernels/targets.h"
 #include "server/model/weights.h"
@@ -180,22 +182,36 @@ int64_t Answer::WireBytes() const {
   return bytes;
 }
 
+void RunOrThrow(engine::Wave& wave, engine::BaselineCache& cache) {
+  const c10::InferenceMode inference_only;
+  for (engine::Task& task : wave) engine::Prepare(task, TinyGpt2().config(), cache, 1 << 30);
+  engine::RunWave(TinyGpt2(), cache, wave);
+  for (const engine::Task& task : wave) {
+    if (task.failure != nullptr) std::rethrow_exception(task.failure);
+  }
+}
+
+void Finish(engine::Job& job) {
+  const c10::InferenceMode inference_only;
+  job.Finish([](const spec::Plan& plan, int32_t row) {
+    return engine::FindFirstNonFinite(TinyGpt2(), plan, row, [] { return true; });
+  });
+}
+
 std::vector<Answer> Ask(const std::vector<std::shared_ptr<const spec::Plan>>& plans,
                         engine::BaselineCache& cache) {
-  const c10::InferenceMode inference_only;
   std::vector<std::shared_ptr<engine::EventStream>> streams;
-  std::vector<engine::Member> members;
+  std::vector<std::shared_ptr<engine::Job>> jobs;
+  engine::Wave wave;
   for (const auto& plan : plans) {
     streams.push_back(std::make_shared<engine::EventStream>());
-    auto work = std::make_shared<engine::RunWork>(
-        engine::Job{.request_id = "test", .plan = plan, .stream = streams.back()});
-    auto task = work->Next();
-    members.push_back(
-        engine::MakeMember(std::move(work), std::move(task), TinyGpt2().config(), cache, 1 << 30));
+    jobs.push_back(std::make_shared<engine::RunJob>(streams.back(), plan));
+    wave.push_back(*jobs.back()->NextTask());
   }
-  engine::RunWave(TinyGpt2(), cache, members);
+  RunOrThrow(wave, cache);
   std::vector<Answer> answers(plans.size());
   for (size_t i = 0; i < plans.size(); ++i) {
+    Finish(*jobs[i]);
     while (std::optional<engine::Event> event = streams[i]->Pop())
       answers[i].events.push_back(*std::move(event));
   }

@@ -16,6 +16,8 @@
 #include "proto/scalpel/v1/service.pb.h"
 #include "server/engine/baseline_cache.h"
 #include "server/engine/event_stream.h"
+#include "server/engine/job.h"
+#include "server/engine/wave.h"
 #include "server/model/gpt2.h"
 #include "server/spec/plan.h"
 
@@ -60,7 +62,12 @@ struct Answer {
   int64_t WireBytes() const;
 };
 
-// Runs the plans in one wave on the calling thread. Throws what libtorch throws.
+// Prepares and runs the tasks, on the calling thread. Throws what one of them fails with.
+void RunOrThrow(engine::Wave& wave, engine::BaselineCache& cache);
+// After AllDone.
+void Finish(engine::Job& job);
+
+// Runs them in one wave, on the calling thread. Throws what one of them fails with.
 std::vector<Answer> Ask(const std::vector<std::shared_ptr<const spec::Plan>>& plans,
                         engine::BaselineCache& cache);
 // Runs a plan alone and without a cache: the plain full computation.

@@ -1,13 +1,10 @@
 #include "tests/unit/support/tiny_sweep.h"
 
-#include <c10/core/InferenceMode.h>
-
 #include <stdexcept>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/engine/sweep_work.h"
-#include "server/engine/wave.h"
+#include "server/engine/sweep_job.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::test {
@@ -63,21 +60,19 @@ std::vector<std::vector<double>> SweepAnswer::Values(const std::string& metric,
 
 SweepAnswer AskSweep(const v1::SweepRequest& request, engine::BaselineCache& cache,
                      size_t wave_tasks) {
-  const c10::InferenceMode inference_only;
   const auto stream = std::make_shared<engine::EventStream>();
-  const auto work = std::make_shared<engine::SweepWork>(
-      engine::Job{.request_id = "test", .sweep = CompileSweepOrThrow(request), .stream = stream});
-  while (!work->Finished()) {
-    std::vector<engine::Member> wave;
+  const auto job = std::make_shared<engine::SweepJob>(stream, CompileSweepOrThrow(request));
+  while (!job->AllDone()) {
+    engine::Wave wave;
     while (wave.size() < wave_tasks) {
-      std::unique_ptr<engine::Task> task = work->Next();
-      if (task == nullptr) break;
-      wave.push_back(
-          engine::MakeMember(work, std::move(task), TinyGpt2().config(), cache, int64_t{1} << 30));
+      std::optional<engine::Task> task = job->NextTask();
+      if (!task) break;
+      wave.push_back(*std::move(task));
     }
     if (wave.empty()) throw std::logic_error("nothing is left to do, and it is not finished");
-    engine::RunWave(TinyGpt2(), cache, wave);
+    RunOrThrow(wave, cache);
   }
+  Finish(*job);
   SweepAnswer answer;
   while (std::optional<engine::Event> event = stream->Pop())
     answer.events.push_back(*std::move(event->sweep));

@@ -1,6 +1,6 @@
 // A sweep's results are those of its variants run one by one, however they run.
 
-#include "server/engine/sweep_work.h"
+#include "server/engine/sweep_job.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -202,7 +202,7 @@ TEST(RandomSweeps, AnswerAsTheirVariantsDoOneByOne) {
   EXPECT_GT(moved, variants / 2);
 }
 
-TEST(SweepWork, TellsOfTheCleanRunsFirst) {
+TEST(SweepJob, TellsOfTheCleanRunsFirst) {
   const SweepAnswer answer = AskSweep(SweepOf(std::string(kHeadGrid) + kMetrics + R"(
       probes { place { site: SITE_RESID_POST } statistics: [STATISTIC_STD, STATISTIC_COSINE] })"));
   ASSERT_TRUE(answer.events[0].has_clean());
@@ -236,7 +236,7 @@ TEST(SweepWork, TellsOfTheCleanRunsFirst) {
   EXPECT_NEAR(last.statistics(1).values(0), 1, 1e-12);
 }
 
-TEST(SweepWork, GathersMatricesAndEndsWithTheSum) {
+TEST(SweepJob, GathersMatricesAndEndsWithTheSum) {
   const SweepAnswer answer = AskSweep(SweepOf(std::string(kHeadGrid) + kMetrics));
   const auto matrices = answer.Matrices();
   ASSERT_THAT(matrices, SizeIs(7 * 2));  // every metric of one number, and every prompt
@@ -253,7 +253,7 @@ TEST(SweepWork, GathersMatricesAndEndsWithTheSum) {
   EXPECT_GT(last.finished().tokens_computed(), 11);
 }
 
-TEST(SweepWork, ShowsProgressButNotForEveryVariant) {
+TEST(SweepJob, ShowsProgressButNotForEveryVariant) {
   const SweepAnswer answer = AskSweep(SweepOf(std::string(kHeadGrid) + kMetrics));
   int progress = 0;
   for (const v1::SweepResponse& event : answer.events) {
@@ -266,7 +266,7 @@ TEST(SweepWork, ShowsProgressButNotForEveryVariant) {
 }
 
 // What the variants share with the clean runs is not computed again, with and without a cache.
-TEST(SweepWork, ComputesCleanRunsOnce) {
+TEST(SweepJob, ComputesCleanRunsOnce) {
   const v1::SweepRequest request = SweepOf(R"(variants {
       variants { interventions { place { site: SITE_LN_F_OUT } zero {} } }
       variants { interventions { place { site: SITE_RESID_POST where { prompts: 0 layers: 2 } }
@@ -279,7 +279,7 @@ TEST(SweepWork, ComputesCleanRunsOnce) {
   EXPECT_LE(answer.events.back().finished().tokens_computed(), 11 + (4 + 3) + (4 + 1));
 }
 
-TEST(SweepWork, StaysWithinItsEstimate) {
+TEST(SweepJob, StaysWithinItsEstimate) {
   std::mt19937_64 random(42);
   for (int i = 0; i < 20; ++i) {
     const v1::SweepRequest request = RandomSweep(random);
@@ -291,23 +291,19 @@ TEST(SweepWork, StaysWithinItsEstimate) {
   }
 }
 
-TEST(SweepWork, IsWantedUntilTheCallerLeavesOrTheDeadlinePasses) {
-  const auto sweep = test::CompileSweepOrThrow(SweepOf(std::string(kHeadGrid) + kMetrics));
+TEST(SweepJob, GivesOutVariantsOnceTheCleanRunsAreDone) {
   const auto stream = std::make_shared<EventStream>();
-  SweepWork late(Job{.request_id = "a",
-                     .sweep = sweep,
-                     .stream = std::make_shared<EventStream>(),
-                     .deadline = absl::InfinitePast()});
-  EXPECT_TRUE(absl::IsDeadlineExceeded(late.StillWanted()));
-  SweepWork work(Job{.request_id = "b", .sweep = sweep, .stream = stream});
-  EXPECT_TRUE(work.StillWanted().ok());
-  const std::unique_ptr<Task> first = work.Next();
-  ASSERT_NE(first, nullptr);
-  EXPECT_EQ(work.Next(), nullptr);  // variants wait for the clean runs
-  EXPECT_FALSE(work.Finished());
-  work.Abort(absl::UnavailableError("the server is shutting down"));
-  EXPECT_TRUE(absl::IsCancelled(work.StillWanted()));
-  EXPECT_TRUE(absl::IsUnavailable(*stream->End()));
+  const auto job = std::make_shared<SweepJob>(
+      stream, test::CompileSweepOrThrow(SweepOf(std::string(kHeadGrid) + kMetrics)));
+  Wave wave;
+  wave.push_back(*job->NextTask());
+  EXPECT_FALSE(job->NextTask());
+  BaselineCache nothing(0, 0);
+  test::RunOrThrow(wave, nothing);
+  EXPECT_TRUE(stream->Pop()->sweep->has_clean());
+  for (int i = 0; i < 9; ++i) EXPECT_TRUE(job->NextTask()) << i;
+  EXPECT_FALSE(job->NextTask());
+  EXPECT_FALSE(job->AllDone());
 }
 
 }  // namespace
