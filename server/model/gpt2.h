@@ -25,19 +25,7 @@
 
 namespace scalpel::model {
 
-class Pass;
-
-// What Forward knows of a row in the end.
-struct RowAnswer {
-  at::Tensor logits;                           // [logit_positions, vocab]; undefined without any
-  std::shared_ptr<const CleanState> recorded;  // with Row::record_layers; else null
-  int64_t tokens_computed = 0;                 // positions of it that were computed in any layer
-  // Positions of it that were computed, over the attentions and over the MLPs of all layers.
-  int64_t attention_positions = 0, mlp_positions = 0;
-  // Whether no infinity or NaN was seen in what was computed of its residual stream, behind the
-  // embeddings and each block, nor behind the final LayerNorm, nor in its logits.
-  bool finite = true;
-};
+class ForwardPass;
 
 // Immutable after construction: const methods are thread-safe.
 class Gpt2 {
@@ -61,16 +49,10 @@ class Gpt2 {
     Linear mlp_in, mlp_out;
   };
 
-  at::Tensor Embed(Pass& pass, Tap& tap) const;
-  void RunBlock(int32_t layer, Pass& pass, at::Tensor& resid, Tap& tap) const;
-  at::Tensor Attend(int32_t layer, Pass& pass, const at::Tensor& qkv, at::Tensor& resid,
-                    Tap& tap) const;
-  void RunMlp(int32_t layer, const Pass& pass, at::Tensor& resid, Tap& tap) const;
-  at::Tensor Neurons(int32_t layer, const Pass& pass, const at::Tensor& ln2, Tap& tap) const;
-  at::Tensor Norm(const at::Tensor& x, const LayerNormWeights& weights, Site scale_site,
-                  int32_t layer, const Pass& pass, Tap& tap) const;
-  void Logits(const Pass& pass, const at::Tensor& hidden, Tap& tap,
-              std::vector<RowAnswer>& answers) const;
+  at::Tensor Embed(ForwardPass& pass) const;
+  void RunBlock(int32_t layer, ForwardPass& pass, at::Tensor& x) const;
+  at::Tensor Attend(ForwardPass& pass, const at::Tensor& qkv, at::Tensor& x) const;
+  void Logits(ForwardPass& pass, const at::Tensor& x) const;
 
   const Gpt2Config config_;
   const at::Device device_;

@@ -58,6 +58,18 @@ struct Row {
   int32_t record_layers = 0;
 };
 
+// What the model knows of a row in the end.
+struct RowAnswer {
+  at::Tensor logits;                           // [logit_positions, vocab]; undefined without any
+  std::shared_ptr<const CleanState> recorded;  // with Row::record_layers; else null
+  int64_t tokens_computed = 0;                 // positions of it that were computed in any layer
+  // Positions of it that were computed, over the attentions and over the MLPs of all layers.
+  int64_t attention_positions = 0, mlp_positions = 0;
+  // Whether no infinity or NaN was seen in what was computed of its residual stream, behind the
+  // embeddings and each block, nor behind the final LayerNorm, nor in its logits.
+  bool finite = true;
+};
+
 // What the clean run had at a site of the contract's shapes, for a row of `length` tokens: a view.
 // Undefined where the state does not hold it.
 at::Tensor CleanValue(const CleanState& clean, Site site, int32_t layer, int64_t length);
