@@ -39,9 +39,9 @@ void Drain(const Config& config, bool device_failed, rpc::Listener& listener, rp
   const absl::Time end = absl::Now() + absl::Seconds(seconds);
   service.Close();
   listener.StopAccepting();
-  scheduler.StopAdmission();
   if (!WaitForCalls(end, listener, service)) {
     spdlog::warn("cancelling the calls that have not finished within {} s", seconds);
+    scheduler.StopAdmission();
     scheduler.CancelAll();
     service.WaitIdle(absl::Now() + kFlushTime);
   }

@@ -6,34 +6,49 @@
 #include "server/rpc/errors.h"
 
 namespace scalpel::rpc {
+
 ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call call, Opener open,
                                       const grpc::ByteBuffer& request,
                                       std::shared_ptr<const Backend> backend,
                                       const absl::Status& unavailable, const Limits& limits,
-                                      net::StallWatch& stalls, Hooks hooks) {
+                                      net::StallWatch& stalls, Workers& workers, Hooks hooks) {
   std::shared_ptr<ResponseStream> stream(new ResponseStream(
-      context, std::move(call), std::move(backend), limits, stalls, std::move(hooks)));
+      context, std::move(call), request, std::move(backend), limits, stalls, std::move(hooks)));
   stream->self_ = stream;
-  const absl::Status status = Guarded([&] {
-    if (!stream->call_.admission.ok()) return stream->call_.admission;
-    if (stream->backend_ == nullptr) return unavailable;
-    return open({.request = request,
-                 .backend = *stream->backend_,
-                 .limits = limits,
-                 .call = stream->call_,
-                 .stream = stream->stream_});
-  });
-  if (!status.ok()) {
-    stream->stream_->Cancel();  // drops `started`, if it came so far
-    stream->stream_->Close(status);
+  absl::Status refusal = stream->call_.admission;
+  if (refusal.ok() && stream->backend_ == nullptr) refusal = unavailable;
+  if (refusal.ok()) {
+    workers.Post(stream->call_.peer, [stream, open] {
+      if (stream->TakesFirstTurn()) stream->Open(open);
+    });
+  } else if (stream->TakesFirstTurn()) {
+    stream->stream_->Close(refusal);
+    stream->Proceed();
   }
-  stream->stream_->SetReady([weak = stream->weak_from_this()] {
-    if (const std::shared_ptr<ResponseStream> alive = weak.lock()) alive->Advance();
-  });
   return stream.get();
 }
 
+void ResponseStream::Open(Opener open) {
+  const absl::Status status = Guarded([&] {
+    return open({.request = request_,
+                 .backend = *backend_,
+                 .limits = limits_,
+                 .call = call_,
+                 .stream = stream_});
+  });
+  request_.Clear();
+  if (!status.ok()) {
+    stream_->Cancel();  // drops `started`, if it came so far
+    stream_->Close(status);
+  }
+  stream_->SetReady([weak = weak_from_this()] {
+    if (const std::shared_ptr<ResponseStream> alive = weak.lock()) alive->Advance();
+  });
+  Proceed();
+}
+
 ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
+                               const grpc::ByteBuffer& request,
                                std::shared_ptr<const Backend> backend, const Limits& limits,
                                net::StallWatch& stalls, Hooks hooks)
     : context_(context),
@@ -43,7 +58,8 @@ ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
       hooks_(std::move(hooks)),
       stream_(std::make_shared<engine::EventStream>(call.request_id,
                                                     absl::FromChrono(context->deadline()))),
-      call_(std::move(call)) {}
+      call_(std::move(call)),
+      request_(request) {}
 
 void ResponseStream::OnWriteDone(bool ok) {
   watched_->Wrote();
@@ -53,6 +69,7 @@ void ResponseStream::OnWriteDone(bool ok) {
 
 void ResponseStream::OnCancel() {
   Leave();
+  if (TakesFirstTurn()) return Proceed();
   Advance();
 }
 
@@ -66,6 +83,7 @@ void ResponseStream::OnDone() {
   // The engine may keep this object for a moment longer, but no bytes of its own.
   tensor_.reset();
   message_.Clear();
+  request_.Clear();
   const std::shared_ptr<ResponseStream> last = std::move(self_);
   hooks_.done(call_, status_);
 }

@@ -22,6 +22,9 @@
 namespace scalpel::rpc {
 namespace {
 
+// So that one large request leaves a thread for the others.
+constexpr int kCompilingThreads = 2;
+
 absl::Status CheckModel(const std::string& asked, const std::string& served) {
   if (asked.empty() || asked == served) return absl::OkStatus();
   return absl::NotFoundError(absl::StrCat("model: this server has \"", served, "\", not \"",
@@ -35,7 +38,8 @@ Service::Service(const Limits& limits, const Surroundings& surroundings)
     : limits_(limits),
       surroundings_(surroundings),
       calls_(limits.calls_max, surroundings.slow_call, surroundings.gate, surroundings.metrics),
-      stalls_(surroundings.reader_patience) {}
+      stalls_(surroundings.reader_patience),
+      workers_(kCompilingThreads) {}
 
 void Service::Open(std::shared_ptr<const Backend> backend) {
   absl::MutexLock lock(&mutex_);
@@ -178,7 +182,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServer
   hooks.ending = [this](Call& call) { calls_.GiveBack(call); };
   hooks.done = [this](Call& call, const absl::Status& status) { CallEnds(call, status); };
   return ResponseStream::Start(context, calls_.Begin(context, method), open, request,
-                               std::move(backend), unavailable, limits_, stalls_, std::move(hooks));
+                               std::move(backend), unavailable, limits_, stalls_, workers_,
+                               std::move(hooks));
 }
 
 void Service::CallBegins(const std::string& peer) {

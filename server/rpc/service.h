@@ -22,6 +22,7 @@
 #include "server/rpc/backend.h"
 #include "server/rpc/calls.h"
 #include "server/rpc/response_stream.h"
+#include "server/rpc/workers.h"
 
 namespace scalpel::rpc {
 
@@ -113,6 +114,7 @@ class Service final : public RawInterventionService {
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;  // streaming calls, and large answers
   net::StallWatch stalls_;
+  Workers workers_;  // read and compile the requests of streaming calls
 };
 
 }  // namespace scalpel::rpc

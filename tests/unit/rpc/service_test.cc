@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "proto/google/rpc/error_details.pb.h"
@@ -379,6 +380,48 @@ TEST_F(ServiceTest, AnExceptionIsInternalAndSaysOnlyTheRequestId) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
   EXPECT_THAT(status.error_message(), HasSubstr("my-id"));
   EXPECT_THAT(status.error_message(), Not(HasSubstr("secret")));
+}
+
+// As many requests are being compiled as can be, and one more waits for its turn.
+TEST_F(ServiceTest, WhileRequestsAreCompiledTheRestIsServed) {
+  Open();
+  absl::Notification released;
+  std::atomic<int> held = 0;
+  submit_ = [&](auto job) {
+    ++held;
+    released.WaitForNotification();
+    job->stream().Close(absl::OkStatus());
+    return absl::OkStatus();
+  };
+  for (int i = 0; i < 2; ++i) {
+    threads_.emplace_back([this] {
+      std::vector<v1::RunResponse> responses;
+      EXPECT_TRUE(Run(SmallRequest(), &responses).ok());
+    });
+  }
+  const absl::Time give_up = absl::Now() + kPatience;
+  while (held < 2 && absl::Now() < give_up) absl::SleepFor(absl::Milliseconds(1));
+  ASSERT_EQ(held, 2);
+
+  grpc::ClientContext impatient;
+  impatient.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(100)));
+  std::vector<v1::RunResponse> responses;
+  EXPECT_EQ(Run(SmallRequest(), &responses, &impatient).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  int64_t under_way = 3;
+  while (under_way > 2 && absl::Now() < give_up) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(give_up));
+    v1::GetStatusResponse status;
+    ASSERT_TRUE(stub_->GetStatus(&context, {}, &status).ok());
+    for (const v1::MethodStatus& method : status.methods()) {
+      if (method.method() == "Run") under_way = method.calls();
+    }
+  }
+  EXPECT_EQ(under_way, 2) << "the call that has left holds its place";
+  released.Notify();
+  EXPECT_TRUE(service_.WaitIdle(absl::Now() + kPatience));
+  EXPECT_EQ(held, 2) << "it was compiled after it had left";
 }
 
 // gRPC's clients refuse trailers of more than 8 KiB: the error would be lost.
