@@ -19,13 +19,21 @@ struct Use {
   bool edit;
 };
 
-// The uses of every row of a plan.
+// The uses of every row of a plan. The plan says of each step and each observation which rows it
+// reads, where, and which positions: that is all there is to know here. What a step makes of them
+// does not matter.
 class Uses {
  public:
   Uses(const spec::Plan& plan, const model::Gpt2Config& config)
-      : plan_(plan), n_layer_(static_cast<int32_t>(config.n_layer)), rows_(plan.rows.size()) {
+      : n_layer_(static_cast<int32_t>(config.n_layer)), rows_(plan.rows.size()) {
     for (const auto& [key, site] : plan.sites) AddSite(key.first, key.second, site);
-    AddOutputs();
+    for (size_t row = 0; row < rows_.size(); ++row) {
+      const std::vector<int64_t>& positions = plan.logit_positions[row];
+      if (positions.empty()) continue;
+      rows_[row].push_back({{n_layer_, Site::kLogits},
+                            *std::min_element(positions.begin(), positions.end()),
+                            /*edit=*/false});
+    }
     for (auto& row : rows_) {
       std::stable_sort(row.begin(), row.end(),
                        [](const Use& a, const Use& b) { return a.stop < b.stop; });
@@ -41,54 +49,23 @@ class Uses {
   }
 
   void Add(int32_t row, int32_t layer, Site site, const spec::Region& region, bool edit = false) {
-    const int axis = spec::PositionAxis(spec::FindSite(spec::ToProto(site))->facts);
-    const int64_t first = region.axis(axis).min();
-    rows_[row].push_back({StopAt(layer, site), first, edit});
+    const int axis = spec::PositionAxis(spec::EntryOf(site).facts);
+    rows_[row].push_back({StopAt(layer, site), region.axis(axis).min(), edit});
   }
 
   void AddSite(int32_t layer, Site site, const spec::SitePlan& plan) {
     for (const spec::Step& step : plan.steps) {
-      const v1::Intervention& intervention = plan_.request.interventions(step.intervention);
       Add(step.row, layer, site, *step.target, /*edit=*/true);
-      if (intervention.has_mean()) Add(step.row, layer, site, *step.source);
-      if (intervention.has_patch()) Add(step.source_row, step.source_layer, site, *step.source);
+      if (step.source) Add(step.source->row, step.source->layer, site, *step.source->region);
     }
-    for (const auto* list :
-         {&plan.probes_before, &plan.probes_after, &plan.captures_before, &plan.captures_after}) {
+    for (const auto* list : {&plan.before, &plan.after}) {
       for (const spec::Observation& observation : *list) {
-        Add(observation.row, layer, site, *observation.region);
+        for (const int32_t row : observation.rows) Add(row, layer, site, *observation.region);
         if (observation.clean_row) Add(*observation.clean_row, layer, site, *observation.region);
       }
     }
   }
 
-  void AddOutputs() {
-    const v1::RunRequest& request = plan_.request;
-    const auto whole = [&](int32_t layer, Site site) {
-      for (const spec::LengthGroup& group : plan_.groups) {
-        for (const int32_t row : group.rows)
-          rows_[row].push_back({StopAt(layer, site), 0, /*edit=*/false});
-      }
-    };
-    for (int32_t layer = 0; layer < n_layer_; ++layer) {
-      if (plan_.block_outputs[layer] && request.output_attentions()) whole(layer, Site::kPattern);
-      if (plan_.block_outputs[layer] || request.output_hidden_states())
-        whole(layer, Site::kResidPost);
-    }
-    if (request.output_hidden_states()) {
-      whole(0, Site::kResidPre);
-      whole(model::kNoLayer, Site::kLnFOut);
-    }
-    for (size_t row = 0; row < rows_.size(); ++row) {
-      const std::vector<int64_t>& positions = plan_.logit_positions[row];
-      if (!positions.empty())
-        rows_[row].push_back({{n_layer_, Site::kLogits},
-                              *std::min_element(positions.begin(), positions.end()),
-                              /*edit=*/false});
-    }
-  }
-
-  const spec::Plan& plan_;
   const int32_t n_layer_;
   std::vector<std::vector<Use>> rows_;
 };
@@ -109,7 +86,15 @@ int64_t CleanBytes(const model::Gpt2Config& config, int64_t tokens, int32_t laye
   return (layers * per_layer + config.d_model) * tokens * static_cast<int64_t>(sizeof(float));
 }
 
-// Sets where the row enters, given what is known of its clean run.
+// Sets what the row is computed for, and from which position on.
+//
+// There are three cases. Nothing is known of the clean run, or not of all layers of a longer
+// prompt: then the row runs from the embeddings, and once it does, it is computed until its last
+// use. Its beginning is known in every layer: it runs from the embeddings too, but only the
+// positions behind that beginning, which attend to the known keys and values. Or all positions are
+// known, in some layers or all: then the row is computed only for the uses that the clean run does
+// not answer, and the model may let it go between two of them, as long as no edit has changed a bit
+// of it.
 void SetEntrance(const std::vector<Use>& uses, int32_t n_layer, model::Row& row) {
   const int64_t length = static_cast<int64_t>(row.tokens.size());
   const int64_t known = row.clean == nullptr ? 0 : row.clean->length();
@@ -125,13 +110,16 @@ void SetEntrance(const std::vector<Use>& uses, int32_t n_layer, model::Row& row)
       if (!there && (row.stops.empty() || row.stops.back() < use.stop))
         row.stops.push_back(use.stop);
     }
+    // Where the known layers end, the row has to go on, to be recorded and for what comes behind.
     const Stop end_of_known = {depth, Site::kResidPre};
     if (depth < n_layer && end_of_known < row.last) {
       row.stops.insert(std::lower_bound(row.stops.begin(), row.stops.end(), end_of_known),
                        end_of_known);
     }
   }
-  // Positions before the first that is used need the clean run's keys and values in every layer.
+  // Positions before the first use can be left out only where later positions find their keys and
+  // values, which takes the clean run of every layer. Uses before the row enters are answered by
+  // the clean run, and do not count.
   if (row.clean == nullptr || depth < n_layer) return;
   row.first = known < length ? known : length - 1;
   const auto enters = row.stops.empty() ? model::Entrance{n_layer, model::Door::kEnd}
@@ -141,8 +129,9 @@ void SetEntrance(const std::vector<Use>& uses, int32_t n_layer, model::Row& row)
   }
 }
 
-// Behind the last block's keys and values, positions are needed from the first on that is used
-// there.
+// In the last block a position's output goes nowhere but to the positions' own uses: once its keys
+// and values are made, only positions from the first use on are computed further. A row that
+// records the last layer needs all of them.
 void SetReadFirst(const std::vector<Use>& uses, int32_t n_layer, model::Row& row) {
   row.read_first = row.first;
   if (row.record_layers == n_layer) return;

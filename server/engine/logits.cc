@@ -8,7 +8,7 @@
 namespace scalpel::engine {
 namespace {
 
-void SendTensor(const spec::Plan& plan, size_t index, const at::Tensor& logits,
+void SendTensor(const spec::Plan& plan, size_t index, const at::Tensor& logits, v1::DataType dtype,
                 TensorSender& sender) {
   const spec::PlanRow& row = plan.rows[index];
   v1::TensorHeader header;
@@ -21,7 +21,6 @@ void SendTensor(const spec::Plan& plan, size_t index, const at::Tensor& logits,
                      header.add_axes());
   spec::DescribeAxis(v1::AXIS_UNIT, spec::IndexSet::Arithmetic(0, logits.size(1), 1),
                      header.add_axes());
-  const v1::DataType dtype = plan.request.logits().full().dtype();
   sender.Send(sender.Prepare(std::move(header), ToHost(logits, dtype, Future::kFinal)));
 }
 
@@ -33,13 +32,10 @@ void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits, E
   v1::Logits* answer = event.message.mutable_logits();
   answer->set_prompt(plan.rows[row].prompt);
   answer->set_clean(plan.rows[row].clean);
-  const v1::LogitsRequest& request = plan.request.logits();
   for (int64_t i = 0; i < host.size(0); ++i) {
     const absl::Span<const float> values(host.const_data_ptr<float>() + i * vocab, vocab);
     const std::vector<int32_t> ids =
-        request.has_top_k()
-            ? spec::TopIds(values, request.top_k().k())
-            : std::vector<int32_t>(request.ids().ids().begin(), request.ids().ids().end());
+        plan.logits.top_k > 0 ? spec::TopIds(values, plan.logits.top_k) : plan.logits.ids;
     v1::PositionLogits* position = answer->add_positions();
     position->set_position(static_cast<int32_t>(plan.logit_positions[row][i]));
     for (const int32_t id : ids) {
@@ -57,8 +53,8 @@ void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, E
                 TensorSender& sender) {
   for (size_t row = 0; row < logits.size(); ++row) {
     if (!logits[row].defined()) continue;
-    if (plan.request.logits().has_full()) {
-      SendTensor(plan, row, logits[row], sender);
+    if (plan.logits.full) {
+      SendTensor(plan, row, logits[row], *plan.logits.full, sender);
     } else {
       SendTokens(plan, static_cast<int32_t>(row), logits[row], sink);
     }

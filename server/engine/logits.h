@@ -1,4 +1,4 @@
-// Answers a request's LogitsRequest from the logits that the model returned.
+// Sends the logits that the model returned, in the form that the plan says.
 
 #ifndef SCALPEL_SERVER_ENGINE_LOGITS_H_
 #define SCALPEL_SERVER_ENGINE_LOGITS_H_

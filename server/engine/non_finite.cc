@@ -39,7 +39,7 @@ class Search final : public model::Tap {
         row_(row),
         wanted_(wanted),
         sender_(sink_),
-        tap_(plan, device, sink_, sender_) {}
+        tap_(plan, device, sink_, sender_, [wanted] { return wanted(); }) {}
 
   bool Wants(Site site, int32_t layer) const override {
     return LooksAt(site) || tap_.Wants(site, layer);
@@ -59,14 +59,17 @@ class Search final : public model::Tap {
     for (const Site site : sites) Look(site, layer, row_of, /*by_intervention=*/true);
   }
 
-  bool LayerDone(int32_t layer) override { return !found_ && tap_.LayerDone(layer) && wanted_(); }
+  bool LayerDone(int32_t layer) override {
+    tap_.FinishLayer(layer);
+    return !found_ && wanted_();
+  }
 
   // `value`: of the row, its first position being `first`.
   void Note(const at::Tensor& value, Site site, int32_t layer, int64_t first,
             bool by_intervention) {
     if (found_ || !value.defined()) return;
     at::Tensor bad = NotFinite(value, site);
-    const bool attention = spec::IsAttention(spec::FindSite(spec::ToProto(site))->facts);
+    const bool attention = spec::IsAttention(spec::EntryOf(site).facts);
     if (attention) bad = bad.transpose(0, 1);  // [query, head, key]
     bad = bad.contiguous();
     if (!bad.any().item<bool>()) return;

@@ -1,5 +1,5 @@
-// Carries out a plan while the model runs: edits rows, measures them, and sends what they were
-// asked for.
+// Carries out one plan while the model runs: at each site it applies the plan's steps and reads
+// what the plan observes, and after each layer it sends what came of that.
 
 #ifndef SCALPEL_SERVER_ENGINE_PLAN_TAP_H_
 #define SCALPEL_SERVER_ENGINE_PLAN_TAP_H_
@@ -7,87 +7,60 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
-#include <map>
-#include <optional>
-#include <tuple>
-#include <utility>
+#include <functional>
 #include <vector>
 
+#include "absl/types/span.h"
+#include "server/engine/editor.h"
 #include "server/engine/event_stream.h"
+#include "server/engine/observer.h"
 #include "server/engine/tensor_sender.h"
 #include "server/model/tap.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::engine {
 
-// Lives for one forward pass, on the engine's thread.
-class PlanTap : public model::Tap {
+// The plan's part of a forward pass. It is not a model::Tap: a pass may carry many plans, and the
+// one Tap of the pass (WaveTap, or the search for a first NaN) shows each plan its own rows, by
+// their numbers in the plan, and decides when the pass ends.
+//
+// Lives for one pass, on the engine's thread. Throws what libtorch throws.
+//
+// The plan's caller may leave at any time. `wanted` is asked before each step and each observation,
+// and once it has said no, stopped() holds: nothing more is read, written or sent, and neither
+// Reports nor the answer's logits mean anything. The rows go on through the pass until the Tap says
+// that they are not needed.
+class PlanTap {
  public:
-  // All references outlive this object.
-  PlanTap(const spec::Plan& plan, at::Device device, EventSink& sink, TensorSender& sender);
+  // All references outlive this object. `wanted`: whether the answer is still waited for.
+  PlanTap(const spec::Plan& plan, at::Device device, EventSink& sink, TensorSender& sender,
+          std::function<bool()> wanted);
 
-  bool Wants(model::Site site, int32_t layer) const override;
-  bool Wants(model::Site site, int32_t layer, int32_t row) const override;
-  bool Edits(model::Site site, int32_t layer, int32_t row) const override;
-  void Visit(absl::Span<const model::Site> sites, int32_t layer, model::RowOf row_of) override;
-  bool Changed(int32_t row) const override;
-  // Sends what the layer has to say; goes on always.
-  bool LayerDone(int32_t layer) override;
-  bool Needs(int32_t) const override { return true; }
+  // As model::Tap says of them, for this plan's rows.
+  bool Wants(model::Site site, int32_t layer) const;
+  bool Wants(model::Site site, int32_t layer, int32_t row) const;
+  bool Edits(model::Site site, int32_t layer, int32_t row) const;
+  void Visit(absl::Span<const model::Site> sites, int32_t layer, model::RowOf row_of);
+  bool Changed(int32_t row) const { return editor_.Changed(row); }
 
-  // After the forward pass: what the sites behind the last block have left to send.
-  void SendRest();
-  // What each intervention did, in the request's order.
-  std::vector<v1::InterventionReport> Reports() const;
+  // Sends what the layer has to say, unless stopped.
+  void FinishLayer(int32_t layer);
+  // After the forward pass: sends what the sites behind the last block have to say.
+  void FinishPass() { FinishLayer(model::kNoLayer); }
+  bool stopped() const { return stopped_; }
+
+  // After the forward pass, unless stopped: what each intervention did, in the request's order.
+  std::vector<v1::InterventionReport> Reports() const { return editor_.Reports(); }
 
  private:
-  struct Measured {  // a probe's numbers, still on the device
-    const spec::Observation* observation;
-    model::Site site;
-    int32_t layer;
-    at::Tensor numbers;
-  };
-  struct Effect {  // of one intervention so far; tensors on the device
-    int64_t places = 0;
-    at::Tensor selected, changed;  // int64 scalars
-    at::Tensor max_change;         // float scalar
-  };
-
   const spec::SitePlan* Find(model::Site site, int32_t layer) const;
-  bool SendsWhole(model::Site site, int32_t layer) const;
-  void Measure(const std::vector<spec::Observation>& probes, model::Site site, int32_t layer,
-               model::RowOf row_of);
-  void Capture(const std::vector<spec::Observation>& captures, model::Site site, int32_t layer,
-               Future future, model::RowOf row_of);
-  void ApplySteps(absl::Span<const model::Site> sites, int32_t layer, model::RowOf row_of);
-  void ApplyStep(const spec::Step& step, model::Site site, int32_t layer, model::RowOf row_of);
-  void Note(const spec::Step& step, const at::Tensor& before, const at::Tensor& after,
-            const at::Tensor& mask);
-  // Which entry of the hidden states the site is, once its visit's steps are done, if it is sent.
-  std::optional<int32_t> HiddenStatesEntry(model::Site site, int32_t layer) const;
-  // Block output tuples and hidden states; what is both leaves as one tensor in memory.
-  void SendWhole(model::Site site, int32_t layer, model::RowOf row_of);
-  // Entry 0 of the hidden states.
-  void SendEmbeddings(model::RowOf row_of);
-  v1::TensorHeader BatchHeader(model::Site site, const spec::LengthGroup& group) const;
-  v1::TensorHeader TupleHeader(model::Site site, int32_t layer,
-                               const spec::LengthGroup& group) const;
-  v1::TensorHeader HiddenStatesHeader(model::Site site, int32_t entry,
-                                      const spec::LengthGroup& group) const;
-  void FlushStatistics(int32_t layer);
-  void FlushBlockOutputs(int32_t layer);
+  bool GoesOn();
 
   const spec::Plan& plan_;
-  EventSink& sink_;
-  TensorSender& sender_;
-  std::vector<at::Tensor> operands_;  // by intervention, on the device
-  std::vector<Effect> effects_;       // by intervention
-  std::vector<at::Tensor> changed_;   // by row: elements changed so far, undefined for none
-  // Values that a patch in a later layer reads, by (layer, site, row).
-  std::map<std::tuple<int32_t, model::Site, int32_t>, model::RowValue> kept_;
-  std::vector<Measured> measured_;
-  // Of the layer that is computed: by group, the elements of its output tuple.
-  std::vector<std::vector<TensorEvent>> tuples_;
+  const std::function<bool()> wanted_;
+  Editor editor_;
+  Observer observer_;
+  bool stopped_ = false;
 };
 
 }  // namespace scalpel::engine

@@ -21,12 +21,12 @@ std::vector<at::Tensor> OnHost(const std::vector<at::Tensor>& logits) {
 // An empty matrix for each metric of one number and each prompt.
 std::vector<v1::SweepMatrix> Matrices(const spec::Sweep& sweep) {
   std::vector<v1::SweepMatrix> matrices;
-  for (int i = 0; i < sweep.request().metrics_size(); ++i) {
-    if (spec::NumberCount(sweep.request().metrics(i)) != 1) continue;
+  for (int i = 0; i < sweep.metrics().size(); ++i) {
+    if (spec::NumberCount(sweep.metrics()[i]) != 1) continue;
     for (int32_t prompt = 0; prompt < sweep.edited_prompts(); ++prompt) {
       v1::SweepMatrix& matrix = matrices.emplace_back();
       matrix.set_metric(i);
-      matrix.set_name(sweep.request().metrics(i).name());
+      matrix.set_name(sweep.metrics()[i].name());
       matrix.set_prompt(prompt);
       for (const v1::AxisInfo& axis : sweep.started().axes()) matrix.add_shape(axis.labels_size());
       if (sweep.started().axes().empty()) matrix.add_shape(sweep.variants());
@@ -107,7 +107,7 @@ void SweepJob::VariantDone(int32_t index, const TaskResult& result, v1::VariantR
   variant.set_name(sweep_->VariantName(index));
   for (const int32_t at : sweep_->Coordinates(index)) variant.add_coordinates(at);
   *variant.mutable_metrics() = metrics_->Measure(OnHost(result.logits));
-  if (sweep_->request().reports())
+  if (sweep_->reports())
     variant.mutable_reports()->Assign(result.reports.begin(), result.reports.end());
   size_t matrix = 0;  // they are in the order of the metrics
   for (const v1::MetricResult& metric : variant.metrics()) {

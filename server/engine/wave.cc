@@ -33,7 +33,8 @@ WaveCounts CountsOf(const spec::Plan& plan, const model::Gpt2Config& config,
 // Hands what the task computed to the cache, and its results to its job.
 void Finish(BaselineCache& cache, WaveTap::Seat& seat, absl::Span<model::RowAnswer> answers) {
   Task& task = seat.task;
-  seat.tap.SendRest();
+  seat.tap.FinishPass();
+  if (seat.tap.stopped()) return;  // Its caller has left.
   TaskResult result{.logits = {},
                     .reports = seat.tap.Reports(),
                     .clean = {},

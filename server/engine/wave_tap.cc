@@ -52,6 +52,7 @@ void WaveTap::Visit(absl::Span<const Site> sites, int32_t layer, model::RowOf ro
       seat.tap.Visit(sites, layer,
                      [&](Site site, int32_t row) { return row_of(site, seat.begin + row); });
     });
+    if (seat.tap.stopped()) seat.wanted = false;
   }
 }
 
@@ -66,7 +67,7 @@ bool WaveTap::LayerDone(int32_t layer) {
     if (!seat.wanted) continue;
     const EventStream& stream = seat.task.job->stream();
     PassFaultPoint(FaultPoint::kLayer, stream.request_id());
-    RunOwn(seat, [&] { seat.tap.LayerDone(layer); });
+    RunOwn(seat, [&] { seat.tap.FinishLayer(layer); });
     seat.wanted = seat.wanted && stream.StillWanted().ok();
     any = any || seat.wanted;
   }

@@ -9,6 +9,7 @@
 #include <deque>
 #include <vector>
 
+#include "server/engine/job.h"
 #include "server/engine/plan_tap.h"
 #include "server/engine/task.h"
 #include "server/engine/tensor_sender.h"
@@ -28,7 +29,9 @@ class WaveTap final : public model::Tap {
         : task(its_task),
           begin(first_row),
           sender(*task.sink),
-          tap(*task.plan, device, *task.sink, sender) {}
+          tap(*task.plan, device, *task.sink, sender,
+              [this] { return task.job->stream().StillWanted().ok(); }) {}
+    Seat(const Seat&) = delete;  // `tap` refers to this object.
     Task& task;
     const int32_t begin;
     bool wanted = true;  // its call still waits, and it has not failed

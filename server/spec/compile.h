@@ -1,10 +1,12 @@
-// What the parts of Compile share. Internal to the room `spec`; each part validates one portion of
-// the request, writes its normal form back into Plan::request, and adds what it means to the Plan.
+// What the parts of Compile share. Internal to the room `spec`. Each part validates one portion of
+// the request, writes its normal form back into Compilation::request, and adds what it means to the
+// Plan, which does not keep the request.
 
 #ifndef SCALPEL_SERVER_SPEC_COMPILE_H_
 #define SCALPEL_SERVER_SPEC_COMPILE_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +28,7 @@ struct Compilation {
   const Limits& limits;
   Violations& violations;
   const PromptTokens& prompts;
+  v1::RunRequest& request;
   Plan& plan;
   int32_t sources = 0;                  // prompts, the last ones, that only run clean
   std::string prefix = {};              // of the fields of interventions
@@ -58,6 +61,10 @@ struct ResolvedPlace {
   bool observe_only;             // by the name that the place gives
   std::vector<int32_t> layers;   // or {model::kNoLayer}
   std::vector<int32_t> prompts;  // without those that were refused
+  // Regions that were made of it. They are immutable: prompts of one length share theirs, unless
+  // positions are selected by token, and all share the lists of heads and units.
+  std::map<size_t, std::shared_ptr<const Region>> by_length = {};
+  std::shared_ptr<const Region> last = {};
 };
 
 // The row of a prompt's clean run, added where there is none yet.
@@ -67,10 +74,9 @@ int32_t CleanRow(Compilation& c, int32_t prompt);
 std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
                                           absl::string_view field);
 
-// The region of a resolved place in one prompt.
-std::shared_ptr<const Region> RegionOf(Compilation& c, const ResolvedPlace& place,
-                                       const v1::Place& spec, int32_t prompt,
-                                       absl::string_view field);
+// The region of a resolved place in one prompt; nullptr after a violation.
+std::shared_ptr<const Region> RegionOf(Compilation& c, ResolvedPlace& place, const v1::Place& spec,
+                                       int32_t prompt, absl::string_view field);
 
 // Counts what a request unfolds into; false (once with a violation): too much.
 bool CountPlaces(Compilation& c, int64_t count, absl::string_view field);

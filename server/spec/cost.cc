@@ -27,34 +27,32 @@ int64_t IndicesBytes(const Region& region) {
 }
 
 int64_t LogitsBytes(const Plan& plan, const model::Gpt2Config& config) {
-  const v1::LogitsRequest& logits = plan.request.logits();
   int64_t bytes = 0;
   for (const auto& positions : plan.logit_positions) {
     const int64_t count = static_cast<int64_t>(positions.size());
-    if (logits.has_full()) {
-      bytes += TensorBytes(count * config.vocab_size, logits.full().dtype()) + kNumberBytes * count;
+    if (plan.logits.full) {
+      bytes += TensorBytes(count * config.vocab_size, *plan.logits.full) + kNumberBytes * count;
     } else {
-      const int64_t tokens = logits.has_top_k() ? logits.top_k().k() : logits.ids().ids_size();
+      const int64_t tokens = plan.logits.top_k + static_cast<int64_t>(plan.logits.ids.size());
       bytes += kMessageBytes + count * (kNumberBytes + tokens * kTokenBytes);
     }
   }
   return bytes;
 }
 
-int64_t BlockBytes(const Plan& plan, const model::Gpt2Config& config) {
-  const v1::DataType dtype = plan.request.block_outputs().dtype();
-  const int64_t tuples = std::count(plan.block_outputs.begin(), plan.block_outputs.end(), true);
-  int64_t bytes = 0;
-  for (const LengthGroup& group : plan.groups) {
-    const int64_t rows = static_cast<int64_t>(group.rows.size());
-    const int64_t tokens = static_cast<int64_t>(plan.tokens[group.rows.front()].size());
-    const int64_t hidden = TensorBytes(rows * tokens * config.d_model, dtype);
-    bytes += tuples * (kMessageBytes + kNumberBytes * rows + hidden);
-    if (plan.request.output_attentions())
-      bytes += tuples * TensorBytes(rows * config.n_head * tokens * tokens, dtype);
-    if (plan.request.output_hidden_states()) bytes += (config.n_layer + 1) * hidden;
-  }
-  return bytes;
+int64_t ProbeBytes(const v1::Probe& probe, const SiteEntry& site, const Region& region) {
+  return kMessageBytes + static_cast<int64_t>(probe.name().size()) +
+         (probe.keep().empty() ? 0 : IndicesBytes(region)) +
+         kNumberBytes * (MeasuredCount(probe, site, region) + 2 * probe.statistics_size() +
+                         2 * probe.quantiles_size());
+}
+
+int64_t OutputBytes(const TensorOutput& output, const Observation& observation) {
+  const int64_t rows = static_cast<int64_t>(observation.rows.size());
+  const int64_t bytes = TensorBytes(rows * observation.region->elements(), output.dtype);
+  if (!output.batched) return bytes + IndicesBytes(*observation.region);
+  // The message that lists a tuple's elements counts with the first.
+  return bytes + (output.tuple_element == 0 ? kMessageBytes + kNumberBytes * rows : 0);
 }
 
 }  // namespace
@@ -84,21 +82,12 @@ double RowFlops(const Plan& plan, size_t row, int64_t attention, int64_t mlp, bo
 int64_t EstimateObservationBytes(const Plan& plan) {
   int64_t bytes = 0;
   for (const auto& [key, site_plan] : plan.sites) {
-    const SiteEntry& site = *FindSite(ToProto(key.second));
-    for (const auto* list : {&site_plan.probes_before, &site_plan.probes_after}) {
+    const SiteEntry& site = EntryOf(key.second);
+    for (const auto* list : {&site_plan.before, &site_plan.after}) {
       for (const Observation& observation : *list) {
-        const v1::Probe& probe = plan.request.probes(observation.index);
-        bytes += kMessageBytes + static_cast<int64_t>(probe.name().size()) +
-                 (probe.keep().empty() ? 0 : IndicesBytes(*observation.region)) +
-                 kNumberBytes * (MeasuredCount(probe, site, *observation.region) +
-                                 2 * probe.statistics_size() + 2 * probe.quantiles_size());
-      }
-    }
-    for (const auto* list : {&site_plan.captures_before, &site_plan.captures_after}) {
-      for (const Observation& observation : *list) {
-        bytes += TensorBytes(observation.region->elements(),
-                             plan.request.captures(observation.index).dtype()) +
-                 IndicesBytes(*observation.region);
+        bytes += observation.kind == Observation::Kind::kProbe
+                     ? ProbeBytes(plan.probes[observation.index], site, *observation.region)
+                     : OutputBytes(plan.tensors[observation.index], observation);
       }
     }
   }
@@ -114,10 +103,10 @@ v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config) {
   for (size_t row = 0; row < plan.rows.size(); ++row)
     cost.set_flops(cost.flops() + EstimateRowFlops(plan, row, config));
   const int64_t started =
-      2 * plan.request.ByteSizeLong() + tokens * (kTokenBytes + 2 * kNumberBytes);
-  const int64_t reports = kReportBytes * plan.request.interventions_size();
+      2 * plan.started.normalized().ByteSizeLong() + tokens * (kTokenBytes + 2 * kNumberBytes);
+  const int64_t reports = kReportBytes * static_cast<int64_t>(plan.edits.size());
   cost.set_response_bytes(started + reports + EstimateObservationBytes(plan) +
-                          LogitsBytes(plan, config) + BlockBytes(plan, config) + 2 * kMessageBytes);
+                          LogitsBytes(plan, config) + 2 * kMessageBytes);
   return cost;
 }
 
@@ -132,7 +121,7 @@ int64_t EstimateActivationBytes(const Plan& plan, const model::Gpt2Config& confi
   // At once: the residual stream and its LayerNorm, QKV or the MLP's two hidden states, their
   // output.
   int64_t floats = tokens * (4 * config.d_model + std::max(4 * config.d_model, 2 * config.d_mlp));
-  bool attention = plan.request.output_attentions(), head_results = false, logits = false;
+  bool attention = false, head_results = false, logits = false;
   for (const auto& [key, site_plan] : plan.sites) {
     attention =
         attention || key.second == model::Site::kAttnScores || key.second == model::Site::kPattern;
@@ -140,7 +129,7 @@ int64_t EstimateActivationBytes(const Plan& plan, const model::Gpt2Config& confi
     logits = logits || key.second == model::Site::kLogits;
     for (const int32_t row : site_plan.kept_rows) {
       const int64_t length = static_cast<int64_t>(plan.tokens[row].size());
-      const SiteEntry& site = *FindSite(ToProto(key.second));
+      const SiteEntry& site = EntryOf(key.second);
       floats += length * (IsAttention(site.facts) ? config.n_head * length
                                                   : std::max(3 * config.d_model, config.d_mlp));
     }

@@ -27,7 +27,7 @@ double EstimateRowFlops(const Plan& plan, size_t row, const model::Gpt2Config& c
 double RowFlops(const Plan& plan, size_t row, int64_t attention, int64_t mlp, bool logits,
                 const model::Gpt2Config& config);
 
-// Upper bound of the bytes of all probes' results and captures.
+// Upper bound of the bytes of all probes' results, captures and whole outputs.
 int64_t EstimateObservationBytes(const Plan& plan);
 
 // Upper bound of the memory that the forward pass takes beside the weights and the response, in

@@ -109,37 +109,20 @@ void CheckTemplate(Compilation& c, const Intervention& intervention, GridAxis::O
   }
 }
 
-// `indices` without values: all of them. Each is in [-size, size), and none is there twice.
+// An axis over layers, heads or positions; without values, over all of [0, size).
 std::optional<std::vector<int64_t>> ResolveIndexAxis(Compilation& c, v1::Indices* indices,
-                                                     int64_t size, absl::string_view field) {
+                                                     int64_t size, Negative negative,
+                                                     absl::string_view field) {
   if (indices->values().empty()) {
     for (int64_t i = 0; i < size; ++i) indices->add_values(i);
   }
-  std::set<int64_t> seen;
-  for (int i = 0; i < indices->values_size(); ++i) {
-    const int64_t index = indices->values(i);
-    const std::string item = absl::StrCat(field, ".values[", i, "]");
-    if (index < -size || index >= size) {
-      c.violations.Add(item, absl::StrCat(index, " is outside [", -size, ", ", size, ")"));
-      return std::nullopt;
-    }
-    if (!seen.insert(index).second) {
-      c.violations.Add(item, absl::StrCat(index, " is named twice; name it once"));
-      return std::nullopt;
-    }
-  }
-  return std::vector<int64_t>(indices->values().begin(), indices->values().end());
+  auto resolved = ResolveIndexList(indices->values(), size, negative,
+                                   absl::StrCat(field, ".values"), c.violations);
+  if (resolved) indices->mutable_values()->Assign(resolved->begin(), resolved->end());
+  return resolved;
 }
 
-// Layers or heads: the same in every prompt, so that they are counted from the start.
-std::optional<std::vector<int64_t>> ResolveModelAxis(Compilation& c, v1::Indices* indices,
-                                                     int64_t size, absl::string_view field) {
-  for (int64_t& index : *indices->mutable_values()) {
-    if (index < 0 && index >= -size) index += size;
-  }
-  return ResolveIndexAxis(c, indices, size, field);
-}
-
+// Positions may count from each prompt's own end; a variant's compilation resolves them there.
 std::optional<std::vector<int64_t>> ResolvePositionAxis(Compilation& c, v1::Indices* indices,
                                                         absl::string_view field) {
   int64_t longest = 0;
@@ -155,7 +138,7 @@ std::optional<std::vector<int64_t>> ResolvePositionAxis(Compilation& c, v1::Indi
                      "prompts' ends if they are negative");
     return std::nullopt;
   }
-  return ResolveIndexAxis(c, indices, longest, field);
+  return ResolveIndexAxis(c, indices, longest, Negative::kKept, field);
 }
 
 std::optional<std::vector<double>> ResolveValues(Compilation& c, const v1::AxisValues& values,
@@ -190,7 +173,7 @@ std::vector<std::string> IndexLabels(const Compilation& c, const std::vector<int
     labels.push_back(absl::StrCat(index));
     if (!tokens) continue;
     const std::vector<int32_t>& ids = c.prompts[0];
-    const int32_t id = ids[index < 0 ? index + static_cast<int64_t>(ids.size()) : index];
+    const int32_t id = ids[FromStart(index, static_cast<int64_t>(ids.size()))];
     absl::StrAppend(&labels.back(), " \"", absl::Utf8SafeCEscape(c.facts.tokenizer->TokenText(id)),
                     "\"");
   }
@@ -217,9 +200,10 @@ std::optional<ResolvedGrid::Axis> ResolvedGrid::ResolveAxis(Compilation& c, cons
       const bool positions = axis->has_positions();
       const auto indices =
           positions ? ResolvePositionAxis(c, axis->mutable_positions(), field + ".positions")
-          : axis->has_layers()
-              ? ResolveModelAxis(c, axis->mutable_layers(), config.n_layer, field + ".layers")
-              : ResolveModelAxis(c, axis->mutable_heads(), config.n_head, field + ".heads");
+          : axis->has_layers() ? ResolveIndexAxis(c, axis->mutable_layers(), config.n_layer,
+                                                  Negative::kFromStart, field + ".layers")
+                               : ResolveIndexAxis(c, axis->mutable_heads(), config.n_head,
+                                                  Negative::kFromStart, field + ".heads");
       if (!indices) return std::nullopt;
       resolved.name = positions ? "position" : axis->has_layers() ? "layer" : "head";
       resolved.indices = *indices;

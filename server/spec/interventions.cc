@@ -1,5 +1,11 @@
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -19,7 +25,17 @@ struct Item {
   std::string operation = {};        // `scale`
   std::string operation_field = {};  // `interventions[2].scale`
   at::Tensor operand = {};
+  // Of a knockout: its pairs, and the region that holds them, by the prompts' length. Prompts of
+  // one length share them.
+  struct Pairs {
+    std::shared_ptr<const Region> target;
+    std::shared_ptr<const std::vector<AttentionPair>> pairs;
+  };
+  std::map<int64_t, Pairs> pairs_by_length = {};
 };
+
+// A list of pairs is long where the request's is: so many of them count as a place.
+constexpr int64_t kPairsOfPlace = 64;
 
 std::string OperationName(const v1::Intervention& intervention) {
   const auto* field =
@@ -30,7 +46,7 @@ std::string OperationName(const v1::Intervention& intervention) {
 void CheckNoise(Compilation& c, v1::Noise* noise, absl::string_view field) {
   if (!noise->has_mean()) noise->set_mean(0);
   if (!noise->has_std()) noise->set_std(1);
-  if (!noise->has_seed()) noise->set_seed(c.plan.request.seed());
+  if (!noise->has_seed()) noise->set_seed(c.request.seed());
   CheckNumber(c, noise->mean(), absl::StrCat(field, ".mean"));
   CheckNumber(c, noise->std(), absl::StrCat(field, ".std"));
   if (noise->std() < 0)
@@ -194,36 +210,57 @@ bool CheckOperandShape(Compilation& c, const Item& item, const Region& target) {
   return fits || refuse("tensor", "does not broadcast to the selected part");
 }
 
-// The (query, key) pairs of a knockout as a region that just holds them.
-std::shared_ptr<const Region> KnockoutRegion(Compilation& c, const Item& item, const Region& whole,
-                                             int64_t length) {
-  const auto& where = item.spec->place().where();
-  const std::string pairs_field = absl::StrCat(item.operation_field, ".pairs");
-  if (where.has_positions() || where.has_key_positions()) {
-    c.violations.Add(pairs_field, "is given together with positions in `where`; give one of them");
-    return nullptr;
-  }
-  std::vector<int64_t> queries, keys;
+// The (query, key) pairs of a knockout in a prompt of `length` tokens, each once; nullopt after a
+// violation.
+std::optional<std::vector<AttentionPair>> ResolvePairs(Compilation& c, const Item& item,
+                                                       int64_t length) {
+  const std::string field = absl::StrCat(item.operation_field, ".pairs");
   const auto& pairs = item.spec->knockout().pairs();
+  std::vector<AttentionPair> resolved;
   for (int i = 0; i < pairs.size(); ++i) {
-    const int64_t query = pairs[i].query() < 0 ? pairs[i].query() + length : pairs[i].query();
-    const int64_t key = pairs[i].key() < 0 ? pairs[i].key() + length : pairs[i].key();
+    const int64_t query = FromStart(pairs[i].query(), length),
+                  key = FromStart(pairs[i].key(), length);
     if (query < 0 || query >= length || key < 0 || key > query) {
-      c.violations.Add(absl::StrCat(pairs_field, "[", i, "]"),
+      c.violations.Add(absl::StrCat(field, "[", i, "]"),
                        absl::StrCat("(", pairs[i].query(), ", ", pairs[i].key(),
                                     ") is not within 0 <= key <= query < ", length));
-      return nullptr;
+      return std::nullopt;
     }
-    queries.push_back(query);
-    keys.push_back(key);
+    resolved.push_back({query, key});
   }
-  const auto sorted = [](std::vector<int64_t> indices) {
-    std::sort(indices.begin(), indices.end());
-    indices.erase(std::unique(indices.begin(), indices.end()), indices.end());
-    return IndexSet::List(std::move(indices));
-  };
-  return std::make_shared<const Region>(
-      std::vector<IndexSet>{whole.axis(0), sorted(std::move(queries)), sorted(std::move(keys))});
+  std::sort(resolved.begin(), resolved.end());
+  resolved.erase(std::unique(resolved.begin(), resolved.end()), resolved.end());
+  resolved.shrink_to_fit();
+  return resolved;
+}
+
+// Adds the pairs of a knockout to `step`, and lets its target, which holds every pair, hold just
+// them; false after a violation.
+bool AddPairs(Compilation& c, Item& item, int64_t length, Step& step) {
+  const auto& where = item.spec->place().where();
+  if (where.has_positions() || where.has_key_positions()) {
+    c.violations.Add(absl::StrCat(item.operation_field, ".pairs"),
+                     "is given together with positions in `where`; give one of them");
+    return false;
+  }
+  Item::Pairs& known = item.pairs_by_length[length];
+  if (known.pairs == nullptr) {
+    auto pairs = ResolvePairs(c, item, length);
+    if (!pairs || !CountPlaces(c, static_cast<int64_t>(pairs->size()) / kPairsOfPlace, item.field))
+      return false;
+    std::set<int64_t> queries, keys;
+    for (const AttentionPair& pair : *pairs) {
+      queries.insert(pair.query);
+      keys.insert(pair.key);
+    }
+    known.target = std::make_shared<const Region>(std::vector<IndexSet>{
+        step.target->axis(0), IndexSet::List({queries.begin(), queries.end()}),
+        IndexSet::List({keys.begin(), keys.end()})});
+    known.pairs = std::make_shared<const std::vector<AttentionPair>>(*std::move(pairs));
+  }
+  step.target = known.target;
+  step.pairs = known.pairs;
+  return true;
 }
 
 // What a mean averages over: the target's heads and units at other positions.
@@ -357,7 +394,7 @@ std::optional<int32_t> PatchLayer(Compilation& c, const Item& item, int32_t laye
     return std::nullopt;
   }
   const int32_t n_layer = static_cast<int32_t>(c.facts.config.n_layer);
-  const int32_t read = patch.layer() < 0 ? patch.layer() + n_layer : patch.layer();
+  const int32_t read = FromStart(patch.layer(), n_layer);
   if (read < 0 || read > layer) {
     c.violations.Add(field, absl::StrCat(patch.layer(), " is outside [0, ", layer,
                                          "]: a patch reads the written layer or an earlier one"));
@@ -381,11 +418,10 @@ bool AddPatchSource(Compilation& c, const Item& item, const SiteEntry& site, int
   const auto row = PatchSource(c, item, source_prompt);
   const auto source_layer = PatchLayer(c, item, layer);
   if (!row || !source_layer) return false;
-  step.source_row = *row;
-  step.source_layer = *source_layer;
-  step.source = PatchRegion(c, item, site, *step.target, source_prompt);
-  if (step.source == nullptr) return false;
-  if (*row == step.row && *source_layer == layer && SameEntries(*step.source, *step.target)) {
+  const auto region = PatchRegion(c, item, site, *step.target, source_prompt);
+  if (region == nullptr) return false;
+  step.source = Source{*row, *source_layer, region};
+  if (*row == step.row && *source_layer == layer && SameEntries(*region, *step.target)) {
     c.violations.Add(
         item.operation_field,
         "reads the values that it would write; select other prompts in `place.where.prompts`");
@@ -395,6 +431,14 @@ bool AddPatchSource(Compilation& c, const Item& item, const SiteEntry& site, int
     auto& kept = c.plan.sites[{*source_layer, ToModel(site.site)}].kept_rows;
     if (std::find(kept.begin(), kept.end(), *row) == kept.end()) kept.push_back(*row);
   }
+  return true;
+}
+
+// Adds what an operation reads besides the target, in a step that is made for `layer`; false after
+// a violation. This is where an operation's sources are known; nothing behind Compile asks.
+bool AddSource(Compilation& c, const Item& item, const SiteEntry& site, int32_t layer, Step& step) {
+  if (item.spec->has_patch()) return AddPatchSource(c, item, site, layer, step);
+  if (item.spec->has_mean()) step.source->layer = layer;
   return true;
 }
 
@@ -411,54 +455,63 @@ std::vector<int32_t> InOrderOfSteps(const Item& item, std::vector<int32_t> promp
 
 // Unfolds the intervention into steps; stops at the first place that is refused, since the others
 // would say the same.
-void Unfold(Compilation& c, Item& item, const ResolvedPlace& place) {
+void Unfold(Compilation& c, Item& item, ResolvedPlace& place) {
   if (!CountPlaces(c, static_cast<int64_t>(place.layers.size() * place.prompts.size()), item.field))
     return;
   const std::string place_field = absl::StrCat(item.field, ".place");
   for (const int32_t prompt : InOrderOfSteps(item, place.prompts)) {
-    Step step;
-    step.intervention = item.index;
-    step.row = prompt;
-    step.target = RegionOf(c, place, item.spec->place(), prompt, place_field);
+    Step step{.edit = item.index,
+              .row = prompt,
+              .target = RegionOf(c, place, item.spec->place(), prompt, place_field)};
     if (step.target == nullptr) return;
-    if (item.spec->has_knockout() && item.spec->knockout().pairs_size() > 0) {
-      step.target =
-          KnockoutRegion(c, item, *step.target, static_cast<int64_t>(c.prompts[prompt].size()));
-      if (step.target == nullptr) return;
-    }
+    if (item.spec->knockout().pairs_size() > 0 &&
+        !AddPairs(c, item, static_cast<int64_t>(c.prompts[prompt].size()), step))
+      return;
     if (!CheckOperandShape(c, item, *step.target)) return;
     if (item.spec->has_mean()) {
-      step.source = MeanRegion(c, item, *place.site, *step.target, prompt);
-      if (step.source == nullptr) return;
+      const auto region = MeanRegion(c, item, *place.site, *step.target, prompt);
+      if (region == nullptr) return;
+      step.source = Source{prompt, model::kNoLayer, region};
     }
     for (const int32_t layer : place.layers) {
-      if (item.spec->has_patch() && !AddPatchSource(c, item, *place.site, layer, step)) return;
+      if (!AddSource(c, item, *place.site, layer, step)) return;
       c.plan.sites[{layer, ToModel(place.site->site)}].steps.push_back(step);
     }
   }
+}
+
+// The intervention as the plan keeps it.
+Edit EditOf(const Item& item) {
+  Edit edit{item.spec->name(), *item.spec, item.operand};
+  edit.intervention.clear_name();
+  edit.intervention.clear_place();
+  if (edit.intervention.has_add()) edit.intervention.mutable_add()->clear_tensor();
+  if (edit.intervention.has_set()) edit.intervention.mutable_set()->clear_tensor();
+  if (edit.intervention.has_project_out())
+    edit.intervention.mutable_project_out()->clear_direction();
+  return edit;
 }
 
 }  // namespace
 
 void CompileInterventions(Compilation& c) {
   std::unordered_set<std::string> names;
-  c.plan.operands.resize(c.plan.request.interventions_size());
-  for (int i = 0; i < c.plan.request.interventions_size(); ++i) {
+  c.plan.edits.resize(c.request.interventions_size());
+  for (int i = 0; i < c.request.interventions_size(); ++i) {
     Item item{.index = i,
-              .spec = c.plan.request.mutable_interventions(i),
+              .spec = c.request.mutable_interventions(i),
               .field = absl::StrCat(c.prefix, "interventions[", i, "]")};
     item.operation = OperationName(*item.spec);
     item.operation_field = absl::StrCat(item.field, ".", item.operation);
     ResolveName(c, item.spec->mutable_name(), absl::StrCat(item.operation, "[", i, "]"), names,
                 absl::StrCat(item.field, ".name"));
     CheckParameters(c, item);
-    const auto place =
-        ResolvePlace(c, item.spec->mutable_place(), absl::StrCat(item.field, ".place"));
+    auto place = ResolvePlace(c, item.spec->mutable_place(), absl::StrCat(item.field, ".place"));
     if (!OperationImplemented(item.spec->operation_case()) || !place || !CheckSite(c, item, *place))
       continue;
     DropLeadingAxes(place->site->facts.axes_size(), item.operand);
     Unfold(c, item, *place);
-    c.plan.operands[i] = item.operand;
+    c.plan.edits[i] = EditOf(item);
   }
 }
 

@@ -220,18 +220,21 @@ int64_t NumberCount(const Metric& metric) {
   return 0;
 }
 
-int64_t PositionIn(const Metric& metric, size_t length) {
-  return metric.position() < 0 ? metric.position() + static_cast<int64_t>(length)
-                               : metric.position();
+std::vector<int64_t> MetricPositions(const MetricList& metrics, int64_t length) {
+  std::vector<int64_t> positions;
+  for (const Metric& metric : metrics)
+    positions.push_back(metric.has_loss() ? -1 : FromStart(metric.position(), length));
+  return positions;
 }
 
-std::vector<int64_t> PositionsRead(const MetricList& metrics, size_t length) {
+std::vector<int64_t> PositionsRead(const MetricList& metrics, int64_t length) {
   std::set<int64_t> positions;
-  for (const Metric& metric : metrics) {
-    if (!metric.has_loss()) positions.insert(PositionIn(metric, length));
-    if (!metric.has_loss()) continue;
-    for (size_t i = 0; i + 1 < length; ++i) positions.insert(static_cast<int64_t>(i));
+  for (const int64_t position : MetricPositions(metrics, length)) {
+    if (position >= 0) positions.insert(position);
   }
+  const bool loss = std::any_of(metrics.begin(), metrics.end(),
+                                [](const Metric& metric) { return metric.has_loss(); });
+  for (int64_t i = 0; loss && i + 1 < length; ++i) positions.insert(i);
   return {positions.begin(), positions.end()};
 }
 

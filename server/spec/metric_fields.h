@@ -22,11 +22,12 @@ void CompileMetrics(Compilation& c, MetricList* metrics);
 // Numbers that the metric has for each prompt; 0 for top_k.
 int64_t NumberCount(const v1::Metric& metric);
 
-// The position that the metric reads in a prompt of `length` tokens. Not of a loss.
-int64_t PositionIn(const v1::Metric& metric, size_t length);
+// The position that each metric reads in a prompt of `length` tokens, counted from its start; of a
+// loss, which reads all, -1.
+std::vector<int64_t> MetricPositions(const MetricList& metrics, int64_t length);
 
 // Every position that some metric reads in a prompt of `length` tokens, ascending.
-std::vector<int64_t> PositionsRead(const MetricList& metrics, size_t length);
+std::vector<int64_t> PositionsRead(const MetricList& metrics, int64_t length);
 
 // The entry for `prompt` of a list that has one for all prompts, or one for each.
 inline int32_t EntryFor(int32_t prompt, const google::protobuf::RepeatedField<int32_t>& list) {

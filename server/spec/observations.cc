@@ -2,6 +2,7 @@
 #include <cmath>
 #include <set>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "server/spec/compile.h"
 #include "server/spec/stats.h"
@@ -106,92 +107,115 @@ bool CheckProbeAtSite(Compilation& c, const v1::Probe& probe, const SiteEntry& s
 
 // The region that a probe reads. A statistic is of a set: what is not kept is read in rising order,
 // so that the order in which it was named changes no bit.
-std::shared_ptr<const Region> ReadBy(const v1::Probe& probe, const SiteEntry& site,
-                                     std::shared_ptr<const Region> region) {
-  std::vector<IndexSet> axes;
-  for (int i = 0; i < region->rank(); ++i) {
-    const bool kept = std::find(probe.keep().begin(), probe.keep().end(), site.facts.axes(i)) !=
-                      probe.keep().end();
-    axes.push_back(kept ? region->axis(i) : region->axis(i).Ascending());
-  }
-  return std::make_shared<const Region>(std::move(axes));
-}
+class ProbeRegions {
+ public:
+  ProbeRegions(const v1::Probe& probe, const SiteEntry& site) : probe_(probe), site_(site) {}
 
-// A capture reads what it selects.
-std::shared_ptr<const Region> ReadBy(const v1::Capture&, const SiteEntry&,
-                                     std::shared_ptr<const Region> region) {
-  return region;
-}
+  // Of what the place selects in one prompt. Equal ones are shared, and so are the lists of heads
+  // and units, which are the same in every prompt.
+  std::shared_ptr<const Region> Of(const std::shared_ptr<const Region>& selected) {
+    if (selected == selected_) return read_;
+    std::vector<IndexSet> axes;
+    for (int i = 0; i < selected->rank(); ++i) {
+      const IndexSet& said = selected->axis(i);
+      if (Keeps(site_.facts.axes(i)) || said.arithmetic())
+        axes.push_back(said);
+      else if (selected_ != nullptr && selected_->axis(i).list() == said.list())
+        axes.push_back(read_->axis(i));
+      else
+        axes.push_back(said.Ascending());
+    }
+    selected_ = selected;
+    read_ = std::make_shared<const Region>(std::move(axes));
+    return read_;
+  }
+
+ private:
+  bool Keeps(int axis) const {
+    return std::find(probe_.keep().begin(), probe_.keep().end(), axis) != probe_.keep().end();
+  }
+
+  const v1::Probe& probe_;
+  const SiteEntry& site_;
+  std::shared_ptr<const Region> selected_, read_;  // the last
+};
 
 // Unfolds a probe or capture: `add` gets the site's plan and the observation of one layer and row.
-template <typename Observer, typename Add>
-void Unfold(Compilation& c, const Observer& observer, int32_t index, const ResolvedPlace& place,
-            bool against_clean, absl::string_view field, Add add) {
-  const bool twice = c.plan.request.include_clean_run();
+// `region_of` makes what is read of what is selected.
+template <typename Observer>
+void Unfold(
+    Compilation& c, const Observer& observer, Observation observation, ResolvedPlace& place,
+    bool against_clean, absl::string_view field,
+    absl::FunctionRef<std::shared_ptr<const Region>(std::shared_ptr<const Region>)> read_by) {
+  const bool twice = c.request.include_clean_run();
+  const bool before = observer.moment() == v1::MOMENT_BEFORE;
   if (!CountPlaces(
           c, static_cast<int64_t>(place.layers.size() * place.prompts.size()) * (twice ? 2 : 1),
           field))
     return;
   const std::string place_field = absl::StrCat(field, ".place");
   for (const int32_t prompt : place.prompts) {
-    const auto region = RegionOf(c, place, observer.place(), prompt, place_field);
-    if (region == nullptr) return;
-    Observation observation{.index = index,
-                            .row = prompt,
-                            .region = ReadBy(observer, *place.site, region),
-                            .clean_row = std::nullopt};
+    const auto selected = RegionOf(c, place, observer.place(), prompt, place_field);
+    if (selected == nullptr) return;
+    observation.region = read_by(selected);
     if (against_clean) observation.clean_row = CleanRow(c, prompt);
     for (const int32_t layer : place.layers) {
       SitePlan& site = c.plan.sites[{layer, ToModel(place.site->site)}];
-      add(site, observation);
+      std::vector<Observation>& list = before ? site.before : site.after;
+      observation.rows = {prompt};
+      list.push_back(observation);
       if (!twice) continue;
-      Observation clean = observation;
-      clean.row = c.clean_row[prompt];
-      add(site, clean);
+      observation.rows = {c.clean_row[prompt]};
+      list.push_back(observation);
     }
   }
 }
 
 void CompileProbe(Compilation& c, int index, std::unordered_set<std::string>& names) {
-  v1::Probe* probe = c.plan.request.mutable_probes(index);
+  v1::Probe* probe = c.request.mutable_probes(index);
   const std::string field = absl::StrCat("probes[", index, "]");
   NormalizeMoment(c, probe, field);
   CheckProbe(c, *probe, field);
-  const auto place = ResolvePlace(c, probe->mutable_place(), absl::StrCat(field, ".place"));
+  auto place = ResolvePlace(c, probe->mutable_place(), absl::StrCat(field, ".place"));
   ResolveName(c, probe->mutable_name(),
               absl::StrCat(place ? place->site->name : "probe", "[", index, "]"), names,
               absl::StrCat(field, ".name"));
   if (!place || !CheckProbeAtSite(c, *probe, *place->site, field)) return;
-  const bool before = probe->moment() == v1::MOMENT_BEFORE;
-  Unfold(c, *probe, index, *place, NeedsClean(*probe), field,
-         [&](SitePlan& site, const Observation& observation) {
-           (before ? site.probes_before : site.probes_after).push_back(observation);
-         });
+  ProbeRegions regions(*probe, *place->site);
+  Unfold(c, *probe, {.kind = Observation::Kind::kProbe, .index = index}, *place, NeedsClean(*probe),
+         field, [&](const auto& selected) { return regions.Of(selected); });
+  c.plan.probes[index] = *probe;
+  c.plan.probes[index].clear_place();
 }
 
 void CompileCapture(Compilation& c, int index, std::unordered_set<std::string>& names) {
-  v1::Capture* capture = c.plan.request.mutable_captures(index);
+  v1::Capture* capture = c.request.mutable_captures(index);
   const std::string field = absl::StrCat("captures[", index, "]");
   NormalizeMoment(c, capture, field);
   NormalizeDataType(c, capture, field);
-  const auto place = ResolvePlace(c, capture->mutable_place(), absl::StrCat(field, ".place"));
+  auto place = ResolvePlace(c, capture->mutable_place(), absl::StrCat(field, ".place"));
   ResolveName(c, capture->mutable_name(),
               absl::StrCat(place ? place->site->name : "capture", "[", index, "]"), names,
               absl::StrCat(field, ".name"));
   if (!place) return;
-  const bool before = capture->moment() == v1::MOMENT_BEFORE;
-  Unfold(c, *capture, index, *place, /*against_clean=*/false, field,
-         [&](SitePlan& site, const Observation& observation) {
-           (before ? site.captures_before : site.captures_after).push_back(observation);
-         });
+  TensorOutput& output = c.plan.tensors[index];
+  output.header.set_kind(v1::TENSOR_KIND_CAPTURE);
+  output.header.set_name(capture->name());
+  output.header.set_site(place->site->site);
+  output.header.set_moment(capture->moment());
+  output.dtype = capture->dtype();
+  Unfold(c, *capture, {.kind = Observation::Kind::kTensor, .index = index}, *place,
+         /*against_clean=*/false, field, [](const auto& selected) { return selected; });
 }
 
 }  // namespace
 
 void CompileObservations(Compilation& c) {
   std::unordered_set<std::string> probe_names, capture_names;
-  for (int i = 0; i < c.plan.request.probes_size(); ++i) CompileProbe(c, i, probe_names);
-  for (int i = 0; i < c.plan.request.captures_size(); ++i) CompileCapture(c, i, capture_names);
+  c.plan.probes.resize(c.request.probes_size());
+  c.plan.tensors.resize(c.request.captures_size());
+  for (int i = 0; i < c.request.probes_size(); ++i) CompileProbe(c, i, probe_names);
+  for (int i = 0; i < c.request.captures_size(); ++i) CompileCapture(c, i, capture_names);
 }
 
 }  // namespace scalpel::spec

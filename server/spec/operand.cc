@@ -106,7 +106,7 @@ at::Tensor DecodeTensor(Compilation& c, const v1::Tensor& tensor, absl::string_v
   }
   at::Tensor decoded =
       tensor.data().empty() ? DecodeValues(c, tensor, field) : DecodeData(c, tensor, field);
-  if (!decoded.defined() || c.plan.request.allow_non_finite()) return decoded;
+  if (!decoded.defined() || c.request.allow_non_finite()) return decoded;
   const absl::Span<const float> numbers(decoded.const_data_ptr<float>(), decoded.numel());
   absl::string_view wrong;
   if (!std::all_of(numbers.begin(), numbers.end(), [](float x) { return std::isfinite(x); })) {

@@ -118,19 +118,15 @@ at::Tensor Apply(const OperationInput& in) {
   TORCH_CHECK(false, "an operation without implementation passed validation");
 }
 
-at::Tensor ChangeMask(const v1::Intervention& intervention, const SiteEntry& site,
-                      const Region& target, int64_t length, at::Device device) {
+at::Tensor ChangeMask(const SiteEntry& site, const Region& target,
+                      const std::vector<AttentionPair>* pairs, at::Device device) {
   if (!IsAttention(site.facts)) return {};
-  if (!intervention.has_knockout() || intervention.knockout().pairs().empty())
-    return CausalMask(target, device);
-  at::Tensor pairs = at::zeros({length, length}, at::kBool);
-  auto entries = pairs.accessor<bool, 2>();
-  for (const v1::QueryKey& pair : intervention.knockout().pairs()) {
-    const int64_t query = pair.query() < 0 ? pair.query() + length : pair.query();
-    const int64_t key = pair.key() < 0 ? pair.key() + length : pair.key();
-    entries[query][key] = true;
-  }
-  return Region({target.axis(1), target.axis(2)}).Read(pairs).to(device);
+  if (pairs == nullptr) return CausalMask(target, device);
+  const int64_t queries = target.axis(1).max() + 1, keys = target.axis(2).max() + 1;
+  at::Tensor mask = at::zeros({queries, keys}, at::kBool);
+  auto entries = mask.accessor<bool, 2>();
+  for (const AttentionPair& pair : *pairs) entries[pair.query][pair.key] = true;
+  return Region({target.axis(1), target.axis(2)}).Read(mask).to(device);
 }
 
 }  // namespace scalpel::spec

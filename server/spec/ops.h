@@ -7,8 +7,10 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "proto/scalpel/v1/spec.pb.h"
+#include "server/spec/plan.h"
 #include "server/spec/selection.h"
 
 namespace scalpel::spec {
@@ -22,7 +24,7 @@ struct OperationInput {
   const SiteEntry& site;
   const Region& target;
   at::Tensor current;  // the selected values, target.shape(); not to be written to
-  at::Tensor source;   // mean: the values averaged over. patch: the values read
+  at::Tensor source;   // what Step::source says; undefined where the step has none
   at::Tensor operand;  // add, set, project_out: the request's tensor, on the same device
   // Coordinates of the noise.
   int32_t index;  // of the intervention
@@ -34,10 +36,10 @@ struct OperationInput {
 // The new values, target.shape(). Does not touch its inputs.
 at::Tensor Apply(const OperationInput& input);
 
-// For a region at ATTN_SCORES or PATTERN, bool [queries, keys]: which entries the intervention may
-// change. Undefined at other sites, where it may change all.
-at::Tensor ChangeMask(const v1::Intervention& intervention, const SiteEntry& site,
-                      const Region& target, int64_t length, at::Device device);
+// For a region at an attention site, bool [queries, keys] on `device`: which entries may change. At
+// other sites undefined: all may. `pairs`: those of the step; null: all with key <= query.
+at::Tensor ChangeMask(const SiteEntry& site, const Region& target,
+                      const std::vector<AttentionPair>* pairs, at::Device device);
 
 }  // namespace scalpel::spec
 

@@ -75,7 +75,8 @@ void NameWrongAxes(Compilation& c, const SiteEntry& site, const v1::Selection& w
   const auto prompt = std::find_if(c.prompts.begin(), c.prompts.end(),
                                    [](const auto& tokens) { return !tokens.empty(); });
   if (prompt == c.prompts.end()) return;
-  ResolveRegion(site, where, c.facts.config, *prompt, absl::StrCat(field, ".where"), c.violations);
+  ResolveRegion(site, where, c.facts.config, *prompt, nullptr, absl::StrCat(field, ".where"),
+                c.violations);
 }
 
 }  // namespace
@@ -108,12 +109,19 @@ std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
   return resolved;
 }
 
-std::shared_ptr<const Region> RegionOf(Compilation& c, const ResolvedPlace& place,
-                                       const v1::Place& spec, int32_t prompt,
-                                       absl::string_view field) {
-  auto region = ResolveRegion(*place.site, spec.where(), c.facts.config, c.prompts[prompt],
+std::shared_ptr<const Region> RegionOf(Compilation& c, ResolvedPlace& place, const v1::Place& spec,
+                                       int32_t prompt, absl::string_view field) {
+  const std::vector<int32_t>& tokens = c.prompts[prompt];
+  const v1::Selection& where = spec.where();
+  const bool by_token = where.positions().has_tokens() || where.key_positions().has_tokens();
+  if (const auto known = place.by_length.find(tokens.size()); known != place.by_length.end())
+    return known->second;
+  auto region = ResolveRegion(*place.site, where, c.facts.config, tokens, place.last.get(),
                               absl::StrCat(field, ".where"), c.violations);
-  return region ? std::make_shared<const Region>(*std::move(region)) : nullptr;
+  if (!region) return nullptr;
+  place.last = std::make_shared<const Region>(*std::move(region));
+  if (!by_token) place.by_length[tokens.size()] = place.last;
+  return place.last;
 }
 
 bool CountPlaces(Compilation& c, int64_t count, absl::string_view field) {
@@ -143,7 +151,7 @@ void ResolveName(Compilation& c, std::string* name, absl::string_view fallback,
 }
 
 void CheckNumber(Compilation& c, double number, absl::string_view field) {
-  if (c.plan.request.allow_non_finite()) return;
+  if (c.request.allow_non_finite()) return;
   absl::string_view wrong;
   if (std::isnan(number) || std::isinf(number)) {
     wrong = "is not finite";

@@ -19,14 +19,15 @@ absl::StatusOr<std::shared_ptr<const Plan>> Compile(const v1::RunRequest& reques
   if (!violations.empty()) return violations.ToStatus();
 
   auto plan = std::make_shared<Plan>();
-  plan->request = request;
   plan->tokenizer = facts.tokenizer ? &*facts.tokenizer : nullptr;
-  plan->request.set_model(facts.name);
-  plan->request.set_seed(request.seed());
+  v1::RunRequest& normalized = *plan->started.mutable_normalized();
+  normalized = request;
+  normalized.set_model(facts.name);
+  normalized.set_seed(request.seed());
   if (request.prompts().empty()) violations.Add("prompts", "is empty; give at least one prompt");
   PromptTokens prompts;
-  CompilePrompts(facts, "prompts", violations, plan->request.mutable_prompts(), &prompts);
-  Compilation c{facts, limits, violations, prompts, *plan};
+  CompilePrompts(facts, "prompts", violations, normalized.mutable_prompts(), &prompts);
+  Compilation c{facts, limits, violations, prompts, normalized, *plan};
   CompileRows(c);
   CompileInterventions(c);
   CompileObservations(c);
@@ -34,8 +35,7 @@ absl::StatusOr<std::shared_ptr<const Plan>> Compile(const v1::RunRequest& reques
   CheckTokens(c);
   if (!violations.empty()) return violations.ToStatus();
 
-  *plan->started.mutable_normalized() = plan->request;
-  plan->started.set_digest(Digest(plan->request, facts));
+  plan->started.set_digest(Digest(normalized, facts));
   FillTokenized(facts, prompts, plan->started.mutable_prompts());
   *plan->started.mutable_cost() = EstimateCost(*plan, facts.config);
   if (absl::Status status = CheckCost(*plan, plan->started.cost(), facts.config, limits);

@@ -6,6 +6,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -14,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "proto/scalpel/v1/service.pb.h"
 #include "server/base/limits.h"
@@ -41,66 +44,112 @@ struct PlanRow {
   bool clean;
 };
 
-// One intervention's part at one layer, site and row.
+// What one intervention does, wherever it applies.
+struct Edit {
+  std::string name;  // comes back in its report
+  // Normalised. Which operation, with its numbers: only spec/ops reads it. Without the place, which
+  // became steps, and without tensors.
+  v1::Intervention intervention;
+  // The tensor of the request (add, set, project_out), float32 on the CPU; undefined where there is
+  // none.
+  at::Tensor operand;
+};
+
+// Values that a step reads besides those it changes: of the step's own site, in the step's row or
+// in another. In the step's own layer they are read as they stand when the step applies; in an
+// earlier layer, as all steps there have left them (see SitePlan::kept_rows).
+struct Source {
+  int32_t row;
+  int32_t layer;
+  std::shared_ptr<const Region> region;
+};
+
+// A query and a key, both counted from the start of the prompt.
+struct AttentionPair {
+  int64_t query, key;
+  auto operator<=>(const AttentionPair&) const = default;
+};
+
+// One edit at one layer, site and row.
 struct Step {
-  int32_t intervention = 0;  // index in Plan::request
+  int32_t edit = 0;  // index in Plan::edits
   int32_t row = 0;
   std::shared_ptr<const Region> target;
-  // Mean: what is averaged over. Patch: what is read, and in which row and layer.
-  std::shared_ptr<const Region> source;
-  int32_t source_row = 0;
-  int32_t source_layer = model::kNoLayer;
+  std::optional<Source> source = {};
+  // At an attention site, the only entries of the target that may change, each once and ascending;
+  // null: all with key <= query.
+  std::shared_ptr<const std::vector<AttentionPair>> pairs = {};
 };
 
-// One probe's or capture's part at one layer, site and row.
+// The tensors that leave for one capture, or for one output that is a whole activation: an element
+// of a block's output tuple, or an entry of the hidden states.
+struct TensorOutput {
+  v1::TensorHeader header;  // what all of them have in common; the rows and the value say the rest
+  v1::DataType dtype = v1::DATA_TYPE_FLOAT32;
+  // Whether the rows lie along an axis of their own, in front. Else a tensor is of one row.
+  bool batched = false;
+  // Which element of its block's output tuple it is.
+  std::optional<int32_t> tuple_element = {};
+};
+
+// Something that is read at one layer and site, and what becomes of it: the numbers of a probe, or
+// a tensor that leaves.
 struct Observation {
-  int32_t index;  // in Plan::request.probes() or .captures()
-  int32_t row;
-  std::shared_ptr<const Region> region;
-  std::optional<int32_t> clean_row;  // probes with a statistic against the clean run
+  enum class Kind { kProbe, kTensor };
+  Kind kind;
+  int32_t index;                              // in Plan::probes or in Plan::tensors
+  absl::InlinedVector<int32_t, 2> rows = {};  // of equal length and kind; one, unless it is batched
+  std::shared_ptr<const Region> region = {};  // the same part of each row
+  // For a probe that compares with the clean run: its row, of which the same part is read.
+  std::optional<int32_t> clean_row = {};
+
+  bool Reads(int32_t row) const {
+    return clean_row == row || std::find(rows.begin(), rows.end(), row) != rows.end();
+  }
 };
 
-// What happens at one site in one layer. Every list is in the request's order.
+// What happens at one site in one layer. Steps and probes are in the request's order; of tensors,
+// whole outputs come before captures.
 struct SitePlan {
   std::vector<Step> steps;
-  std::vector<Observation> probes_before, probes_after;
-  std::vector<Observation> captures_before, captures_after;
-  // Rows whose value (after all steps) a patch in a later layer reads.
+  std::vector<Observation> before, after;  // the steps
+  // Rows whose value (after all steps) a step in a later layer reads.
   std::vector<int32_t> kept_rows;
 };
 
-// A batch of rows of equal length and kind: the batch axis of block outputs and hidden states.
-struct LengthGroup {
-  std::vector<int32_t> rows;
-  bool clean;
+// How the logits at Plan::logit_positions come back: one of these, or none of them in a sweep,
+// which makes metrics of them.
+struct LogitsOutput {
+  std::optional<v1::DataType> full;  // all of them, as a tensor of this type
+  int32_t top_k = 0;                 // the largest of each position
+  std::vector<int32_t> ids;          // those of these tokens
 };
 
-// Immutable; safe to share between threads. Pure data, made without the model's weights.
+// A request as the engine carries it out. The engine reads nothing else: no operation, no default
+// and no index from an axis's end is left to be understood. Immutable and safe to share between
+// threads; pure data, made without the model's weights.
 struct Plan {
-  // Normalised: prompts are token ids, places have a site and lists, names and defaults are filled
-  // in.
-  v1::RunRequest request;
-  // Operands of interventions (add, set, project_out), float32 on the CPU; undefined where there is
-  // none. One for each intervention.
-  std::vector<at::Tensor> operands;
   std::vector<PlanRow> rows;
   std::vector<std::vector<int32_t>> tokens;                   // by row
+  std::vector<Edit> edits;                                    // by intervention
+  std::vector<v1::Probe> probes;                              // normalised, without their places
+  std::vector<TensorOutput> tensors;                          // captures first
   std::map<std::pair<int32_t, model::Site>, SitePlan> sites;  // by (layer or model::kNoLayer, site)
-  std::vector<LengthGroup> groups;
-
-  const model::Tokenizer* tokenizer = nullptr;  // of the ModelFacts; nullptr: the model has none
 
   // Positions whose logits come back, in the order asked, by row; empty when none do.
   std::vector<std::vector<int64_t>> logit_positions;
-  // By layer: whether its output tuple comes back.
-  std::vector<bool> block_outputs;
+  LogitsOutput logits;
 
-  v1::Started started;  // request_id is the caller's to fill in
+  const model::Tokenizer* tokenizer = nullptr;  // of the ModelFacts; nullptr: the model has none
+
+  // The first event of the answer; request_id is the caller's to fill in. Not of a sweep's plans.
+  v1::Started started;
 };
 
 // Validates `request` and compiles it. Errors carry google.rpc details as payloads (see
-// spec/violations.h): INVALID_ARGUMENT with every violation; UNIMPLEMENTED; NOT_FOUND (another
-// model's name); RESOURCE_EXHAUSTED (the response's estimate exceeds the limit).
+// base/errors.h): INVALID_ARGUMENT with every violation; UNIMPLEMENTED; NOT_FOUND (another model's
+// name); RESOURCE_EXHAUSTED (the estimate of the response, of the memory, or of the time beside the
+// model's own exceeds its limit).
 absl::StatusOr<std::shared_ptr<const Plan>> Compile(const v1::RunRequest& request,
                                                     const ModelFacts& facts, const Limits& limits);
 

@@ -85,7 +85,7 @@ void CompileRows(Compilation& c) {
     c.plan.rows.push_back({prompt, /*clean=*/false});
     c.plan.tokens.push_back(c.prompts[prompt]);
   }
-  if (!c.plan.request.include_clean_run()) return;
+  if (!c.request.include_clean_run()) return;
   for (int32_t prompt = 0; prompt < c.edited_prompts(); ++prompt) CleanRow(c, prompt);
 }
 

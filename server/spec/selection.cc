@@ -25,43 +25,11 @@ at::Tensor Slices(const at::Tensor& value, const Region& region) {
   return view;
 }
 
-// The indices of a list counted from the start of an axis of `size`, in the order said; nullopt
-// after a violation: one is outside, or named twice.
-template <typename Integer>
-std::optional<std::vector<Integer>> FromStart(const google::protobuf::RepeatedField<Integer>& list,
-                                              int64_t size, absl::string_view field,
-                                              Violations& violations) {
-  for (int i = 0; i < list.size(); ++i) {
-    if (list[i] >= -size && list[i] < size) continue;
-    violations.Add(absl::StrCat(field, "[", i, "]"),
-                   absl::StrCat(list[i], " is outside [", -size, ", ", size, ")"));
-    return std::nullopt;
-  }
-  if (list.size() > size) {
-    violations.Add(field, absl::StrCat(list.size(), " indices for an axis of ", size,
-                                       "; name each at most once"));
-    return std::nullopt;
-  }
-  std::vector<Integer> resolved;
-  for (const Integer index : list)
-    resolved.push_back(static_cast<Integer>(index < 0 ? index + size : index));
-  std::vector<Integer> sorted = resolved;
-  std::sort(sorted.begin(), sorted.end());
-  if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end()) {
-    violations.Add(field, absl::StrCat(*twice, " is named twice; name it once"));
-    return std::nullopt;
-  }
-  return resolved;
-}
-
 std::optional<IndexSet> ResolveRange(const v1::Range& range, int64_t size, absl::string_view field,
                                      Violations& violations) {
   const int64_t step = range.has_step() ? range.step() : 1;
-  const auto from_end = [&](int64_t index) {
-    return index < 0 && index >= -size ? index + size : index;
-  };
-  const int64_t start = range.has_start() ? from_end(range.start()) : 0;
-  const int64_t end = range.has_end() ? from_end(range.end()) : size;
+  const int64_t start = range.has_start() ? FromStart(range.start(), size) : 0;
+  const int64_t end = range.has_end() ? FromStart(range.end(), size) : size;
   if (step < 1) {
     violations.Add(absl::StrCat(field, ".range.step"), absl::StrCat(step, " is below 1"));
     return std::nullopt;
@@ -94,8 +62,8 @@ std::optional<IndexSet> ResolveIndices(const v1::Indices& indices, int64_t size,
                    "is empty; name at least one index, or leave the field out to select all");
     return std::nullopt;
   }
-  auto resolved =
-      FromStart(indices.values(), size, absl::StrCat(field, ".indices.values"), violations);
+  auto resolved = ResolveIndexList(indices.values(), size, Negative::kFromStart,
+                                   absl::StrCat(field, ".indices.values"), violations);
   if (!resolved) return std::nullopt;
   return IndexSet::List(*std::move(resolved));
 }
@@ -138,21 +106,21 @@ IndexSet IndexSet::List(std::vector<int64_t> indices) {
   for (int64_t i = 1; i < count; ++i)
     arithmetic = arithmetic && indices[i] - indices[i - 1] == step;
   IndexSet set = Arithmetic(indices[0], count, step);
-  if (!arithmetic) set.list_ = std::move(indices);
+  if (!arithmetic) set.list_ = std::make_shared<const std::vector<int64_t>>(std::move(indices));
   return set;
 }
 
 int64_t IndexSet::min() const {
-  return list_.empty() ? start_ : *std::min_element(list_.begin(), list_.end());
+  return arithmetic() ? start_ : *std::min_element(list_->begin(), list_->end());
 }
 
 int64_t IndexSet::max() const {
-  return list_.empty() ? at(count_ - 1) : *std::max_element(list_.begin(), list_.end());
+  return arithmetic() ? at(count_ - 1) : *std::max_element(list_->begin(), list_->end());
 }
 
 IndexSet IndexSet::Ascending() const {
   if (arithmetic()) return *this;
-  std::vector<int64_t> sorted = list_;
+  std::vector<int64_t> sorted = *list_;
   std::sort(sorted.begin(), sorted.end());
   return List(std::move(sorted));
 }
@@ -163,16 +131,17 @@ std::vector<int64_t> IndexSet::ToVector() const {
   return indices;
 }
 
-IndexSet IndexSet::Less(int64_t offset) const {
-  IndexSet set = *this;
-  set.start_ -= offset;
-  for (int64_t& index : set.list_) index -= offset;
-  return set;
+IndexSet IndexSet::Minus(int64_t offset) const {
+  if (offset == 0) return *this;
+  if (arithmetic()) return Arithmetic(start_ - offset, count_, step_);
+  std::vector<int64_t> indices = *list_;
+  for (int64_t& index : indices) index -= offset;
+  return List(std::move(indices));
 }
 
 Region Region::From(int axis, int64_t first) const {
   Region region = *this;
-  region.axes_[axis] = axes_[axis].Less(first);
+  region.axes_[axis] = axes_[axis].Minus(first);
   return region;
 }
 
@@ -232,10 +201,45 @@ int64_t CausalPairs(const Region& region) {
   return pairs;
 }
 
+template <typename Integer>
+std::optional<std::vector<Integer>> ResolveIndexList(
+    const google::protobuf::RepeatedField<Integer>& list, int64_t size, Negative negative,
+    absl::string_view field, Violations& violations) {
+  for (int i = 0; i < list.size(); ++i) {
+    if (list[i] >= -size && list[i] < size) continue;
+    violations.Add(absl::StrCat(field, "[", i, "]"),
+                   absl::StrCat(list[i], " is outside [", -size, ", ", size, ")"));
+    return std::nullopt;
+  }
+  if (negative == Negative::kFromStart && list.size() > size) {
+    violations.Add(field, absl::StrCat(list.size(), " indices for an axis of ", size,
+                                       "; name each at most once"));
+    return std::nullopt;
+  }
+  std::vector<Integer> resolved(list.begin(), list.end());
+  if (negative == Negative::kFromStart) {
+    for (Integer& index : resolved) index = static_cast<Integer>(FromStart(index, size));
+  }
+  std::vector<Integer> sorted = resolved;
+  std::sort(sorted.begin(), sorted.end());
+  if (const auto twice = std::adjacent_find(sorted.begin(), sorted.end()); twice != sorted.end()) {
+    violations.Add(field, absl::StrCat(*twice, " is named twice; name it once"));
+    return std::nullopt;
+  }
+  return resolved;
+}
+
+template std::optional<std::vector<int32_t>> ResolveIndexList(
+    const google::protobuf::RepeatedField<int32_t>&, int64_t, Negative, absl::string_view,
+    Violations&);
+template std::optional<std::vector<int64_t>> ResolveIndexList(
+    const google::protobuf::RepeatedField<int64_t>&, int64_t, Negative, absl::string_view,
+    Violations&);
+
 std::optional<std::vector<int32_t>> ResolveList(
     const google::protobuf::RepeatedField<int32_t>& list, int64_t size, absl::string_view field,
     Violations& violations) {
-  if (!list.empty()) return FromStart(list, size, field, violations);
+  if (!list.empty()) return ResolveIndexList(list, size, Negative::kFromStart, field, violations);
   std::vector<int32_t> all(size);
   std::iota(all.begin(), all.end(), 0);
   return all;
@@ -298,39 +302,48 @@ void DescribeAxes(const SiteEntry& site, const Region& region,
   }
 }
 
-std::optional<Region> ResolveRegion(const SiteEntry& site, const v1::Selection& where,
-                                    const model::Gpt2Config& config,
+namespace {
+
+// What `where` selects along one axis of a site, in a prompt with these tokens.
+std::optional<IndexSet> ResolveAxis(v1::Axis axis, const SiteEntry& site,
+                                    const v1::Selection& where, const model::Gpt2Config& config,
                                     absl::Span<const int32_t> tokens, absl::string_view field,
                                     Violations& violations) {
   const auto sub = [&](absl::string_view name) { return absl::StrCat(field, ".", name); };
-  const auto positions = [&] {
-    return ResolvePositions(where.has_positions() ? &where.positions() : nullptr, tokens,
-                            sub("positions"), violations);
-  };
+  switch (axis) {
+    case v1::AXIS_POSITION:
+    case v1::AXIS_QUERY:
+      return ResolvePositions(where.has_positions() ? &where.positions() : nullptr, tokens,
+                              sub("positions"), violations);
+    case v1::AXIS_KEY:
+      return ResolvePositions(where.has_key_positions() ? &where.key_positions() : nullptr, tokens,
+                              sub("key_positions"), violations);
+    case v1::AXIS_HEAD: {
+      const auto heads = ResolveList(where.heads(), config.n_head, sub("heads"), violations);
+      if (!heads) return std::nullopt;
+      return IndexSet::List({heads->begin(), heads->end()});
+    }
+    case v1::AXIS_UNIT:
+      return ResolveUnits(where.has_units() ? &where.units() : nullptr,
+                          UnitSize(site.facts.unit_axis(), config), sub("units"), violations);
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::optional<Region> ResolveRegion(const SiteEntry& site, const v1::Selection& where,
+                                    const model::Gpt2Config& config,
+                                    absl::Span<const int32_t> tokens, const Region* like,
+                                    absl::string_view field, Violations& violations) {
   std::vector<IndexSet> axes;
   bool good = true;  // every wrong axis is named
-  for (const int axis : site.facts.axes()) {
-    std::optional<IndexSet> set;
-    switch (axis) {
-      case v1::AXIS_POSITION:
-      case v1::AXIS_QUERY:
-        set = positions();
-        break;
-      case v1::AXIS_KEY:
-        set = ResolvePositions(where.has_key_positions() ? &where.key_positions() : nullptr, tokens,
-                               sub("key_positions"), violations);
-        break;
-      case v1::AXIS_HEAD:
-        if (const auto heads =
-                ResolveList(where.heads(), config.n_head, sub("heads"), violations)) {
-          set = IndexSet::List({heads->begin(), heads->end()});
-        }
-        break;
-      case v1::AXIS_UNIT:
-        set = ResolveUnits(where.has_units() ? &where.units() : nullptr,
-                           UnitSize(site.facts.unit_axis(), config), sub("units"), violations);
-        break;
-    }
+  for (int i = 0; i < site.facts.axes_size(); ++i) {
+    const v1::Axis axis = site.facts.axes(i);
+    const bool known = like != nullptr && (axis == v1::AXIS_HEAD || axis == v1::AXIS_UNIT);
+    std::optional<IndexSet> set =
+        known ? like->axis(i) : ResolveAxis(axis, site, where, config, tokens, field, violations);
     if (set) {
       axes.push_back(*std::move(set));
     } else {

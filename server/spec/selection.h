@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -19,7 +20,8 @@
 
 namespace scalpel::spec {
 
-// Indices along one axis, in the order that was said, none twice; never empty.
+// Indices along one axis, in the order that was said, none twice; never empty. Immutable. Copies
+// are cheap: they share their list.
 class IndexSet {
  public:
   // `step`: at least 1.
@@ -28,23 +30,25 @@ class IndexSet {
   static IndexSet List(std::vector<int64_t> indices);
 
   int64_t size() const { return count_; }
-  int64_t at(int64_t i) const { return list_.empty() ? start_ + i * step_ : list_[i]; }
+  int64_t at(int64_t i) const { return arithmetic() ? start_ + i * step_ : (*list_)[i]; }
   int64_t min() const;
   int64_t max() const;
   std::vector<int64_t> ToVector() const;
   // The same indices in rising order.
   IndexSet Ascending() const;
-  // Every index less by `offset`.
-  IndexSet Less(int64_t offset) const;
+  // With `offset` taken off every index.
+  IndexSet Minus(int64_t offset) const;
   // Whether it is start, start + step, ... with a step of at least 1: then a slice of a tensor
   // shows it without copying.
-  bool arithmetic() const { return list_.empty(); }
+  bool arithmetic() const { return list_ == nullptr; }
   int64_t start() const { return start_; }
   int64_t step() const { return step_; }
+  // What its copies share; nullptr where it is arithmetic.
+  const std::vector<int64_t>* list() const { return list_.get(); }
 
  private:
   int64_t start_ = 0, count_ = 0, step_ = 1;
-  std::vector<int64_t> list_;
+  std::shared_ptr<const std::vector<int64_t>> list_;
 };
 
 // The indices along every axis of a site's tensor, in the site's order of axes: what numpy's
@@ -78,8 +82,24 @@ int64_t CausalPairs(const Region& region);
 // ---- resolving what a request says --------------------------------------------------------------
 // Each adds what is wrong to `violations` under `field`, and then returns nullopt.
 
-// A list of layers, heads or prompts in the order said, none twice, within [-size, size); negative
-// ones count from the end. Empty: all.
+// The index counted from the start of an axis of `size`: a negative one counts from its end. What
+// is outside the axis stays outside.
+inline int64_t FromStart(int64_t index, int64_t size) { return index < 0 ? index + size : index; }
+
+// What becomes of negative indices in a list.
+enum class Negative {
+  kFromStart,  // they are counted from the start, and so name the same index as another might
+  kKept,  // they stay: the axis differs in length from prompt to prompt, and `size` is the longest
+};
+
+// The indices of a list in the order said, none twice, within [-size, size). `list` is not empty.
+// Integer: int32_t or int64_t.
+template <typename Integer>
+std::optional<std::vector<Integer>> ResolveIndexList(
+    const google::protobuf::RepeatedField<Integer>& list, int64_t size, Negative negative,
+    absl::string_view field, Violations& violations);
+
+// A list of layers, heads or prompts, counted from the start. Empty: all of [0, size).
 std::optional<std::vector<int32_t>> ResolveList(
     const google::protobuf::RepeatedField<int32_t>& list, int64_t size, absl::string_view field,
     Violations& violations);
@@ -101,10 +121,12 @@ void DescribeAxes(const SiteEntry& site, const Region& region,
                   google::protobuf::RepeatedPtrField<v1::AxisIndices>* axes);
 
 // The part of `site` that `where` selects in a prompt with these tokens (layers and prompts aside).
+// `like`: what it selects in another prompt, or nullptr. Heads and units are the same in every
+// prompt: they are taken from there and not resolved again, so that the prompts share their lists.
 std::optional<Region> ResolveRegion(const SiteEntry& site, const v1::Selection& where,
                                     const model::Gpt2Config& config,
-                                    absl::Span<const int32_t> tokens, absl::string_view field,
-                                    Violations& violations);
+                                    absl::Span<const int32_t> tokens, const Region* like,
+                                    absl::string_view field, Violations& violations);
 
 }  // namespace scalpel::spec
 

@@ -157,6 +157,8 @@ const SiteEntry* FindSite(v1::Site site) {
   return nullptr;
 }
 
+const SiteEntry& EntryOf(model::Site site) { return *FindSite(ToProto(site)); }
+
 int64_t UnitSize(v1::UnitAxis axis, const model::Gpt2Config& config) {
   switch (axis) {
     case v1::UNIT_AXIS_D_MODEL:

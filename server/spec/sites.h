@@ -29,6 +29,9 @@ absl::Span<const SiteEntry> AllSites();
 // nullptr for a number that is no site.
 const SiteEntry* FindSite(v1::Site site);
 
+// The facts of a site of the model.
+const SiteEntry& EntryOf(model::Site site);
+
 // The same site, as the model names it and as the contract does. `site` is one.
 model::Site ToModel(v1::Site site);
 v1::Site ToProto(model::Site site);

@@ -70,6 +70,8 @@ at::Tensor Measure(const v1::Probe& probe, const SiteEntry& site, const Region& 
 
 void FillResult(const v1::Probe& probe, const SiteEntry& site, const Region& region,
                 absl::Span<const double> numbers, v1::ProbeResult* result) {
+  result->set_name(probe.name());
+  result->set_moment(probe.moment());
   DescribeAxes(
       site, region, [&](v1::Axis axis) { return Keeps(probe, axis); }, result->mutable_axes());
   int64_t kept = 1;

@@ -31,7 +31,8 @@ int64_t MeasuredCount(const v1::Probe& probe, const SiteEntry& site, const Regio
 at::Tensor Measure(const v1::Probe& probe, const SiteEntry& site, const Region& region,
                    const at::Tensor& value, const at::Tensor& clean);
 
-// Fills shape, statistics, quantiles and histogram of `result` from what Measure returned.
+// Fills in all of `result` but where it was measured: what the probe says of itself, and the shape,
+// statistics, quantiles and histogram, from what Measure returned.
 void FillResult(const v1::Probe& probe, const SiteEntry& site, const Region& region,
                 absl::Span<const double> numbers, v1::ProbeResult* result);
 

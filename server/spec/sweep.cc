@@ -78,21 +78,21 @@ void SweepCompiler::CheckCounts() {
 void SweepCompiler::CompileBase() {
   const auto base = std::make_shared<Plan>();
   base->tokenizer = facts_.tokenizer ? &*facts_.tokenizer : nullptr;
-  base->request.set_model(facts_.name);
-  base->request.set_seed(request().seed());
-  base->request.set_allow_non_finite(request().allow_non_finite());
-  base->request.mutable_logits()->mutable_none();
-  *base->request.mutable_probes() = request().probes();
-  Compilation c{facts_, limits_, violations_, sweep_->prompts_, *base, request().sources_size()};
+  v1::RunRequest asked = sweep_->RunOf();
+  *asked.mutable_probes() = request().probes();
+  Compilation c{
+      facts_, limits_, violations_, sweep_->prompts_, asked, *base, request().sources_size()};
   c.clean_row.assign(sweep_->prompts_.size(), -1);
   for (size_t i = 0; i < sweep_->prompts_.size(); ++i) CleanRow(c, static_cast<int32_t>(i));
   CheckTokens(c);
   CompileObservations(c);
-  *request().mutable_probes() = base->request.probes();
+  *request().mutable_probes() = asked.probes();
   CompileMetrics(c, request().mutable_metrics());
-  base->block_outputs.assign(facts_.config.n_layer, false);
-  for (const auto& tokens : base->tokens)
-    base->logit_positions.push_back(PositionsRead(request().metrics(), tokens.size()));
+  for (const auto& tokens : base->tokens) {
+    const auto length = static_cast<int64_t>(tokens.size());
+    sweep_->metric_positions_.push_back(MetricPositions(request().metrics(), length));
+    base->logit_positions.push_back(PositionsRead(request().metrics(), length));
+  }
 
   switch (request().sweep_case()) {
     case v1::SweepRequest::kVariants:
@@ -124,11 +124,11 @@ void SweepCompiler::CompileList(Compilation& c) {
 
 void SweepCompiler::CompileShared() {
   Plan& shared = sweep_->shared_;
-  shared.request = sweep_->base_->request;
   shared.tokenizer = sweep_->base_->tokenizer;
-  shared.block_outputs = sweep_->base_->block_outputs;
+  v1::RunRequest asked = sweep_->RunOf();
+  *asked.mutable_probes() = request().probes();
   Violations again(limits_.violations_max);  // what CompileBase has found already
-  Compilation c{facts_, limits_, again, sweep_->prompts_, shared, request().sources_size()};
+  Compilation c{facts_, limits_, again, sweep_->prompts_, asked, shared, request().sources_size()};
   CompileRows(c);
   CompileObservations(c);
   const auto& positions = sweep_->base_->logit_positions;
@@ -180,22 +180,29 @@ void SweepCompiler::FillStarted() {
   *started.mutable_cost() = EstimateSweepCost(*sweep_, costs_, facts_.config);
 }
 
+v1::RunRequest Sweep::RunOf() const {
+  v1::RunRequest run;
+  run.set_seed(request_.seed());
+  run.set_allow_non_finite(request_.allow_non_finite());
+  return run;
+}
+
 Plan Sweep::CompileVariant(int32_t index, Violations& violations, int64_t* places) const {
   Plan plan = shared_;
-  auto* interventions = plan.request.mutable_interventions();
-  std::string prefix = "grid.";
+  v1::RunRequest asked = RunOf();
+  auto* interventions = asked.mutable_interventions();
+  const std::string prefix = grid_ ? "grid." : absl::StrCat("variants.variants[", index, "].");
   if (grid_) {
     grid_->Fill(index, interventions);
   } else {
-    prefix = absl::StrCat("variants.variants[", index, "].");
     *interventions = request_.variants().variants(index).interventions();
     CheckCount(violations, absl::StrCat(prefix, "interventions"), interventions->size(),
                limits_.interventions_max);
     if (!violations.empty()) return plan;
   }
   Compilation c{
-      *facts_,           limits_,           violations,    prompts_, plan, request_.sources_size(),
-      std::move(prefix), shared_clean_row_, shared_places_};
+      *facts_, limits_,           violations,    prompts_, asked, plan, request_.sources_size(),
+      prefix,  shared_clean_row_, shared_places_};
   CompileInterventions(c);
   CheckTokens(c);
   plan.logit_positions.resize(plan.rows.size());

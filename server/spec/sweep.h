@@ -29,8 +29,17 @@ class Sweep {
 
   // Tokens of the prompts that variants run on, then of the sources.
   const PromptTokens& prompts() const { return prompts_; }
-  // How many of them variants run on.
+  // The position that a metric reads in a prompt. Not of a loss.
+  int64_t MetricPosition(size_t metric, int32_t prompt) const {
+    return metric_positions_[prompt][metric];
+  }
+  // How many of the prompts variants run on.
   int32_t edited_prompts() const { return request_.prompts_size(); }
+  const google::protobuf::RepeatedPtrField<v1::Metric>& metrics() const {
+    return request_.metrics();
+  }
+  // Whether each variant tells what its interventions did.
+  bool reports() const { return request_.reports(); }
   const model::Tokenizer* tokenizer() const { return base_->tokenizer; }
 
   // The clean runs: row i is that of prompt i, with logits where some metric reads them. Its probes
@@ -50,6 +59,8 @@ class Sweep {
  private:
   friend class SweepCompiler;
 
+  // What the clean runs and every variant ask alike, apart from probes.
+  v1::RunRequest RunOf() const;
   // Compiles the variant into a copy of what all share. `places`: how many it unfolds into.
   Plan CompileVariant(int32_t index, Violations& violations, int64_t* places) const;
 
@@ -58,6 +69,7 @@ class Sweep {
   v1::SweepRequest request_;
   v1::SweepStarted started_;
   PromptTokens prompts_;
+  std::vector<std::vector<int64_t>> metric_positions_;  // by prompt and metric
   std::shared_ptr<const Plan> base_;
   std::optional<ResolvedGrid> grid_;
   int32_t variants_ = 0;

@@ -48,10 +48,11 @@ int64_t ResponseBytes(const Sweep& sweep, const VariantCosts& costs) {
 // What stays in memory of the clean runs for metrics that compare with them.
 int64_t ReferenceBytes(const Sweep& sweep, const model::Gpt2Config& config) {
   std::set<std::pair<int32_t, int64_t>> places;
-  for (const v1::Metric& metric : sweep.request().metrics()) {
-    if (!metric.has_kl_from_clean()) continue;
+  const MetricList& metrics = sweep.request().metrics();
+  for (int metric = 0; metric < metrics.size(); ++metric) {
+    if (!metrics[metric].has_kl_from_clean()) continue;
     for (int32_t prompt = 0; prompt < sweep.edited_prompts(); ++prompt)
-      places.insert({prompt, PositionIn(metric, sweep.prompts()[prompt].size())});
+      places.insert({prompt, sweep.MetricPosition(metric, prompt)});
   }
   constexpr int64_t kBytes = 2 * sizeof(double);  // a probability and its logarithm
   return static_cast<int64_t>(places.size()) * config.vocab_size * kBytes;
@@ -66,7 +67,7 @@ void VariantCosts::Add(const Plan& plan, const model::Gpt2Config& config) {
     tokens += static_cast<int64_t>(plan.tokens[row].size());
     flops += EstimateRowFlops(plan, row, config);
   }
-  interventions += plan.request.interventions_size();
+  interventions += static_cast<int64_t>(plan.edits.size());
   activation_bytes_max = std::max(activation_bytes_max, EstimateActivationBytes(plan, config));
 }
 

@@ -98,9 +98,7 @@ void SweepMetrics::MeasureClean(size_t index, std::vector<RowLogits>& rows) {
   const Metric& metric = sweep_->request().metrics(static_cast<int>(index));
   const int32_t prompts = sweep_->edited_prompts();
   const auto all = static_cast<int32_t>(rows.size());
-  const auto position = [&](int32_t prompt) {
-    return PositionIn(metric, sweep_->prompts()[prompt].size());
-  };
+  const auto position = [&](int32_t prompt) { return sweep_->MetricPosition(index, prompt); };
   for (int32_t i = 0; i < (MeasuresSources(metric, prompts) ? all : prompts); ++i) {
     if (metric.has_patching_score()) {
       const v1::PatchingScore& score = metric.patching_score();
@@ -157,7 +155,7 @@ void SweepMetrics::Fill(size_t index, int32_t prompt, RowLogits& logits,
   const Metric& metric = sweep_->request().metrics(static_cast<int>(index));
   const std::vector<int32_t>& tokens = sweep_->prompts()[prompt];
   if (metric.has_loss()) return result->add_values(logits.Loss(tokens));
-  const int64_t position = PositionIn(metric, tokens.size());
+  const int64_t position = sweep_->MetricPosition(index, prompt);
   const absl::Span<const float> values = logits.At(position);
   const auto difference = [&](const auto& kind) {
     return static_cast<double>(values[EntryFor(prompt, kind.targets())]) -

@@ -361,7 +361,7 @@ constexpr int kRequests = 200;
 // for the positions of the logits, which the others must have too.
 std::shared_ptr<const spec::Plan> AmongOthers(const spec::Plan& plan, std::mt19937_64& random) {
   while (true) {
-    v1::RunRequest request = plan.request;
+    v1::RunRequest request = plan.started.normalized();
     for (uint64_t more = 1 + random() % 3; more > 0; --more) {
       auto* ids = request.add_prompts()->mutable_token_ids();
       const size_t like = plan.tokens[random() % plan.tokens.size()].size();
@@ -376,7 +376,7 @@ std::shared_ptr<const spec::Plan> AmongOthers(const spec::Plan& plan, std::mt199
 
 // The request, and everything there is to see in it.
 v1::RunRequest Observed(const spec::Plan& plan) {
-  v1::RunRequest request = plan.request;
+  v1::RunRequest request = plan.started.normalized();
   for (const spec::SiteEntry& site : spec::AllSites()) {
     for (const v1::Moment moment : {v1::MOMENT_BEFORE, v1::MOMENT_AFTER}) {
       v1::Capture* capture = request.add_captures();
@@ -419,8 +419,8 @@ TEST(RandomRequests, AnswerTheSameAloneAmongOthersAndObserved) {
                          static_cast<int64_t>((*plan)->started.ByteSizeLong());
     ASSERT_LE(alone.WireBytes(), room) << request.ShortDebugString();
     facts += static_cast<int>(alone.Facts().size());
-    ExpectSameFacts(alone, Ask(AmongOthers(**plan, random)), (*plan)->request);
-    ExpectSameFacts(alone, Ask(Observed(**plan)), (*plan)->request);
+    ExpectSameFacts(alone, Ask(AmongOthers(**plan, random)), (*plan)->started.normalized());
+    ExpectSameFacts(alone, Ask(Observed(**plan)), (*plan)->started.normalized());
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(facts, 10 * kRequests);  // the requests ask for something

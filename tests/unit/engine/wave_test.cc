@@ -61,12 +61,13 @@ class RandomPlans {
 void ExpectSameFacts(const Answer& expected, const Answer& actual, const spec::Plan& plan,
                      const std::string& how) {
   const auto want = expected.Facts(), got = actual.Facts();
-  ASSERT_EQ(want.size(), got.size()) << how << "\n" << plan.request.ShortDebugString();
+  ASSERT_EQ(want.size(), got.size()) << how << "\n" << plan.started.normalized().ShortDebugString();
   for (const auto& [key, bytes] : want) {
     const auto found = got.find(key);
-    ASSERT_NE(found, got.end()) << how << ": " << key << "\n" << plan.request.ShortDebugString();
+    ASSERT_NE(found, got.end()) << how << ": " << key << "\n"
+                                << plan.started.normalized().ShortDebugString();
     ASSERT_TRUE(found->second == bytes) << how << ": " << key << " differs\n"
-                                        << plan.request.ShortDebugString();
+                                        << plan.started.normalized().ShortDebugString();
   }
 }
 

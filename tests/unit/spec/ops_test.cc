@@ -130,21 +130,18 @@ TEST(OperationImplemented, ExactlyThoseThatTheContractPromises) {
 }
 
 TEST(ChangeMask, OnlyWhatAQueryMaySee) {
-  const auto zero = FromText<v1::Intervention>("zero {}");
   const Region region(
       {IndexSet::Arithmetic(0, 2, 1), IndexSet::List({1, 3}), IndexSet::Arithmetic(0, 4, 1)});
-  const at::Tensor mask = ChangeMask(zero, *FindSite(v1::SITE_PATTERN), region, 4, at::kCPU);
+  const at::Tensor mask = ChangeMask(*FindSite(v1::SITE_PATTERN), region, nullptr, at::kCPU);
   EXPECT_TRUE(at::equal(mask, at::tensor({1, 1, 0, 0, 1, 1, 1, 1}).view({2, 4}).to(at::kBool)));
-  EXPECT_FALSE(ChangeMask(zero, *FindSite(v1::SITE_Z), region, 4, at::kCPU).defined());
+  EXPECT_FALSE(ChangeMask(*FindSite(v1::SITE_Z), region, nullptr, at::kCPU).defined());
 }
 
 TEST(ChangeMask, KnockoutPairsAndNoOthersOfTheirMesh) {
-  const auto knockout = FromText<v1::Intervention>(
-      "knockout { pairs { query: 3 key: 0 } pairs { query: -3 key: -4 } pairs { query: 3 key: -2 } "
-      "}");
+  const std::vector<AttentionPair> pairs = {{3, 0}, {1, 0}, {3, 2}};
   const Region mesh(
       {IndexSet::Arithmetic(0, 1, 1), IndexSet::List({1, 3}), IndexSet::List({0, 2})});
-  const at::Tensor mask = ChangeMask(knockout, *FindSite(v1::SITE_ATTN_SCORES), mesh, 4, at::kCPU);
+  const at::Tensor mask = ChangeMask(*FindSite(v1::SITE_ATTN_SCORES), mesh, &pairs, at::kCPU);
   EXPECT_TRUE(at::equal(mask, at::tensor({1, 0, 1, 1}).view({2, 2}).to(at::kBool)));
 }
 

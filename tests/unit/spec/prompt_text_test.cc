@@ -47,7 +47,7 @@ TEST_F(CompileText, BecomesTokenIds) {
   const auto plan = Compile(test::FromText<v1::RunRequest>("prompts { text: \"Hi \\303\\251\" }"),
                             facts, Limits());
   ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_THAT((*plan)->request.prompts(0).token_ids().ids(),
+  EXPECT_THAT((*plan)->started.normalized().prompts(0).token_ids().ids(),
               ElementsAre('H', 'i', ' ', 0xC3, 0xA9));
   EXPECT_THAT((*plan)->started.prompts(0).ids(), SizeIs(5));
   EXPECT_THAT((*plan)->started.prompts(0).tokens(), ElementsAre("H", "i", " ", "\uFFFD", "\uFFFD"));

@@ -209,21 +209,21 @@ TEST(ResolveRegion, AxesComeInTheSitesOrder) {
   const auto where = FromText<v1::Selection>(
       "heads: [0, 2] units { range { step: 2 } } positions { indices { values: -1 } }");
   Violations violations(9);
-  const auto z =
-      ResolveRegion(*FindSite(v1::SITE_Z), where, test::TinyConfig(), prompt, "w", violations);
+  const auto z = ResolveRegion(*FindSite(v1::SITE_Z), where, test::TinyConfig(), prompt, nullptr,
+                               "w", violations);
   EXPECT_THAT(z->shape(), ElementsAre(1, 2, 2));
   EXPECT_EQ(z->axis(0).at(0), 3);
   const auto pairs = FromText<v1::Selection>(
       "heads: 1 positions { range { start: 2 } } key_positions { indices { values: [0, 3] } }");
   const auto scores = ResolveRegion(*FindSite(v1::SITE_ATTN_SCORES), pairs, test::TinyConfig(),
-                                    prompt, "w", violations);
+                                    prompt, nullptr, "w", violations);
   EXPECT_THAT(scores->shape(), ElementsAre(1, 2, 2));
   EXPECT_EQ(CausalPairs(*scores), 3);
   EXPECT_TRUE(violations.empty());
   const auto future = FromText<v1::Selection>(
       "positions { range { end: 2 } } key_positions { range { start: 2 } }");
-  EXPECT_FALSE(ResolveRegion(*FindSite(v1::SITE_PATTERN), future, test::TinyConfig(), prompt, "w",
-                             violations));
+  EXPECT_FALSE(ResolveRegion(*FindSite(v1::SITE_PATTERN), future, test::TinyConfig(), prompt,
+                             nullptr, "w", violations));
   EXPECT_EQ(Said(violations), "w: selects no (query, key) pair with key <= query at pattern");
 }
 

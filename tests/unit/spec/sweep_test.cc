@@ -88,9 +88,9 @@ TEST(CompileSweep, TheBasePlanIsTheCleanRunOfEveryPromptAndSource) {
   EXPECT_THAT(base.tokens[2], ElementsAre(4, 3, 2, 1));
   EXPECT_THAT(base.logit_positions,
               ElementsAre(ElementsAre(1, 3), ElementsAre(1, 2), ElementsAre(1, 3)));
-  const auto& probes = base.sites.at({1, Site::kZ}).probes_after;
+  const auto& probes = base.sites.at({1, Site::kZ}).after;
   ASSERT_THAT(probes, SizeIs(2));  // no source is probed
-  EXPECT_EQ(probes[1].row, 1);
+  EXPECT_EQ(probes[1].rows[0], 1);
   EXPECT_EQ(probes[1].clean_row, 1);
 }
 
@@ -107,7 +107,7 @@ TEST(CompileSweep, AVariantHasOnlyTheCleanRowsThatItReads) {
   EXPECT_TRUE(patch->rows[2].clean);
   EXPECT_THAT(patch->tokens[2], ElementsAre(4, 3, 2, 1));
   EXPECT_THAT(patch->logit_positions, ElementsAre(ElementsAre(3), ElementsAre(2), IsEmpty()));
-  EXPECT_EQ(patch->sites.at({0, Site::kZ}).steps[0].source_row, 2);
+  EXPECT_EQ(patch->sites.at({0, Site::kZ}).steps[0].source->row, 2);
   EXPECT_EQ(sweep->started().cost().rows(), 3 + 2 + 2);
   EXPECT_EQ(sweep->VariantName(1), "variants[1]");
 }
@@ -125,8 +125,8 @@ TEST(CompileSweep, ProbesAndPatchesShareCleanRows) {
   ASSERT_THAT(plan->rows, SizeIs(4));
   EXPECT_EQ(plan->rows[2].prompt, 1);
   EXPECT_EQ(plan->rows[3].prompt, 2);
-  EXPECT_EQ(plan->sites.at({0, Site::kZ}).probes_after[0].clean_row, 2);
-  EXPECT_EQ(plan->sites.at({0, Site::kZ}).steps[0].source_row, 2);
+  EXPECT_EQ(plan->sites.at({0, Site::kZ}).after[0].clean_row, 2);
+  EXPECT_EQ(plan->sites.at({0, Site::kZ}).steps[0].source->row, 2);
 }
 
 TEST(CompileSweep, ACellIsTheTemplateWithTheAxesValues) {
@@ -141,13 +141,16 @@ TEST(CompileSweep, ACellIsTheTemplateWithTheAxesValues) {
   EXPECT_THAT(sweep->Coordinates(cell), ElementsAre(1, 0, 0, 1, 1));
   EXPECT_EQ(sweep->VariantName(cell), "");
   const auto plan = sweep->VariantPlan(cell);
-  EXPECT_EQ(plan->request.interventions(0).DebugString(), test::FromText<v1::Intervention>(R"(
-      name: "add[0]"
-      place { site: SITE_Z where { layers: 0 heads: 1 positions { indices { values: -1 } }
-                                   prompts: [0, 1] } }
-      add { tensor { values: [5, 6, 7, 8] } coefficient: 4 })")
-                                                              .DebugString());
-  EXPECT_EQ(plan->operands[0][3].item<float>(), 8);
+  EXPECT_EQ(plan->edits[0].name, "add[0]");
+  EXPECT_EQ(plan->edits[0].intervention.DebugString(),
+            test::FromText<v1::Intervention>("add { coefficient: 4 }").DebugString());
+  ASSERT_THAT(plan->sites, SizeIs(1));
+  const std::vector<Step>& steps = plan->sites.at({0, Site::kZ}).steps;
+  ASSERT_THAT(steps, SizeIs(2));  // prompts of 4 and 3 tokens
+  EXPECT_THAT(steps[0].target->axis(0).ToVector(), ElementsAre(3));
+  EXPECT_THAT(steps[1].target->axis(0).ToVector(), ElementsAre(2));
+  EXPECT_THAT(steps[0].target->axis(1).ToVector(), ElementsAre(1));
+  EXPECT_EQ(plan->edits[0].operand[3].item<float>(), 8);
 }
 
 TEST(CompileSweep, EveryNumberAndDirectionCanBeAnAxis) {
@@ -156,13 +159,13 @@ TEST(CompileSweep, EveryNumberAndDirectionCanBeAnAxis) {
     const auto sweep = CompileSweepOrThrow(
         SweepOf(absl::StrCat("grid { interventions { place { site: SITE_Z } ", operation,
                              " } axes { values { values: [7, 8] } } }", kKl)));
-    EXPECT_THAT(sweep->VariantPlan(1)->request.interventions(0).ShortDebugString(), HasSubstr("8"));
+    EXPECT_THAT(sweep->VariantPlan(1)->edits[0].intervention.ShortDebugString(), HasSubstr("8"));
   }
   for (const std::string operation : {"add {}", "project_out {}"}) {
     const auto sweep = CompileSweepOrThrow(SweepOf(absl::StrCat(
         "grid { interventions { place { site: SITE_Z } ", operation,
         " } axes { directions { shape: [2, 4] values: [1, 2, 3, 4, 5, 6, 7, 9] } } }", kKl)));
-    EXPECT_EQ(sweep->VariantPlan(1)->operands[0][3].item<float>(), 9);
+    EXPECT_EQ(sweep->VariantPlan(1)->edits[0].operand[3].item<float>(), 9);
   }
 }
 
@@ -260,7 +263,7 @@ TEST(CompileSweep, RefusesAxesThatDoNotFit) {
       {grid("axes {}"), "grid.axes[0]", "sets nothing"},
       {grid("axes { layers { values: [0, 3] } }"), "grid.axes[0].layers.values[1]",
        "3 is outside [-3, 3)"},
-      {grid("axes { heads { values: [1, 1] } }"), "grid.axes[0].heads.values[1]", "named twice"},
+      {grid("axes { heads { values: [1, 1] } }"), "grid.axes[0].heads.values", "1 is named twice"},
       {grid("axes { positions { values: 4 } }"), "grid.axes[0].positions.values[0]",
        "4 is outside [-4, 4)"},
       {grid("axes { positions {} }"), "grid.axes[0].positions.values", "differ in length"},
