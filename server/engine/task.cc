@@ -12,7 +12,7 @@ void Prepare(Task& task, const model::Gpt2Config& config, BaselineCache& cache,
   }
   const bool keeps = cache.enabled() || task.keeps_clean;
   task.rows = Cones(*task.plan, config, task.clean, keeps ? record_bytes_max : 0);
-  task.tokens = 0;
+  task.tokens = task.plan->weight.observation_positions;
   for (const model::Row& row : task.rows) {
     if (!row.stops.empty()) task.tokens += static_cast<int64_t>(row.tokens.size()) - row.first;
   }

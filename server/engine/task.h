@@ -68,7 +68,9 @@ struct Task {
 
   // Of Prepare.
   std::vector<model::Row> rows = {};  // by row of the plan: what there is to compute
-  int64_t tokens = 0;                 // positions of them that will be computed in any layer
+  // What the task adds to a wave, in positions: those that will be computed in any layer, and as
+  // many as the model computes in the time that the plan's observations and steps take.
+  int64_t tokens = 0;
 
   // Of the waves that it was in.
   std::optional<absl::Time> began = {};

@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "server/base/errors.h"
 #include "server/spec/stats.h"
+#include "server/spec/weight.h"
 
 namespace scalpel::spec {
 namespace {
@@ -110,56 +112,38 @@ v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config) {
   return cost;
 }
 
-int64_t EstimateActivationBytes(const Plan& plan, const model::Gpt2Config& config) {
-  int64_t tokens = 0, scores = 0, scores_max = 0;
-  for (const auto& row : plan.tokens) {
-    const int64_t length = static_cast<int64_t>(row.size());
-    tokens += length;
-    scores += config.n_head * length * length;
-    scores_max = std::max(scores_max, config.n_head * length * length);
-  }
-  // At once: the residual stream and its LayerNorm, QKV or the MLP's two hidden states, their
-  // output.
-  int64_t floats = tokens * (4 * config.d_model + std::max(4 * config.d_model, 2 * config.d_mlp));
-  bool attention = false, head_results = false, logits = false;
-  for (const auto& [key, site_plan] : plan.sites) {
-    attention =
-        attention || key.second == model::Site::kAttnScores || key.second == model::Site::kPattern;
-    head_results = head_results || key.second == model::Site::kHeadResult;
-    logits = logits || key.second == model::Site::kLogits;
-    for (const int32_t row : site_plan.kept_rows) {
-      const int64_t length = static_cast<int64_t>(plan.tokens[row].size());
-      const SiteEntry& site = EntryOf(key.second);
-      floats += length * (IsAttention(site.facts) ? config.n_head * length
-                                                  : std::max(3 * config.d_model, config.d_mlp));
-    }
-  }
-  floats += attention ? 2 * scores : 2 * scores_max + 2 * config.n_head * (int64_t{1} << 21);
-  if (head_results) floats += tokens * config.n_head * config.d_model;
-  if (logits) floats += 2 * tokens * config.vocab_size;
-  for (const auto& positions : plan.logit_positions)
-    floats += 2 * static_cast<int64_t>(positions.size()) * config.vocab_size;
-  return floats * static_cast<int64_t>(sizeof(float));
-}
-
-absl::Status CheckCost(const Plan& plan, const v1::Cost& cost, const model::Gpt2Config& config,
-                       const Limits& limits) {
-  if (cost.response_bytes() > limits.response_bytes_max) {
+absl::Status CheckCost(const Plan& plan, const Limits& limits) {
+  const int64_t response = plan.started.cost().response_bytes();
+  if (response > limits.response_bytes_max) {
     return OverLimit("limits.max_response_bytes",
-                     absl::StrCat("the response is estimated at ", cost.response_bytes(),
-                                  " bytes, at most ", limits.response_bytes_max,
+                     absl::StrCat("the response is estimated at ", response, " bytes, at most ",
+                                  limits.response_bytes_max,
                                   " are allowed; ask for fewer captures, layers, positions or "
                                   "logits, or for a 16-bit dtype"));
   }
-  const int64_t activations = EstimateActivationBytes(plan, config);
-  if (activations > limits.activation_bytes_max) {
+  return CheckWeight(plan, 0, "the run", "", limits);
+}
+
+absl::Status CheckWeight(const Plan& plan, int64_t extra_bytes, absl::string_view what,
+                         absl::string_view prefix, const Limits& limits) {
+  const int64_t bytes = plan.weight.activation_bytes + plan.weight.plan_bytes + extra_bytes;
+  if (bytes > limits.activation_bytes_max) {
     return OverLimit("activation memory",
-                     absl::StrCat("the run is estimated to need ", activations, " bytes, at most ",
-                                  limits.activation_bytes_max,
+                     absl::StrCat(std::string(what), " is estimated to need ", bytes,
+                                  " bytes, at most ", limits.activation_bytes_max,
                                   " are allowed; send fewer or shorter prompts, or look at fewer "
-                                  "attention scores or logits"));
+                                  "attention scores or logits, or keep fewer axes of probes"));
   }
-  return absl::OkStatus();
+  if (plan.weight.observation_seconds <= kObservationSecondsMax) return absl::OkStatus();
+  const ObservationTime time = EstimateObservationTime(plan, prefix);
+  return OverLimit(
+      time.field,
+      absl::StrFormat(
+          "the interventions, probes and captures of %s are estimated to take %.1f "
+          "seconds beside the model's own time, at most %.0f are allowed; this is the "
+          "heaviest of them, with %.2g seconds; select fewer layers, prompts, positions "
+          "or units, ask for fewer quantiles, or split the request",
+          std::string(what), time.seconds, kObservationSecondsMax, time.field_seconds));
 }
 
 }  // namespace scalpel::spec

@@ -1,4 +1,5 @@
-// What a plan costs, from the plan alone: the basis of admission.
+// What a plan costs its caller, from the plan alone: the `Cost` of the contract, and what is
+// refused for its cost or its weight.
 
 #ifndef SCALPEL_SERVER_SPEC_COST_H_
 #define SCALPEL_SERVER_SPEC_COST_H_
@@ -6,6 +7,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "server/base/limits.h"
 #include "server/spec/plan.h"
 
@@ -30,13 +32,14 @@ double RowFlops(const Plan& plan, size_t row, int64_t attention, int64_t mlp, bo
 // Upper bound of the bytes of all probes' results, captures and whole outputs.
 int64_t EstimateObservationBytes(const Plan& plan);
 
-// Upper bound of the memory that the forward pass takes beside the weights and the response, in
-// bytes.
-int64_t EstimateActivationBytes(const Plan& plan, const model::Gpt2Config& config);
+// RESOURCE_EXHAUSTED with a QuotaFailure where the plan is beyond a limit: of the response, of
+// memory (the plan's own, and its activations'), or of the time that observations and steps take.
+absl::Status CheckCost(const Plan& plan, const Limits& limits);
 
-// RESOURCE_EXHAUSTED with a QuotaFailure where the plan is beyond a limit.
-absl::Status CheckCost(const Plan& plan, const v1::Cost& cost, const model::Gpt2Config& config,
-                       const Limits& limits);
+// The same of memory and time alone. `extra_bytes`: of what else stays in memory while the plan
+// runs. `what`: `the run` or `a variant`. `prefix`: of the paths of interventions.
+absl::Status CheckWeight(const Plan& plan, int64_t extra_bytes, absl::string_view what,
+                         absl::string_view prefix, const Limits& limits);
 
 }  // namespace scalpel::spec
 

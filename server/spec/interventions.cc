@@ -13,6 +13,7 @@
 #include "server/kernels/moments.h"
 #include "server/spec/compile.h"
 #include "server/spec/ops.h"
+#include "server/spec/weight.h"
 
 namespace scalpel::spec {
 namespace {
@@ -482,7 +483,8 @@ void Unfold(Compilation& c, Item& item, ResolvedPlace& place) {
 
 // The intervention as the plan keeps it.
 Edit EditOf(const Item& item) {
-  Edit edit{item.spec->name(), *item.spec, item.operand};
+  Edit edit{item.spec->name(), *item.spec, item.operand,
+            item.spec->has_noise() ? kNoiseNs : kEditNs};
   edit.intervention.clear_name();
   edit.intervention.clear_place();
   if (edit.intervention.has_add()) edit.intervention.mutable_add()->clear_tensor();

@@ -4,6 +4,7 @@
 
 #include "server/spec/compile.h"
 #include "server/spec/cost.h"
+#include "server/spec/weight.h"
 
 namespace scalpel::spec {
 
@@ -38,9 +39,8 @@ absl::StatusOr<std::shared_ptr<const Plan>> Compile(const v1::RunRequest& reques
   plan->started.set_digest(Digest(normalized, facts));
   FillTokenized(facts, prompts, plan->started.mutable_prompts());
   *plan->started.mutable_cost() = EstimateCost(*plan, facts.config);
-  if (absl::Status status = CheckCost(*plan, plan->started.cost(), facts.config, limits);
-      !status.ok())
-    return status;
+  Weigh(facts.config, *plan);
+  if (absl::Status status = CheckCost(*plan, limits); !status.ok()) return status;
   return plan;
 }
 

@@ -53,6 +53,7 @@ struct Edit {
   // The tensor of the request (add, set, project_out), float32 on the CPU; undefined where there is
   // none.
   at::Tensor operand;
+  double element_ns = 0;  // an estimate of what an element of the target takes, in nanoseconds
 };
 
 // Values that a step reads besides those it changes: of the step's own site, in the step's row or
@@ -125,6 +126,16 @@ struct LogitsOutput {
   std::vector<int32_t> ids;          // those of these tokens
 };
 
+// What it takes to carry a plan out, estimated (see weight.h).
+struct Weight {
+  int64_t plan_bytes = 0;        // of the plan itself
+  int64_t activation_bytes = 0;  // alive at once while it runs
+  // Of observations and steps: the model's own time is known by the positions that it computes.
+  double observation_seconds = 0;
+  // The same, as the number of positions that the model computes in that time.
+  int64_t observation_positions = 0;
+};
+
 // A request as the engine carries it out. The engine reads nothing else: no operation, no default
 // and no index from an axis's end is left to be understood. Immutable and safe to share between
 // threads; pure data, made without the model's weights.
@@ -141,6 +152,8 @@ struct Plan {
   LogitsOutput logits;
 
   const model::Tokenizer* tokenizer = nullptr;  // of the ModelFacts; nullptr: the model has none
+
+  Weight weight;
 
   // The first event of the answer; request_id is the caller's to fill in. Not of a sweep's plans.
   v1::Started started;

@@ -6,6 +6,7 @@
 #include "server/spec/cost.h"
 #include "server/spec/metric_fields.h"
 #include "server/spec/sweep_cost.h"
+#include "server/spec/weight.h"
 
 namespace scalpel::spec {
 
@@ -93,6 +94,7 @@ void SweepCompiler::CompileBase() {
     sweep_->metric_positions_.push_back(MetricPositions(request().metrics(), length));
     base->logit_positions.push_back(PositionsRead(request().metrics(), length));
   }
+  Weigh(facts_.config, *base);
 
   switch (request().sweep_case()) {
     case v1::SweepRequest::kVariants:
@@ -157,7 +159,7 @@ void SweepCompiler::CompileVariants() {
                                    "probes of all variants); split it"));
       return;
     }
-    costs_.Add(plan, facts_.config);
+    costs_.Add(i, plan, facts_.config);
   }
 }
 
@@ -191,7 +193,7 @@ Plan Sweep::CompileVariant(int32_t index, Violations& violations, int64_t* place
   Plan plan = shared_;
   v1::RunRequest asked = RunOf();
   auto* interventions = asked.mutable_interventions();
-  const std::string prefix = grid_ ? "grid." : absl::StrCat("variants.variants[", index, "].");
+  const std::string prefix = InterventionsPrefix(index);
   if (grid_) {
     grid_->Fill(index, interventions);
   } else {
@@ -206,6 +208,7 @@ Plan Sweep::CompileVariant(int32_t index, Violations& violations, int64_t* place
   CompileInterventions(c);
   CheckTokens(c);
   plan.logit_positions.resize(plan.rows.size());
+  Weigh(facts_->config, plan);
   *places = c.places;
   return plan;
 }
@@ -214,6 +217,10 @@ std::shared_ptr<const Plan> Sweep::VariantPlan(int32_t index) const {
   Violations none(limits_.violations_max);  // it has been compiled before
   int64_t places = 0;
   return std::make_shared<const Plan>(CompileVariant(index, none, &places));
+}
+
+std::string Sweep::InterventionsPrefix(int32_t index) const {
+  return grid_ ? "grid." : absl::StrCat("variants.variants[", index, "].");
 }
 
 std::string Sweep::VariantName(int32_t index) const {

@@ -51,6 +51,8 @@ class Sweep {
   // where some metric reads them. Made anew at each call, because ten thousand at once would be
   // large, and making one is quick.
   std::shared_ptr<const Plan> VariantPlan(int32_t index) const;
+  // In front of `interventions` in the paths of the variant's fields.
+  std::string InterventionsPrefix(int32_t index) const;
   // Empty in a grid.
   std::string VariantName(int32_t index) const;
   // An index into each axis of the grid; empty for a list.

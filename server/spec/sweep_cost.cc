@@ -60,7 +60,7 @@ int64_t ReferenceBytes(const Sweep& sweep, const model::Gpt2Config& config) {
 
 }  // namespace
 
-void VariantCosts::Add(const Plan& plan, const model::Gpt2Config& config) {
+void VariantCosts::Add(int32_t index, const Plan& plan, const model::Gpt2Config& config) {
   for (size_t row = 0; row < plan.rows.size(); ++row) {
     if (plan.rows[row].clean) continue;
     ++rows;
@@ -68,7 +68,15 @@ void VariantCosts::Add(const Plan& plan, const model::Gpt2Config& config) {
     flops += EstimateRowFlops(plan, row, config);
   }
   interventions += static_cast<int64_t>(plan.edits.size());
-  activation_bytes_max = std::max(activation_bytes_max, EstimateActivationBytes(plan, config));
+  const int64_t bytes = plan.weight.plan_bytes + plan.weight.activation_bytes;
+  if (bytes > bytes_max_) {
+    bytes_max_ = bytes;
+    largest = index;
+  }
+  if (plan.weight.observation_seconds > seconds_max_) {
+    seconds_max_ = plan.weight.observation_seconds;
+    slowest = index;
+  }
 }
 
 v1::Cost EstimateSweepCost(const Sweep& sweep, const VariantCosts& variants,
@@ -91,15 +99,14 @@ absl::Status CheckSweepCost(const Sweep& sweep, const VariantCosts& variants,
                                   " are allowed; ask for fewer variants, metrics or probes, or "
                                   "split the sweep"));
   }
-  const int64_t activations =
-      std::max(EstimateActivationBytes(*sweep.base(), config), variants.activation_bytes_max) +
-      ReferenceBytes(sweep, config);
-  if (activations > limits.activation_bytes_max) {
-    return OverLimit("activation memory",
-                     absl::StrCat("a variant is estimated to need ", activations,
-                                  " bytes, at most ", limits.activation_bytes_max,
-                                  " are allowed; send fewer or shorter prompts, or look at fewer "
-                                  "attention scores or logits"));
+  const int64_t references = ReferenceBytes(sweep, config);
+  const auto check = [&](const Plan& plan, absl::string_view what) {
+    return CheckWeight(plan, references, what, sweep.InterventionsPrefix(variants.slowest), limits);
+  };
+  if (absl::Status status = check(*sweep.base(), "the clean run"); !status.ok()) return status;
+  for (const int32_t index : {variants.largest, variants.slowest}) {
+    if (absl::Status status = check(*sweep.VariantPlan(index), "a variant"); !status.ok())
+      return status;
   }
   return absl::OkStatus();
 }

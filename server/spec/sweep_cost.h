@@ -17,9 +17,16 @@ struct VariantCosts {
   int64_t tokens = 0;
   double flops = 0;
   int64_t interventions = 0;
-  int64_t activation_bytes_max = 0;  // of any one of them
+  // The index of the one that needs the most memory, and of the one whose observations and steps
+  // take the longest.
+  int32_t largest = 0, slowest = 0;
 
-  void Add(const Plan& plan, const model::Gpt2Config& config);
+  // `index`: of the variant.
+  void Add(int32_t index, const Plan& plan, const model::Gpt2Config& config);
+
+ private:
+  int64_t bytes_max_ = 0;
+  double seconds_max_ = 0;
 };
 
 // Of the clean runs and all variants. The response's bytes are an upper bound.

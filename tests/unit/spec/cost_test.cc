@@ -1,7 +1,5 @@
 // What a plan is estimated to cost, and what is refused for it.
 
-#include "server/spec/cost.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -54,23 +52,6 @@ TEST(EstimateCost, MoreAskedIsMoreBytes) {
   EXPECT_LT(bytes("logits { none {} }"), bytes(""));
   EXPECT_LT(bytes("output_hidden_states: true"),
             bytes("output_hidden_states: true include_clean_run: true"));
-}
-
-TEST(EstimateActivationBytes, GrowsWithWhatIsLookedAt) {
-  const auto bytes = [](const std::string& text) {
-    return EstimateActivationBytes(*CompileOrThrow(RequestOf(text)), test::TinyConfig());
-  };
-  for (const std::string site : {"LOGITS", "HEAD_RESULT"}) {
-    EXPECT_GT(bytes("captures { place { site: SITE_" + site + " } }"),
-              bytes("captures { place { site: SITE_Z } }"))
-        << site;
-  }
-  EXPECT_GT(bytes("include_clean_run: true"), bytes(""));
-  EXPECT_GT(
-      bytes("interventions { place { site: SITE_Z where { prompts: 1 layers: 1 } } patch { prompt: "
-            "0 layer: 0 "
-            "positions { range { end: 3 } } } }"),
-      bytes("interventions { place { site: SITE_Z where { prompts: 1 layers: 1 } } zero {} }"));
 }
 
 }  // namespace
