@@ -3,8 +3,6 @@
 #ifndef SCALPEL_SERVER_ENGINE_EDITOR_H_
 #define SCALPEL_SERVER_ENGINE_EDITOR_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <map>
 #include <tuple>
@@ -14,6 +12,7 @@
 #include "absl/types/span.h"
 #include "proto/scalpel/v1/service.pb.h"
 #include "server/model/tap.h"
+#include "server/model/tensor.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::engine {

@@ -3,12 +3,11 @@
 #ifndef SCALPEL_SERVER_ENGINE_LOGITS_H_
 #define SCALPEL_SERVER_ENGINE_LOGITS_H_
 
-#include <ATen/ATen.h>
-
 #include <vector>
 
 #include "server/engine/event_stream.h"
 #include "server/engine/tensor_sender.h"
+#include "server/model/tensor.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::engine {

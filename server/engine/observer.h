@@ -3,8 +3,6 @@
 #ifndef SCALPEL_SERVER_ENGINE_OBSERVER_H_
 #define SCALPEL_SERVER_ENGINE_OBSERVER_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <vector>
 
@@ -12,6 +10,7 @@
 #include "server/engine/event_stream.h"
 #include "server/engine/tensor_sender.h"
 #include "server/model/tap.h"
+#include "server/model/tensor.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::engine {

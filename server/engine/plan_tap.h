@@ -4,8 +4,6 @@
 #ifndef SCALPEL_SERVER_ENGINE_PLAN_TAP_H_
 #define SCALPEL_SERVER_ENGINE_PLAN_TAP_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -16,6 +14,7 @@
 #include "server/engine/observer.h"
 #include "server/engine/tensor_sender.h"
 #include "server/model/tap.h"
+#include "server/model/tensor.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::engine {

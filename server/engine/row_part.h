@@ -3,9 +3,8 @@
 #ifndef SCALPEL_SERVER_ENGINE_ROW_PART_H_
 #define SCALPEL_SERVER_ENGINE_ROW_PART_H_
 
-#include <ATen/ATen.h>
-
 #include "server/model/tap.h"
+#include "server/model/tensor.h"
 #include "server/spec/selection.h"
 #include "server/spec/sites.h"
 

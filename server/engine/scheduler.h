@@ -18,11 +18,11 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/base/limits.h"
 #include "server/engine/baseline_cache.h"
 #include "server/engine/counts.h"
 #include "server/engine/job.h"
 #include "server/engine/wave.h"
-#include "server/base/limits.h"
 #include "server/model/gpt2.h"
 
 namespace scalpel::engine {

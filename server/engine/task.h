@@ -3,8 +3,6 @@
 #ifndef SCALPEL_SERVER_ENGINE_TASK_H_
 #define SCALPEL_SERVER_ENGINE_TASK_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -19,6 +17,7 @@
 #include "server/model/clean_state.h"
 #include "server/model/config.h"
 #include "server/model/row.h"
+#include "server/model/tensor.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::engine {

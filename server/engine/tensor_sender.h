@@ -8,14 +8,13 @@
 #ifndef SCALPEL_SERVER_ENGINE_TENSOR_SENDER_H_
 #define SCALPEL_SERVER_ENGINE_TENSOR_SENDER_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "server/engine/event_stream.h"
+#include "server/model/tensor.h"
 
 namespace scalpel::engine {
 

@@ -3,8 +3,6 @@
 #ifndef SCALPEL_SERVER_ENGINE_WAVE_TAP_H_
 #define SCALPEL_SERVER_ENGINE_WAVE_TAP_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <deque>
 #include <vector>
@@ -14,6 +12,7 @@
 #include "server/engine/task.h"
 #include "server/engine/tensor_sender.h"
 #include "server/model/tap.h"
+#include "server/model/tensor.h"
 
 namespace scalpel::engine {
 

@@ -3,8 +3,6 @@
 #ifndef SCALPEL_SERVER_MODEL_ATTENTION_H_
 #define SCALPEL_SERVER_MODEL_ATTENTION_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <vector>
 
@@ -12,6 +10,7 @@
 #include "server/kernels/attention.h"
 #include "server/model/config.h"
 #include "server/model/packing.h"
+#include "server/model/tensor.h"
 
 namespace scalpel::model {
 

@@ -4,10 +4,10 @@
 #ifndef SCALPEL_SERVER_MODEL_CLEAN_STATE_H_
 #define SCALPEL_SERVER_MODEL_CLEAN_STATE_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <vector>
+
+#include "server/model/tensor.h"
 
 namespace scalpel::model {
 

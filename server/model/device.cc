@@ -1,5 +1,6 @@
 #include "server/model/device.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
 

@@ -3,11 +3,10 @@
 #ifndef SCALPEL_SERVER_MODEL_DEVICE_H_
 #define SCALPEL_SERVER_MODEL_DEVICE_H_
 
-#include <ATen/ATen.h>
-
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "server/model/tensor.h"
 
 namespace scalpel::model {
 

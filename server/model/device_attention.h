@@ -4,8 +4,6 @@
 #ifndef SCALPEL_SERVER_MODEL_DEVICE_ATTENTION_H_
 #define SCALPEL_SERVER_MODEL_DEVICE_ATTENTION_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +12,7 @@
 #include "server/model/attention.h"
 #include "server/model/config.h"
 #include "server/model/packing.h"
+#include "server/model/tensor.h"
 
 namespace scalpel::model {
 

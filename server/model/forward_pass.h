@@ -4,8 +4,6 @@
 #ifndef SCALPEL_SERVER_MODEL_FORWARD_PASS_H_
 #define SCALPEL_SERVER_MODEL_FORWARD_PASS_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -15,6 +13,7 @@
 #include "server/model/packing.h"
 #include "server/model/row.h"
 #include "server/model/tap.h"
+#include "server/model/tensor.h"
 
 namespace scalpel::model {
 

@@ -7,8 +7,6 @@
 #ifndef SCALPEL_SERVER_MODEL_GPT2_H_
 #define SCALPEL_SERVER_MODEL_GPT2_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,6 +19,7 @@
 #include "server/model/layers.h"
 #include "server/model/row.h"
 #include "server/model/tap.h"
+#include "server/model/tensor.h"
 #include "server/model/weights.h"
 
 namespace scalpel::model {

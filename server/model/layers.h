@@ -7,8 +7,6 @@
 #ifndef SCALPEL_SERVER_MODEL_LAYERS_H_
 #define SCALPEL_SERVER_MODEL_LAYERS_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -17,6 +15,7 @@
 #include "absl/status/status.h"
 #include "server/kernels/linear.h"
 #include "server/model/config.h"
+#include "server/model/tensor.h"
 #include "server/model/weights.h"
 
 namespace scalpel::model {

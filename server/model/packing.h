@@ -3,12 +3,11 @@
 #ifndef SCALPEL_SERVER_MODEL_PACKING_H_
 #define SCALPEL_SERVER_MODEL_PACKING_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "server/model/tensor.h"
 
 namespace scalpel::model {
 

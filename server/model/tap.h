@@ -3,13 +3,12 @@
 #ifndef SCALPEL_SERVER_MODEL_TAP_H_
 #define SCALPEL_SERVER_MODEL_TAP_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "server/model/site.h"
+#include "server/model/tensor.h"
 
 namespace scalpel::model {
 

@@ -3,8 +3,6 @@
 #ifndef SCALPEL_SERVER_MODEL_WEIGHTS_H_
 #define SCALPEL_SERVER_MODEL_WEIGHTS_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -12,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/model/config.h"
+#include "server/model/tensor.h"
 
 namespace scalpel::model {
 

@@ -1,6 +1,5 @@
 #include "server/program/loaded_model.h"
 
-#include <ATen/ATen.h>
 #include <spdlog/spdlog.h>
 
 #include <exception>
@@ -17,6 +16,7 @@
 #include "server/model/config.h"
 #include "server/model/device.h"
 #include "server/model/model_file.h"
+#include "server/model/tensor.h"
 #include "server/model/tokenizer.h"
 #include "server/model/weights.h"
 

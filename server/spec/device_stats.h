@@ -4,9 +4,8 @@
 #ifndef SCALPEL_SERVER_SPEC_DEVICE_STATS_H_
 #define SCALPEL_SERVER_SPEC_DEVICE_STATS_H_
 
-#include <ATen/ATen.h>
-
 #include "proto/scalpel/v1/spec.pb.h"
+#include "server/model/tensor.h"
 #include "server/spec/samples.h"
 
 namespace scalpel::spec {

@@ -3,14 +3,13 @@
 #ifndef SCALPEL_SERVER_SPEC_GRID_H_
 #define SCALPEL_SERVER_SPEC_GRID_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "proto/scalpel/v1/sweep.pb.h"
+#include "server/model/tensor.h"
 #include "server/spec/compile.h"
 
 namespace scalpel::spec {

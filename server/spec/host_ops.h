@@ -4,9 +4,9 @@
 #ifndef SCALPEL_SERVER_SPEC_HOST_OPS_H_
 #define SCALPEL_SERVER_SPEC_HOST_OPS_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
+
+#include "server/model/tensor.h"
 
 namespace scalpel::spec {
 

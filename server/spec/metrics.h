@@ -6,14 +6,13 @@
 #ifndef SCALPEL_SERVER_SPEC_METRICS_H_
 #define SCALPEL_SERVER_SPEC_METRICS_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "proto/scalpel/v1/spec.pb.h"
+#include "server/model/tensor.h"
 #include "server/model/tokenizer.h"
 
 namespace scalpel::spec {

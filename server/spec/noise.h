@@ -3,10 +3,9 @@
 #ifndef SCALPEL_SERVER_SPEC_NOISE_H_
 #define SCALPEL_SERVER_SPEC_NOISE_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 
+#include "server/model/tensor.h"
 #include "server/spec/selection.h"
 
 namespace scalpel::spec {

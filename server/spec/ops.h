@@ -4,12 +4,11 @@
 #ifndef SCALPEL_SERVER_SPEC_OPS_H_
 #define SCALPEL_SERVER_SPEC_OPS_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <vector>
 
 #include "proto/scalpel/v1/spec.pb.h"
+#include "server/model/tensor.h"
 #include "server/spec/plan.h"
 #include "server/spec/selection.h"
 

@@ -4,8 +4,6 @@
 #ifndef SCALPEL_SERVER_SPEC_PLAN_H_
 #define SCALPEL_SERVER_SPEC_PLAN_H_
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <compare>
 #include <cstdint>
@@ -22,6 +20,7 @@
 #include "server/base/limits.h"
 #include "server/model/config.h"
 #include "server/model/site.h"
+#include "server/model/tensor.h"
 #include "server/model/tokenizer.h"
 #include "server/spec/selection.h"
 

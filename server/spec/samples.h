@@ -3,9 +3,9 @@
 #ifndef SCALPEL_SERVER_SPEC_SAMPLES_H_
 #define SCALPEL_SERVER_SPEC_SAMPLES_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
+
+#include "server/model/tensor.h"
 
 namespace scalpel::spec {
 

@@ -3,8 +3,6 @@
 #ifndef SCALPEL_SERVER_SPEC_SELECTION_H_
 #define SCALPEL_SERVER_SPEC_SELECTION_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -16,6 +14,7 @@
 #include "proto/scalpel/v1/spec.pb.h"
 #include "server/base/violations.h"
 #include "server/model/config.h"
+#include "server/model/tensor.h"
 #include "server/spec/sites.h"
 
 namespace scalpel::spec {

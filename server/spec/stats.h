@@ -5,13 +5,12 @@
 #ifndef SCALPEL_SERVER_SPEC_STATS_H_
 #define SCALPEL_SERVER_SPEC_STATS_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "proto/scalpel/v1/spec.pb.h"
+#include "server/model/tensor.h"
 #include "server/spec/selection.h"
 
 namespace scalpel::spec {

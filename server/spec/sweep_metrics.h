@@ -4,8 +4,6 @@
 #ifndef SCALPEL_SERVER_SPEC_SWEEP_METRICS_H_
 #define SCALPEL_SERVER_SPEC_SWEEP_METRICS_H_
 
-#include <ATen/ATen.h>
-
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "proto/scalpel/v1/sweep.pb.h"
+#include "server/model/tensor.h"
 #include "server/spec/sweep.h"
 
 namespace scalpel::spec {

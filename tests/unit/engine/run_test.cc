@@ -1,6 +1,5 @@
 // What one run sends back: the laws of the contract, first at chosen requests, then at random ones.
 
-#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,6 +9,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "server/model/tensor.h"
 #include "tests/unit/support/random_spec.h"
 #include "tests/unit/support/tiny.h"
 

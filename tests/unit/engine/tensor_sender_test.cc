@@ -2,7 +2,6 @@
 
 #include "server/engine/tensor_sender.h"
 
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "server/engine/logits.h"
+#include "server/model/tensor.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::engine {

@@ -1,12 +1,13 @@
 // Operations on libtorch's meta device, for gpt2_test.cc: they are there as soon as this is linked.
 
-#include <ATen/ATen.h>
 #include <torch/library.h>
 
 #include <cstdint>
 #include <optional>
 #include <tuple>
 #include <vector>
+
+#include "server/model/tensor.h"
 
 namespace scalpel::model {
 namespace {

@@ -2,6 +2,7 @@
 
 #include "server/spec/host_ops.h"
 
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -3,6 +3,7 @@
 
 #include "server/spec/host_stats.h"
 
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>

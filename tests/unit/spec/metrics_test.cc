@@ -2,6 +2,7 @@
 
 #include "server/spec/metrics.h"
 
+#include <ATen/Context.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -3,7 +3,6 @@
 #ifndef SCALPEL_TESTS_UNIT_SUPPORT_TINY_H_
 #define SCALPEL_TESTS_UNIT_SUPPORT_TINY_H_
 
-#include <ATen/ATen.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
@@ -19,6 +18,7 @@
 #include "server/engine/job.h"
 #include "server/engine/wave.h"
 #include "server/model/gpt2.h"
+#include "server/model/tensor.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::test {
