@@ -26,7 +26,7 @@ grpc::Status Refusal(grpc::StatusCode code, const google::protobuf::Message& det
   return {code, "no\x1b[31m", status.SerializeAsString()};
 }
 
-TEST_F(ClientCli, PrintsEveryViolationAndMakesThemHarmless) {
+TEST_F(ClientCli, PrintsEveryViolationEscaped) {
   google::rpc::BadRequest bad;
   for (const char* field : {"interventions[0].place", "probes[1]\n"}) {
     auto* violation = bad.add_field_violations();
@@ -75,7 +75,7 @@ void FailFirst(FakeService& service, int failures, const grpc::Status& failure, 
   };
 }
 
-TEST_F(ClientCli, AsksAgainWhereTheServerSaysThatALaterTryCanSucceed) {
+TEST_F(ClientCli, RetriesIfTheServerSendsRetryInfo) {
   google::rpc::RetryInfo retry;
   retry.mutable_retry_delay()->set_nanos(300'000'000);
   int calls = 0;
@@ -91,7 +91,7 @@ TEST_F(ClientCli, AsksAgainWhereTheServerSaysThatALaterTryCanSucceed) {
   EXPECT_EQ(calls, 3);
 }
 
-TEST_F(ClientCli, DoesNotAskAgainWhereThatCannotHelp) {
+TEST_F(ClientCli, DoesNotRetryWhereThatCannotHelp) {
   int calls = 0;
   FailFirst(service_, 9, Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, google::rpc::QuotaFailure()),
             &calls);
@@ -108,7 +108,7 @@ TEST_F(ClientCli, DoesNotAskAgainWhereThatCannotHelp) {
   EXPECT_EQ(calls, 1);
 }
 
-TEST_F(ClientCli, SendsTheTokenAndSaysWhatHelpsWhereItIsNotEnough) {
+TEST_F(ClientCli, SendsTheTokenAndPrintsARemedyIfRefused) {
   std::string sent;
   grpc::Status answer(grpc::StatusCode::UNAUTHENTICATED, "no token");
   service_.run = [&](grpc::ServerContext& context, auto&, auto&) {

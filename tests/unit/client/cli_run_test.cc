@@ -137,7 +137,7 @@ TEST_F(ClientCli, PrintsRawEventsAsJson) {
   EXPECT_THAT(lines[0], HasSubstr("\"request_id\":\"r1\""));
 }
 
-TEST_F(ClientCli, SendsWhatTheCommandLineSays) {
+TEST_F(ClientCli, SendsTheRequestOfTheCommandLine) {
   v1::RunRequest received;
   std::string request_id;
   service_.run = [&](grpc::ServerContext& context, const v1::RunRequest& request,

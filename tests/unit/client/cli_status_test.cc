@@ -92,7 +92,7 @@ v1::GetStatusResponse StatusAfter(int64_t seconds) {
   return status;
 }
 
-TEST_F(ClientCli, ShowsHowTheServerIs) {
+TEST_F(ClientCli, ShowsTheStatus) {
   service_.status = [](v1::GetStatusResponse& status) {
     return status = StatusAfter(3725), grpc::Status::OK;
   };

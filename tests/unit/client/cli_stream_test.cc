@@ -86,7 +86,7 @@ TEST_F(ClientCli, CancelsTheCallOnCtrlC) {
   EXPECT_TRUE(cancelled);
 }
 
-TEST_F(ClientCli, StopsTheServerWhenTheReaderOfTheOutputGoesAway) {
+TEST_F(ClientCli, CancelsTheCallWhenTheOutputIsClosed) {
   bool cancelled = false;
   service_.run = [&](grpc::ServerContext& context, const v1::RunRequest&,
                      FakeService::Stream& stream) {

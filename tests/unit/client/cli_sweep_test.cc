@@ -77,7 +77,7 @@ TEST_F(ClientCli, DrawsASweepInColoursAndShowsProgress) {
   EXPECT_THAT(outcome.err, testing::EndsWith("\r\x1b[K"));
 }
 
-TEST_F(ClientCli, ASweepThatBreaksOffIsAnError) {
+TEST_F(ClientCli, AnIncompleteSweepIsAnError) {
   service_.sweep = SmallSweep();
   service_.sweep.pop_back();
   const Outcome outcome = Program({"sweep", "x"});

@@ -29,7 +29,7 @@ std::shared_ptr<const CleanState> MakeState(std::vector<int32_t> tokens, int32_t
 
 constexpr int64_t kBytesPerToken = 8 * (3 + 3 * kLayers);
 
-TEST(BaselineCache, GivesTheWholePromptOrTheLongestBeginning) {
+TEST(BaselineCache, FindsTheWholePromptOrItsLongestPrefix) {
   BaselineCache cache(1 << 20, kLayers);
   cache.Add(MakeState({1, 2, 3, 4}));
   cache.Add(MakeState({1, 2, 9}));
@@ -43,7 +43,7 @@ TEST(BaselineCache, GivesTheWholePromptOrTheLongestBeginning) {
   EXPECT_EQ(cache.counts().misses, 1);
 }
 
-TEST(BaselineCache, ABeginningIsThatOfTheTensors) {
+TEST(BaselineCache, APrefixIsAViewOfTheTensors) {
   BaselineCache cache(1 << 20, kLayers);
   const auto state = MakeState({1, 2, 3, 4});
   cache.Add(state);
@@ -54,14 +54,14 @@ TEST(BaselineCache, ABeginningIsThatOfTheTensors) {
   EXPECT_EQ(part->depth(), kLayers);
 }
 
-TEST(BaselineCache, ABeginningOfOtherPromptsNeedsEveryLayer) {
+TEST(BaselineCache, APrefixOfAnotherPromptNeedsEveryLayer) {
   BaselineCache cache(1 << 20, kLayers);
   cache.Add(MakeState({1, 2, 3}, /*depth=*/1));
   EXPECT_EQ(cache.Find({1, 2, 3})->depth(), 1);
   EXPECT_EQ(cache.Find({1, 2, 3, 4}), nullptr);
 }
 
-TEST(BaselineCache, ADeeperStateReplacesAShallowOneAndNotTheOtherWayRound) {
+TEST(BaselineCache, ADeeperStateReplacesAShallowerOneOnly) {
   BaselineCache cache(1 << 20, kLayers);
   cache.Add(MakeState({1, 2}, 1));
   cache.Add(MakeState({1, 2}, 2));
@@ -71,7 +71,7 @@ TEST(BaselineCache, ADeeperStateReplacesAShallowOneAndNotTheOtherWayRound) {
   EXPECT_EQ(cache.counts().bytes, 2 * kBytesPerToken);
 }
 
-TEST(BaselineCache, ForgetsTheLeastRecentlyUsedWithinItsBytes) {
+TEST(BaselineCache, EvictsTheLeastRecentlyUsed) {
   BaselineCache cache(6 * kBytesPerToken, kLayers);
   cache.Add(MakeState({1, 1}));
   cache.Add(MakeState({2, 2}));
@@ -86,7 +86,7 @@ TEST(BaselineCache, ForgetsTheLeastRecentlyUsedWithinItsBytes) {
   EXPECT_EQ(cache.counts().entries, 3);
 }
 
-TEST(BaselineCache, OfNoBytesIsOff) {
+TEST(BaselineCache, WithoutBytesIsOff) {
   BaselineCache cache(0, kLayers);
   EXPECT_FALSE(cache.enabled());
   EXPECT_EQ(cache.Find({1}), nullptr);

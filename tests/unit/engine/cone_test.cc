@@ -45,20 +45,20 @@ std::string Edit(const std::string& site, const std::string& where, const std::s
                       operation, " } ");
 }
 
-TEST_F(Cone, AKnownPromptCostsTheHeadAtTheLastPosition) {
+TEST_F(Cone, OfAKnownPromptIsTheHeadAtTheLastPosition) {
   EXPECT_EQ(Computed(""), 1);
   EXPECT_EQ(Computed("logits { full {} positions { range { start: 2 } } }"), 4);
   EXPECT_EQ(Computed("logits { none {} }"), 0);
 }
 
-TEST_F(Cone, PositionsBeforeTheFirstEditAreTheCleanRuns) {
+TEST_F(Cone, BeginsAtTheFirstEditedPosition) {
   EXPECT_EQ(Computed(Edit("RESID_PRE", "layers: 1 positions { indices { values: 4 } }",
                           "scale { factor: 2 }")),
             2);
   EXPECT_EQ(Computed(Edit("Z", "layers: 1", "zero {}")), 6);
 }
 
-TEST_F(Cone, AnEditThatReachesBackWidensIt) {
+TEST_F(Cone, IsWidenedByAnEditThatReadsEarlierPositions) {
   // The mean reads positions from 1 on.
   EXPECT_EQ(Computed(Edit("MLP_OUT", "layers: 1 positions { indices { values: 4 } }",
                           "mean { over { range { start: 1 } } }")),
@@ -67,7 +67,7 @@ TEST_F(Cone, AnEditThatReachesBackWidensIt) {
             3);
 }
 
-TEST_F(Cone, LookingWidensIt) {
+TEST_F(Cone, IsWidenedByObservation) {
   const std::string edit = Edit("Z", "layers: 1 positions { indices { values: 4 } }", "zero {}");
   EXPECT_EQ(Computed(edit + "captures { place { site: SITE_MLP_OUT where { layers: 2 positions { "
                             "indices { values: 2 } } } } }"),
@@ -77,7 +77,7 @@ TEST_F(Cone, LookingWidensIt) {
             2);
 }
 
-TEST_F(Cone, AnEditOfTheSameBitsIsTheCleanRun) {
+TEST_F(Cone, EndsWhereAnEditChangesNoBit) {
   EXPECT_EQ(Computed(Edit("RESID_PRE", "layers: 1", "scale { factor: 1 }")), 6);
   // It was computed, but only at the head: the row left again at once.
   const Answer answer =
@@ -88,7 +88,7 @@ TEST_F(Cone, AnEditOfTheSameBitsIsTheCleanRun) {
                        Run("1, 2, 3, 4, 5, 6", "logits { full {} }").Tensor("logits")));
 }
 
-TEST_F(Cone, APromptThatBeginsAlikeComputesTheRest) {
+TEST_F(Cone, OfAKnownPrefixIsTheRest) {
   EXPECT_EQ(Computed("", "1, 2, 3, 4, 5, 6, 7, 8"), 2);
   EXPECT_EQ(Computed("", "1, 2, 3, 9"), 1);
   EXPECT_EQ(Computed("", "9, 2, 3"), 3);
@@ -96,7 +96,7 @@ TEST_F(Cone, APromptThatBeginsAlikeComputesTheRest) {
   EXPECT_EQ(Computed("", "1, 2, 3, 4, 5, 6, 7, 8"), 1);
 }
 
-TEST_F(Cone, WhatRanBelowAnEditIsKeptToo) {
+TEST_F(Cone, KeepsTheCleanLayersBelowAnEdit) {
   Run("7, 8, 9", Edit("MLP_OUT", "layers: 2", "zero {}"));
   const auto state = cache_.Find({7, 8, 9});
   ASSERT_NE(state, nullptr);
@@ -107,7 +107,7 @@ TEST_F(Cone, WhatRanBelowAnEditIsKeptToo) {
   EXPECT_EQ(Computed("", "7, 8, 9"), 1);
 }
 
-TEST_F(Cone, PatchesReadCleanRunsWithoutRunningThem) {
+TEST_F(Cone, PatchesReadCachedCleanRuns) {
   const std::string ids = "1, 2, 3, 4, 5, 6] } } prompts { token_ids { ids: [6, 5, 4, 3, 2, 1";
   const std::string patch =
       Edit("RESID_PRE", "layers: 1 prompts: 0 positions { indices { values: 3 } }",

@@ -31,7 +31,7 @@ TEST(EventStream, KeepsOrderAndEndsAfterTheLastEvent) {
   EXPECT_TRUE(stream.End()->ok());
 }
 
-TEST(EventStream, TheFirstCloseCountsAndNothingFollowsIt) {
+TEST(EventStream, TheFirstCloseWinsAndNothingFollowsIt) {
   EventStream stream;
   stream.Close(absl::UnavailableError("first"));
   stream.Close(absl::OkStatus());
@@ -40,7 +40,7 @@ TEST(EventStream, TheFirstCloseCountsAndNothingFollowsIt) {
   EXPECT_EQ(stream.End()->message(), "first");
 }
 
-TEST(EventStream, CancelDropsWhatIsUnreadAndWhatFollows) {
+TEST(EventStream, CancelDropsUnreadAndLaterEvents) {
   EventStream stream;
   const auto tensor = std::make_shared<int>(7);
   Event event;
@@ -89,7 +89,7 @@ TEST(EventStream, HoldsItsReservationUntilItIsDestroyed) {
   EXPECT_EQ(reservation.use_count(), 1);
 }
 
-TEST(EventStream, NothingIsLostBetweenTwoThreads) {
+TEST(EventStream, LosesNothingBetweenTwoThreads) {
   constexpr int kEvents = 20'000;
   EventStream stream;
   std::thread producer([&] {

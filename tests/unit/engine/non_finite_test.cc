@@ -31,7 +31,7 @@ std::string SetAt(const spec::SiteEntry& site, const std::string& value) {
                       " } }");
 }
 
-TEST(FirstNonFinite, IsWhereAnInterventionMadeIt) {
+TEST(FirstNonFinite, IsTheSiteOfTheIntervention) {
   int sites = 0;
   for (const spec::SiteEntry& site : spec::AllSites()) {
     if (!site.facts.editable()) continue;
@@ -53,7 +53,7 @@ TEST(FirstNonFinite, IsWhereAnInterventionMadeIt) {
   EXPECT_EQ(sites, 23);
 }
 
-TEST(FirstNonFinite, IsWhereTheModelsOwnSumsOverflow) {
+TEST(FirstNonFinite, IsTheSiteWhereTheModelOverflows) {
   // Each of the two is finite, and so is the LayerNorm between them, but not their sum.
   const auto first = FirstOf(SetAt(*spec::FindSite(v1::SITE_ATTN_OUT), "3e38") +
                              SetAt(*spec::FindSite(v1::SITE_MLP_OUT), "3e38"));
@@ -74,14 +74,14 @@ TEST(FirstNonFinite, NamesTheHead) {
   EXPECT_EQ(first->position(), 1);
 }
 
-TEST(FirstNonFinite, IsAbsentWhereAllIsFinite) {
+TEST(FirstNonFinite, IsAbsentIfAllIsFinite) {
   EXPECT_FALSE(FirstOf("").has_value());
   EXPECT_FALSE(FirstOf("interventions { place { site: SITE_RESID_POST } scale { factor: 1e9 } }"));
   // Minus infinity is what a masked score is.
   EXPECT_FALSE(FirstOf("interventions { place { site: SITE_ATTN_SCORES } knockout {} }"));
 }
 
-TEST(FirstNonFinite, OfASweepIsThatOfItsFirstVariant) {
+TEST(FirstNonFinite, OfASweepIsThatOfTheFirstVariant) {
   const auto answer = test::AskSweep(test::SweepOf(R"(
       variants {
         variants {}

@@ -42,7 +42,7 @@ std::string Capture(const std::string& name, const std::string& site,
 
 // ---- what interventions do ----------------------------------------------------------------------
 
-TEST(Run, AHeadsKeysAreColumnsOfQkv) {
+TEST(Run, TheKeysOfAHeadAreColumnsOfQkv) {
   // K of head 2 is columns 12 + 2 * 4 .. 12 + 3 * 4.
   ExpectSameLogits("interventions { place { site: SITE_K where { heads: 2 layers: 1 } } zero {} }",
                    "interventions { place { site: SITE_QKV where { layers: 1 units { range { "
@@ -98,7 +98,7 @@ TEST(Run, NoEditLetsATokenSeeItsFuture) {
   }
 }
 
-TEST(Run, AnEditChangesNothingBelowOrBeforeIt) {
+TEST(Run, AnEditChangesNoEarlierLayerOrPosition) {
   const std::string captures = Capture("r", "RESID_POST") + Capture("l", "LOGITS");
   const Answer clean = Ask(captures);
   const Answer edited =
@@ -118,7 +118,7 @@ TEST(Run, AnEditChangesNothingBelowOrBeforeIt) {
   EXPECT_TRUE(SameBits(clean.Tensor("l").narrow(0, 0, 2), edited.Tensor("l").narrow(0, 0, 2)));
 }
 
-TEST(Run, APatchFromTheCleanRunUndoesWhatCameBefore) {
+TEST(Run, APatchFromTheCleanRunUndoesEarlierEdits) {
   ExpectSameLogits(
       "",
       "interventions { place { site: SITE_RESID_MID where { layers: 0 } } noise { std: 3 } }"
@@ -143,7 +143,7 @@ TEST(Run, APatchReadsOtherPromptsPositionsHeadsAndLayers) {
   EXPECT_TRUE(SameBits(after.select(1, 2), before.select(1, 2)));
 }
 
-TEST(Run, APatchSeesTheOtherPromptsEditsSoFar) {
+TEST(Run, APatchSeesEarlierEditsOfItsSource) {
   const Answer answer =
       Ask("interventions { place { site: SITE_LN2_OUT where { layers: 0 prompts: 0 } } set { "
           "constant: 3 } }"
@@ -157,7 +157,7 @@ TEST(Run, APatchSeesTheOtherPromptsEditsSoFar) {
   EXPECT_EQ(answer.Tensor("x", 0, 0).max().item<float>(), 4);
 }
 
-TEST(Run, ReportsSayWhatWasDone) {
+TEST(Run, ReportsDescribeTheChanges) {
   const Answer answer =
       Ask("interventions { name: \"off\" place { site: SITE_K where { heads: 1 units { range { "
           "end: 2 } } layers: [0, 2] } } zero {} }"
@@ -188,7 +188,7 @@ TEST(Run, ReportsSayWhatWasDone) {
   EXPECT_EQ(cut.max_abs_change(), 0);  // the difference is infinite
 }
 
-TEST(Run, NoiseNeedsASeedAndNothingElse) {
+TEST(Run, NoiseDependsOnlyOnTheSeed) {
   const std::string noise =
       "interventions { place { site: SITE_RESID_PRE where { layers: 1 } } noise { ";
   const std::string capture = Capture("x", "RESID_PRE");
@@ -202,14 +202,14 @@ TEST(Run, NoiseNeedsASeedAndNothingElse) {
 
 // ---- what is sent -------------------------------------------------------------------------------
 
-TEST(Run, MomentsAreBeforeAndAfterTheEdits) {
+TEST(Run, ObservesBeforeOrAfterEdits) {
   const Answer answer =
       Ask("interventions { place { site: SITE_MLP_PRE } add { constant: 2 } }" +
           Capture("before", "MLP_PRE", "moment: MOMENT_BEFORE") + Capture("after", "MLP_PRE"));
   EXPECT_TRUE(SameBits(answer.Tensor("after", 0, 0), answer.Tensor("before", 0, 0) + 2));
 }
 
-TEST(Run, CapturesAreRoundedToTheTypeAskedFor) {
+TEST(Run, CapturesAreRoundedToTheRequestedType) {
   const Answer answer = Ask(Capture("f32", "Z") + Capture("f16", "Z", "dtype: DATA_TYPE_FLOAT16") +
                             Capture("bf16", "Z", "dtype: DATA_TYPE_BFLOAT16"));
   const at::Tensor exact = answer.Tensor("f32", 1, 2);
@@ -217,7 +217,7 @@ TEST(Run, CapturesAreRoundedToTheTypeAskedFor) {
   EXPECT_TRUE(SameBits(answer.Tensor("bf16", 1, 2), exact.to(at::kBFloat16)));
 }
 
-TEST(Run, CapturesTakeThePartSelected) {
+TEST(Run, CapturesHoldTheSelectedPart) {
   const Answer answer = Ask(Capture("all", "PATTERN") +
                             "captures { name: \"part\" place { site: SITE_PATTERN where { heads: "
                             "[0, 2] positions { indices { values: -1 } } "
@@ -255,7 +255,7 @@ TEST(Run, BlockOutputsAndHiddenStatesAreTheResidualStream) {
   }
 }
 
-TEST(Run, TheCleanRunBesideIsTheRunWithoutInterventions) {
+TEST(Run, TheCleanRunEqualsARunWithoutInterventions) {
   const std::string looks =
       Capture("x", "RESID_POST") +
       "probes { name: \"p\" place { site: SITE_Z } statistics: STATISTIC_STD }"
@@ -315,7 +315,7 @@ TEST(Run, TopLogitsAreTheLargestWithTheirProbabilities) {
   EXPECT_THAT(IdsOf(Ask("logits { ids { ids: [5, 52, 5] } }")), ElementsAre(5, 52, 5));
 }
 
-TEST(Run, EqualLogitsComeBySmallerId) {
+TEST(Run, EqualLogitsAreOrderedById) {
   std::vector<int> ascending(53);
   std::iota(ascending.begin(), ascending.end(), 0);
   EXPECT_EQ(IdsOf(Ask("interventions { place { site: SITE_LOGITS } zero {} }"
@@ -340,7 +340,7 @@ TEST(Run, NumbersBeyondFloat32AreInfinities) {
   }
 }
 
-TEST(Run, ANaNAmongTheLogitsLeavesNoOrder) {
+TEST(Run, ANaNLogitLeavesNoOrder) {
   const auto answer = Ask(
       "interventions { place { site: SITE_LOGITS where { units { indices { values: 4 } } } } set { "
       "constant: nan } } allow_non_finite: true logits { top_k { k: 3 } }");
@@ -402,7 +402,7 @@ void ExpectSameFacts(const Answer& expected, const Answer& actual, const v1::Run
   }
 }
 
-TEST(RandomRequests, AnswerTheSameAloneAmongOthersAndObserved) {
+TEST(RandomRequests, AnswersDoNotDependOnCompanyOrObservation) {
   std::mt19937_64 random(20);
   int refused = 0, facts = 0;
   for (int done = 0; done < kRequests;) {
@@ -427,7 +427,7 @@ TEST(RandomRequests, AnswerTheSameAloneAmongOthersAndObserved) {
 }
 
 // Where nothing but the message's frame surrounds the numbers, the bound must still hold.
-TEST(RandomRequests, TheBoundOfBytesHoldsForManyTinyAnswers) {
+TEST(RandomRequests, StayWithinTheirBoundOfBytesWithTinyAnswers) {
   std::string text;
   for (int i = 0; i < 40; ++i) {
     absl::StrAppend(

@@ -35,7 +35,7 @@ google::rpc::RetryInfo RetryOf(const absl::Status& status) {
 
 // ---- admission
 // -----------------------------------------------------------------------------------
-TEST_F(BusyScheduler, AFullQueueSaysWhenToComeBack) {
+TEST_F(BusyScheduler, AFullQueueSaysWhenToRetry) {
   Start({.queue_max = 2});
   const Call first = MakeRun(), second = MakeRun();
   ASSERT_TRUE(scheduler_->Submit(first.job).ok());
@@ -52,7 +52,7 @@ TEST_F(BusyScheduler, AFullQueueSaysWhenToComeBack) {
   EXPECT_TRUE(WaitForEnd(*second.stream).ok());
 }
 
-TEST(Scheduler, ReservedBytesAreHeldUntilTheStreamDies) {
+TEST(Scheduler, HoldsReservedBytesUntilTheStreamIsDestroyed) {
   const int64_t bytes = MakeRun().plan->started.cost().response_bytes();
   Scheduler scheduler(test::TinyGpt2(), {.buffered_bytes_max = 2 * bytes});
   auto first = std::make_unique<Call>(MakeRun());
@@ -70,7 +70,7 @@ TEST(Scheduler, ReservedBytesAreHeldUntilTheStreamDies) {
   EXPECT_TRUE(scheduler.Submit(MakeRun().job).ok());
 }
 
-TEST(Scheduler, StreamsOutliveIt) {
+TEST(Scheduler, StreamsMayOutliveIt) {
   const Call call = MakeRun();
   {
     Scheduler scheduler(test::TinyGpt2(), Limits());
@@ -84,7 +84,7 @@ TEST(Scheduler, StreamsOutliveIt) {
 // --------------------------------------------------------------------------------------
 double PlainFlops(const Call& call) { return call.plan->started.cost().flops(); }
 
-TEST(SchedulerCounts, AFullComputationIsCountedAsItsCost) {
+TEST(SchedulerCounts, CountsAFullComputationAsItsEstimatedCost) {
   Scheduler scheduler(test::TinyGpt2(), {.baseline_cache_bytes_max = 0});
   const Call call = MakeRun();
   ASSERT_TRUE(scheduler.Submit(call.job).ok());
@@ -100,7 +100,7 @@ TEST(SchedulerCounts, AFullComputationIsCountedAsItsCost) {
   EXPECT_GT(counts.busy, absl::ZeroDuration());
 }
 
-TEST(SchedulerCounts, WhoeverHasAnAnswerFindsItsPromptsInTheCache) {
+TEST(SchedulerCounts, CachesThePromptsBeforeTheAnswerEnds) {
   std::atomic<int64_t> entries = -1;
   Scheduler scheduler(test::TinyGpt2(), Limits());
   const Call call = MakeRun();
@@ -113,7 +113,7 @@ TEST(SchedulerCounts, WhoeverHasAnAnswerFindsItsPromptsInTheCache) {
   EXPECT_EQ(entries, 2);
 }
 
-TEST(SchedulerCounts, WhatTheCacheKnowsIsSaved) {
+TEST(SchedulerCounts, CountsCachedPositionsAsSaved) {
   Scheduler scheduler(test::TinyGpt2(), Limits());
   const Call first = MakeRun(), second = MakeRun();
   for (const Call& call : {first, second}) {
@@ -130,7 +130,7 @@ TEST(SchedulerCounts, WhatTheCacheKnowsIsSaved) {
   EXPECT_LT(counts.done.flops_computed, 1.6 * PlainFlops(first));
 }
 
-TEST_F(BusyScheduler, CountsWhatWaitsAndWhatRuns) {
+TEST_F(BusyScheduler, CountsQueuedAndRunningWork) {
   Start();
   const Call waiting = MakeRun();
   ASSERT_TRUE(scheduler_->Submit(waiting.job).ok());
@@ -148,7 +148,7 @@ TEST_F(BusyScheduler, CountsWhatWaitsAndWhatRuns) {
   EXPECT_EQ(counts.waves, 2);
 }
 
-TEST_F(BusyScheduler, WhatIsCancelledCostsTimeAndCountsNoRows) {
+TEST_F(BusyScheduler, CancelledWorkCountsTimeButNoRows) {
   Start();
   running_.stream->Cancel();
   gate_->Release();
@@ -159,7 +159,7 @@ TEST_F(BusyScheduler, WhatIsCancelledCostsTimeAndCountsNoRows) {
   EXPECT_GT(counts.busy, absl::ZeroDuration());
 }
 
-TEST_F(BusyScheduler, ARefusalSaysWhy) {
+TEST_F(BusyScheduler, ARefusalHasAReason) {
   Start({.queue_max = 1});
   ASSERT_TRUE(scheduler_->Submit(MakeRun().job).ok());
   EXPECT_EQ(ReasonOf(scheduler_->Submit(MakeRun().job)), Reason::kQueueFull);
@@ -169,7 +169,7 @@ TEST_F(BusyScheduler, ARefusalSaysWhy) {
 
 // ---- shutting down
 // -------------------------------------------------------------------------------
-TEST_F(BusyScheduler, DrainsWhatItTookAndTakesNoMore) {
+TEST_F(BusyScheduler, DrainsAcceptedWorkAndRefusesNew) {
   Start();
   const Call waiting = MakeRun();
   ASSERT_TRUE(scheduler_->Submit(waiting.job).ok());

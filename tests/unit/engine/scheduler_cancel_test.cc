@@ -27,7 +27,7 @@ using test::Words;
 
 // ---- cancellation and deadlines
 // ------------------------------------------------------------------
-TEST_F(BusyScheduler, CancelledInTheQueueNothingIsComputed) {
+TEST_F(BusyScheduler, WorkCancelledInTheQueueIsNotComputed) {
   Start();
   const Call waiting = MakeRun();
   ASSERT_TRUE(scheduler_->Submit(waiting.job).ok());
@@ -38,7 +38,7 @@ TEST_F(BusyScheduler, CancelledInTheQueueNothingIsComputed) {
 }
 
 // gRPC may begin the next call on the thread that tells it of an end.
-TEST_F(BusyScheduler, WhoeverHearsOfAnEndMayComeBackAtOnce) {
+TEST_F(BusyScheduler, ACallerMaySubmitAgainWhenItsStreamEnds) {
   Start({.queue_max = 1});
   const Call dropped_by_submit = MakeRun(), dropped_by_the_engine = MakeRun();
   std::atomic<int> came_back = 0;
@@ -58,7 +58,7 @@ TEST_F(BusyScheduler, WhoeverHearsOfAnEndMayComeBackAtOnce) {
   EXPECT_EQ(came_back, 2);
 }
 
-TEST_F(BusyScheduler, CancelledWhileItRunsItEndsAsCancelled) {
+TEST_F(BusyScheduler, WorkCancelledWhileItRunsEndsAsCancelled) {
   Start();  // held in the statistics of layer 0
   running_.stream->Cancel();
   gate_->Release();
@@ -68,7 +68,7 @@ TEST_F(BusyScheduler, CancelledWhileItRunsItEndsAsCancelled) {
   EXPECT_TRUE(scheduler_->WaitIdle(kPatience));
 }
 
-TEST_F(BusyScheduler, ADeadlineInTheQueueIsNoticedWithoutComputing) {
+TEST_F(BusyScheduler, WorkWhoseDeadlinePassesInTheQueueIsNotComputed) {
   Start();
   const Call waiting = MakeRun("", "id", absl::Now() + absl::Milliseconds(1));
   ASSERT_TRUE(scheduler_->Submit(waiting.job).ok());

@@ -27,7 +27,7 @@ using test::Words;
 
 // ---- events
 // --------------------------------------------------------------------------------------
-TEST(Scheduler, EventsComeInTheContractsOrder) {
+TEST(Scheduler, SendsEventsInTheOrderOfTheContract) {
   Scheduler scheduler(test::TinyGpt2(), Limits());
   const std::string both = "where { prompts: 0 } } ";
   const Call call = MakeRun(absl::StrCat(
@@ -77,7 +77,7 @@ TEST(Scheduler, EventsComeInTheContractsOrder) {
   }
 }
 
-TEST(Scheduler, ManyCallersGetTheAnswersThatTheyWouldGetAlone) {
+TEST(Scheduler, AnswersDoNotDependOnOtherCallers) {
   Scheduler scheduler(test::TinyGpt2(), Limits());
   const auto text = [](int i) {
     return absl::StrCat("interventions { place { site: SITE_Z } noise { seed: ", i, " } }");
@@ -162,7 +162,7 @@ TEST_F(BusyScheduler, ALongJobDelaysAnotherByAWaveAtMost) {
   EXPECT_LE(sweep->done_before_other(), 2);  // they shared its wave
 }
 
-TEST_F(BusyScheduler, WhatNobodyWaitsForLeavesTheOthersTheirWave) {
+TEST_F(BusyScheduler, AbandonedWorkTakesNoPartInAWave) {
   Start();
   const Call first = MakeRun(), second = MakeRun();
   const auto sweep = std::make_shared<ManyTasks>(1000, nullptr);
@@ -199,7 +199,7 @@ TEST(SchedulerSweeps, RunToTheirEnd) {
 }
 
 // A sweep of many waves: what comes later takes part in the next one.
-TEST(SchedulerSweeps, LetARunPass) {
+TEST(SchedulerSweeps, LetARunJoinTheNextWave) {
   Limits limits;
   limits.wave_tokens_max = 7;  // one variant
   Scheduler scheduler(test::TinyGpt2(), limits);
@@ -216,7 +216,7 @@ TEST(SchedulerSweeps, LetARunPass) {
   EXPECT_EQ(events.back().sweep->finished().variants(), 20);
 }
 
-TEST(SchedulerSweeps, EndWithTheirDeadlineOrTheirCaller) {
+TEST(SchedulerSweeps, EndWhenTheDeadlinePassesOrTheCallerLeaves) {
   Scheduler scheduler(test::TinyGpt2(), Limits());
   const Call late = MakeSweep(kScales, absl::Now() - absl::Seconds(1));
   ASSERT_TRUE(scheduler.Submit(late.job).ok());

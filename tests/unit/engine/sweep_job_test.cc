@@ -167,7 +167,7 @@ std::set<std::string> Facts(const Answer& answer, int32_t prompts) {
   return facts;
 }
 
-TEST(RandomSweeps, AnswerAsTheirVariantsDoOneByOne) {
+TEST(RandomSweeps, AnswersEqualThoseOfTheirVariantsAlone) {
   std::mt19937_64 random(41);
   BaselineCache warm(int64_t{1} << 30, static_cast<int32_t>(test::TinyConfig().n_layer));
   int moved = 0, variants = 0;

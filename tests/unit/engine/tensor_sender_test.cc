@@ -32,13 +32,13 @@ const at::Tensor& Owner(const TensorEvent& event) {
   return *static_cast<const at::Tensor*>(event.owner.get());
 }
 
-TEST(ToHost, AFinalTensorLeavesAsItIs) {
+TEST(ToHost, BorrowsATensorThatWillNotChange) {
   const at::Tensor logits = at::rand({3, 7});
   EXPECT_TRUE(ToHost(logits, kDefault, Future::kFinal).is_same(logits));
   EXPECT_TRUE(ToHost(logits, v1::DATA_TYPE_FLOAT32, Future::kFinal).is_same(logits));
 }
 
-TEST(ToHost, WhatMayStillChangeIsCopied) {
+TEST(ToHost, CopiesATensorThatMayChange) {
   const at::Tensor resid = at::rand({3, 7});
   const at::Tensor before = resid.clone(), host = ToHost(resid, kDefault, Future::kChanges);
   EXPECT_FALSE(host.is_alias_of(resid));
@@ -46,7 +46,7 @@ TEST(ToHost, WhatMayStillChangeIsCopied) {
   EXPECT_TRUE(SameBits(host, before));
 }
 
-TEST(ToHost, NothingIsBorrowedFromALargerStorage) {
+TEST(ToHost, CopiesAPartOfALargerStorage) {
   const at::Tensor whole = at::rand({4, 5});
   for (const at::Tensor& part :
        {whole.narrow(0, 0, 3), whole.narrow(0, 3, 1), whole.select(0, 1)}) {
@@ -57,7 +57,7 @@ TEST(ToHost, NothingIsBorrowedFromALargerStorage) {
   }
 }
 
-TEST(ToHost, OtherTypesAndLayoutsAreCopied) {
+TEST(ToHost, CopiesToConvertTypeOrLayout) {
   const at::Tensor tensor = at::rand({4, 5});
   const at::Tensor turned = ToHost(tensor.t(), kDefault, Future::kFinal);
   EXPECT_TRUE(turned.is_contiguous());
@@ -67,7 +67,7 @@ TEST(ToHost, OtherTypesAndLayoutsAreCopied) {
 }
 
 // Enough for every vector that a CPU has, and for what is left behind the last.
-TEST(ToHost, AllNanOfBfloat16AreOne) {
+TEST(ToHost, HasOnlyOneNanInBfloat16) {
   const at::Tensor x = at::full({71}, std::numeric_limits<float>::quiet_NaN());
   x.slice(0, 0, 71, 2).neg_();
   x[5] = 1.5f;
@@ -97,7 +97,7 @@ TEST(BatchToHost, ABatchIsItsRowsInOrder) {
   }
 }
 
-TEST(TensorSender, AnEventKeepsItsTensorAliveAndSaysWhatItIs) {
+TEST(TensorSender, EventsDescribeTheirTensorAndKeepItAlive) {
   EventStream stream;
   TensorSender sender(stream);
   at::Tensor tensor = at::rand({2, 5});
@@ -147,7 +147,7 @@ TEST(Borrowing, NoEventKeepsMoreAliveThanItSends) {
   }
 }
 
-TEST(Borrowing, LaterEditsOfTheSameStorageChangeNothingThatWasSent) {
+TEST(Borrowing, LaterEditsDoNotChangeSentTensors) {
   const std::string edits =
       "interventions { place { site: SITE_RESID_PRE where { layers: [1, 2] } } scale { factor: 0 } "
       "}"

@@ -77,7 +77,7 @@ int64_t TokensComputed(const Answer& answer) {
 
 // ---- every request, however it runs -------------------------------------------------------------
 
-TEST(RandomWaves, AnswerTheSameHoweverTheyRun) {
+TEST(RandomWaves, AnswersDoNotDependOnHowTheyRun) {
   RandomPlans plans(31);
   BaselineCache warm = MakeCache();
   constexpr int kWaves = 60;
@@ -116,7 +116,7 @@ TEST(RandomWaves, AnswerTheSameHoweverTheyRun) {
 }
 
 // The same request gives the same bytes on every CPU: by each of this one's vectors, and by none.
-TEST(RandomPlans, AnswerTheSameOnEveryTarget) {
+TEST(RandomPlans, AnswersAreEqualOnEveryTarget) {
   RandomPlans plans(33);
   for (int i = 0; i < 60; ++i) {
     const PlanPtr plan = plans.Next();
@@ -132,7 +132,7 @@ TEST(RandomPlans, AnswerTheSameOnEveryTarget) {
 }
 
 // Small caches forget in the middle of everything.
-TEST(RandomWaves, AnswerTheSameWithACacheThatForgets) {
+TEST(RandomWaves, AnswersDoNotDependOnEviction) {
   RandomPlans plans(32);
   BaselineCache small = MakeCache(40'000);
   for (int i = 0; i < 80; ++i) {

@@ -70,7 +70,7 @@ TEST(ParseConfig, NullInnerIsFourTimesTheWidth) {
 }
 
 // As transformers 4.57 computes with it.
-TEST(ParseConfig, ANullFlagIsFalse) {
+TEST(ParseConfig, ReadsANullFlagAsFalse) {
   const absl::StatusOr<Gpt2Config> config =
       Parse(R"("scale_attn_weights": null, "scale_attn_by_inverse_layer_idx": null,
                "reorder_and_upcast_attn": null, "tie_word_embeddings": null)");
@@ -95,7 +95,7 @@ TEST(ParseConfig, AcceptsAliases) {
   EXPECT_EQ(config->d_mlp, 32);
 }
 
-TEST(ParseConfig, RefusesAnAliasThatContradicts) {
+TEST(ParseConfig, RefusesContradictingAliases) {
   ExpectRefused(Parse(R"("n_embd": 24, "hidden_size": 48)"),
                 "n_embd: is 24 but its alias hidden_size is 48");
 }
@@ -149,7 +149,7 @@ TEST(ParseConfig, RefusesOtherModels) {
   EXPECT_TRUE(ParseConfig(R"({"architectures": ["GPT2Model"]})").ok());
 }
 
-TEST(ParseConfig, RefusesFeaturesItDoesNotCompute) {
+TEST(ParseConfig, RefusesUnsupportedFeatures) {
   ExpectRefused(Parse(R"("add_cross_attention": true)"), "add_cross_attention: is not supported");
   ExpectRefused(Parse(R"("quantization_config": {"bits": 8})"),
                 "quantization_config: is not supported");
@@ -172,7 +172,7 @@ TEST(ParseConfig, BoundsEverySize) {
   ExpectRefused(Parse(R"("n_layer": null)"), "n_layer: null is not an integer in [1, 1024]");
 }
 
-TEST(ParseConfig, RefusesSizesThatDoNotFitTogether) {
+TEST(ParseConfig, RefusesInconsistentSizes) {
   ExpectRefused(Parse(R"("n_embd": 100, "n_head": 12)"),
                 "n_embd: 100 is not divisible by n_head 12");
   ExpectRefused(Parse(R"("n_embd": 65536, "n_head": 1, "n_layer": 1024)"), "parameters; the limit");

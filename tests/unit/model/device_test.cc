@@ -12,14 +12,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(OpenDevice, TheCpuIsAlwaysThere) {
+TEST(OpenDevice, AlwaysOpensTheCpu) {
   const auto device = OpenDevice("cpu");
   ASSERT_TRUE(device.ok());
   EXPECT_TRUE(device->is_cpu());
 }
 
 // Holds with and without a GPU.
-TEST(OpenDevice, CudaOrAReasonAndAutoTakesWhatThereIs) {
+TEST(OpenDevice, OpensCudaOrSaysWhyNotAndAutoFallsBack) {
   const auto cuda = OpenDevice("cuda"), automatic = OpenDevice("auto");
   ASSERT_TRUE(automatic.ok());
   EXPECT_EQ(automatic->is_cuda(), cuda.ok());
@@ -31,7 +31,7 @@ TEST(OpenDevice, CudaOrAReasonAndAutoTakesWhatThereIs) {
   }
 }
 
-TEST(SetThreads, SetsWhatItReturnsAndZeroMeansTheMachines) {
+TEST(SetThreads, ReturnsWhatItSetsAndZeroMeansAllHardwareThreads) {
   const int before = kernels::Threads();
   EXPECT_EQ(SetThreads(3), 3);
   EXPECT_EQ(kernels::Threads(), 3);

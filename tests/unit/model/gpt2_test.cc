@@ -154,7 +154,7 @@ at::Tensor Reference(const Gpt2Config& config, const Weights& weights,
   return at::mm(norm(x, weights.ln_f), d(weights.lm_head).t());
 }
 
-TEST(Forward, IsGpt2UnderEveryFlag) {
+TEST(Forward, EqualsTheReferenceUnderEveryFlag) {
   std::vector<at::Tensor> answers;
   for (int flags = 0; flags < 16; ++flags) {
     Gpt2Config config = TinyConfig();
@@ -181,7 +181,7 @@ TEST(Forward, IsGpt2UnderEveryFlag) {
   EXPECT_GT(other_roundings, 0);
 }
 
-TEST(Forward, OtherActivationsAndEpsilonsAreOtherModels) {
+TEST(Forward, ActivationAndEpsilonChangeTheResult) {
   const at::Tensor base = AllLogits(TinyGpt2(), kPrompts)[0];
   Gpt2Config relu = TinyConfig(), loose = TinyConfig();
   relu.activation = Activation::kRelu;
@@ -206,14 +206,14 @@ TEST(Forward, PackedRowsEqualEachRowAloneBitForBit) {
   }
 }
 
-TEST(Forward, ATokenDoesNotSeeItsFuture) {
+TEST(Forward, LogitsDoNotDependOnLaterTokens) {
   const at::Tensor whole = AllLogits(TinyGpt2(), {{1, 2, 3, 4, 5}})[0];
   const at::Tensor changed = AllLogits(TinyGpt2(), {{1, 2, 3, 50, 51}})[0];
   EXPECT_TRUE(SameBits(whole.narrow(0, 0, 3), changed.narrow(0, 0, 3)));
   EXPECT_GT(Distance(whole[3], changed[3]), 1e-3);
 }
 
-TEST(Forward, AskedPositionsEqualThoseOfAllLogitsBitForBit) {
+TEST(Forward, SelectedLogitsEqualThoseOfAllPositionsBitForBit) {
   const std::vector<at::Tensor> all = AllLogits(TinyGpt2(), kPrompts);
   Recorder nobody;
   const auto some = *Forward(TinyGpt2(), kPrompts, nobody, {{0, 4}, {}, {2}, {0}, {}});
@@ -247,7 +247,7 @@ std::vector<int64_t> PromisedSizes(const v1::SiteFacts& facts, int64_t length) {
   return sizes;
 }
 
-TEST(Forward, EverySiteFiresOnceWhereItIsWithTheSizesThatItsAxesPromise) {
+TEST(Forward, EverySiteIsVisitedOnceAndHasTheSizesOfItsAxes) {
   Recorder everything(Everything);
   ASSERT_TRUE(Forward(TinyGpt2(), kPrompts, everything));
   size_t fired = 0;
@@ -267,7 +267,7 @@ TEST(Forward, EverySiteFiresOnceWhereItIsWithTheSizesThatItsAxesPromise) {
 }
 
 // Editable sites reach what follows them; the others do not.
-TEST(Forward, WritesCountExactlyWhereTheFactsSaySo) {
+TEST(Forward, OnlyEditableSitesAffectWhatFollows) {
   const at::Tensor clean = AllLogits(TinyGpt2(), {kPrompts[0]})[0];
   for (const spec::SiteEntry& entry : spec::AllSites()) {
     const Site site = spec::ToModel(entry.site);
@@ -280,7 +280,7 @@ TEST(Forward, WritesCountExactlyWhereTheFactsSaySo) {
   }
 }
 
-TEST(Forward, TheIdentitiesOfABlockHold) {
+TEST(Forward, SitesOfABlockSatisfyItsEquations) {
   Recorder all(Everything);
   ASSERT_TRUE(Forward(TinyGpt2(), kPrompts, all));
   const Weights weights = RandomWeights(TinyConfig(), 7);
@@ -324,7 +324,7 @@ TEST(Forward, TheIdentitiesOfABlockHold) {
   }
 }
 
-TEST(Forward, AQueryWithoutAnyKeyAttendsToNothing) {
+TEST(Forward, AFullyKnockedOutQueryAttendsToNothing) {
   Recorder knockout(
       [](Site s) { return s == Site::kAttnScores || s == Site::kPattern || s == Site::kZ; },
       [](const SiteValue& value, int32_t) {
@@ -336,14 +336,14 @@ TEST(Forward, AQueryWithoutAnyKeyAttendsToNothing) {
   EXPECT_FALSE(logits.isnan().any().item<bool>());
 }
 
-TEST(Forward, AnEditedLogitComesBack) {
+TEST(Forward, ReturnsEditedLogits) {
   Recorder editor([](Site s) { return s == Site::kLogits; },
                   [](const SiteValue& value, int32_t) { value.rows[0].select(1, 7).fill_(99); });
   const at::Tensor logits = (*Forward(TinyGpt2(), {kPrompts[0]}, editor, {{4}}))[0];
   EXPECT_EQ(logits[0][7].item<float>(), 99);
 }
 
-TEST(Forward, StopsBehindTheLayerWhereTheTapSaysSo) {
+TEST(Forward, StopsAfterTheLayerThatTheTapNames) {
   for (const int32_t last : {kNoLayer, 0, 1, 2}) {
     Recorder tap(Everything);
     tap.last_ = last;

@@ -63,7 +63,7 @@ TEST(Linear, BitsOfARowDoNotDependOnTheNumberOfRows) {
 }
 
 // Whoever looks between two steps takes them one by one.
-TEST(Linear, StepsTogetherAreStepsOneByOne) {
+TEST(Linear, FusedStepsEqualSeparateSteps) {
   const Linear linear(RandomLinear(96, 200));
   const at::Tensor x = at::randn({21, 96}), sum = at::randn({21, 200});
   for (int i = 0; i <= static_cast<int>(Activation::kLinear); ++i) {
@@ -98,12 +98,12 @@ TEST(Linear, WorksWithoutBiasAndOnStridedRows) {
   EXPECT_TRUE(SameBits(linear(x.t().contiguous().t()), linear(x)));  // columns side by side
 }
 
-TEST(KernelsName, IsTheCpusOrTheGpus) {
+TEST(KernelsName, NamesTheCpusOrTheGpusKernels) {
   EXPECT_THAT(KernelsName(at::kCPU), ::testing::AnyOf("avx512", "avx2", "neon", "portable"));
   EXPECT_EQ(KernelsName(at::kCUDA), "cublas");
 }
 
-TEST(UseVectors, TakesWhatThisCpuHas) {
+TEST(UseVectors, AcceptsOnlyWhatThisCpuSupports) {
   const std::string best = KernelsName(at::kCPU);
   EXPECT_TRUE(UseVectors("portable").ok());
   EXPECT_EQ(KernelsName(at::kCPU), "portable");
@@ -153,7 +153,7 @@ double Formula(Activation activation, double x) {
   return NAN;
 }
 
-TEST(Activate, EachIsItsFormula) {
+TEST(Activate, EqualsTheFormula) {
   const at::Tensor x = at::linspace(-12, 12, 241);
   for (int i = 0; i <= static_cast<int>(Activation::kLinear); ++i) {
     const auto activation = static_cast<Activation>(i);
@@ -168,7 +168,7 @@ TEST(Activate, EachIsItsFormula) {
   }
 }
 
-TEST(LayerNorm, EqualsLibtorchs) {
+TEST(LayerNorm, EqualsLibtorch) {
   const at::Tensor x = at::randn({9, 130}) * 3 + 1;
   const LayerNormWeights weights = {at::randn({130}), at::randn({130})};
   const auto [out, mean, reciprocal] = at::native_layer_norm(

@@ -13,7 +13,7 @@ namespace {
 using test::SameBits;
 using ::testing::ElementsAre;
 
-TEST(Packing, RowsOfOneShapeLieSideBySide) {
+TEST(Packing, RowsWithEqualPositionsAreNeighbours) {
   const Packing packing({{0, 0, 5}, {1, 0, 2}, {2, 0, 5}, {3, 3, 5}, {4, 0, 40}});
   EXPECT_EQ(packing.tokens(), 5 + 2 + 5 + 2 + 40);
   std::set<int64_t> taken;
@@ -28,13 +28,13 @@ TEST(Packing, RowsOfOneShapeLieSideBySide) {
   EXPECT_EQ(Packing().Find(0), nullptr);
 }
 
-TEST(Packing, BlocksAreAtAbsolutePositions) {
+TEST(Packing, BlocksBeginAtAbsolutePositions) {
   const Packing packing({{0, 17, 33}});
   EXPECT_EQ(packing.Find(0)->first_block(), 1);
   EXPECT_EQ(packing.Find(0)->blocks(), 3);
 }
 
-TEST(Repack, TakesWhatIsThereAndTheCleanRunForWhatEnters) {
+TEST(Repack, CopiesPresentRowsAndTakesNewOnesFromTheCleanRun) {
   const Packing from({{0, 0, 3}, {1, 1, 4}});
   const at::Tensor packed = at::arange(6, at::kFloat).unsqueeze(1);  // 0 1 2 | 3 4 5
   const at::Tensor clean = at::arange(100, 105, at::kFloat).unsqueeze(1);

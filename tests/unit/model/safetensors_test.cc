@@ -58,7 +58,7 @@ TEST(ParseHeader, ReadsTensorsInAnyOrderWithMetadata) {
   EXPECT_EQ(DtypeName(header->tensors.at("scalar").dtype), "BOOL");
 }
 
-TEST(ParseHeader, AFileWithoutTensorsIsTheHeaderAlone) {
+TEST(ParseHeader, AcceptsAFileWithoutTensors) {
   EXPECT_TRUE(Parse("{}", 0).ok());
   ExpectRefused(Parse("{}", 1), "the tensors take 0 bytes, the file has 1");
 }
@@ -110,7 +110,7 @@ TEST(ParseHeader, RefusesShapesThatDisagreeWithOffsets) {
                 "data_offsets end before they begin");
 }
 
-TEST(ParseHeader, RefusesShapesWhoseProductWraps) {
+TEST(ParseHeader, RefusesShapesWhoseProductOverflows) {
   // 2^32 * 2^32 wraps to 0 and would agree with an empty buffer.
   ExpectRefused(Parse("{" + Tensor("a", "U8", "[4294967296,4294967296]", "[0,0]") + "}", 0),
                 "tensor \"a\": shape's product overflows");
@@ -161,7 +161,7 @@ TEST(ParseHeader, EnforcesItsLimits) {
 using SafetensorsFileTest = TempFolderTest;
 using ModelFileTest = TempFolderTest;
 
-TEST_F(SafetensorsFileTest, GivesATensorsBytes) {
+TEST_F(SafetensorsFileTest, ReturnsTheBytesOfATensor) {
   Write(dir_ / "w", FileBytes("{" + Tensor("a", "U8", "[3]", "[0,3]") + "," +
                                   Tensor("b", "U8", "[2]", "[3,5]") + "}",
                               5));
@@ -198,7 +198,7 @@ TEST_F(ModelFileTest, RefusesNamesThatAreNotPlain) {
   }
 }
 
-TEST_F(ModelFileTest, RefusesWhatIsNotARegularFile) {
+TEST_F(ModelFileTest, OpensOnlyRegularFiles) {
   fs::create_directory(dir_ / "folder");
   EXPECT_THAT(std::string(OpenModelFile(dir_, "folder").status().message()),
               HasSubstr("folder: not a regular file"));

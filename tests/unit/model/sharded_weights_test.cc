@@ -67,7 +67,7 @@ TEST_F(ShardedTest, RefusesFileNamesThatLeaveTheFolder) {
   }
 }
 
-TEST_F(ShardedTest, RefusesAnIndexThatIsWrong) {
+TEST_F(ShardedTest, RefusesAWrongIndex) {
   WriteIndex({{"wte.weight", "a.safetensors"}});
   ExpectRefused(LoadWeights(dir_, config_),
                 "tensor \"wte.weight\" is not in a.safetensors as it says");

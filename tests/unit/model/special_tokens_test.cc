@@ -45,7 +45,7 @@ TEST_F(TokenizerTest, AddedTokensAreFoundLongestFirstAndSpecialOnesBeforeOthers)
 
 // A token of the vocabulary that a file names is found inside a word, where no merge could reach; a
 // new one has the next id. What transformers gives for each is in tests/parity/test_tokenizer.py.
-TEST_F(TokenizerTest, SpecialTokensOfEveryFileCount) {
+TEST_F(TokenizerTest, ReadsSpecialTokensFromEveryFile) {
   WriteVocabulary();
   const int32_t next = static_cast<int32_t>(vocabulary_.tokens.size());
   Write(dir_ / "tokenizer_config.json", R"({"eos_token": "hello", "mask_token": "new"})");
@@ -60,7 +60,7 @@ TEST_F(TokenizerTest, SpecialTokensOfEveryFileCount) {
 }
 
 // transformers 4.57 then reads no other file of tokens.
-TEST_F(TokenizerTest, TheConfigsAddedTokensStandForTheOtherFiles) {
+TEST_F(TokenizerTest, AddedTokensDecoderReplacesTheOtherFiles) {
   WriteVocabulary();
   const std::string next = std::to_string(vocabulary_.tokens.size());
   Write(dir_ / "tokenizer_config.json",
@@ -73,7 +73,7 @@ TEST_F(TokenizerTest, TheConfigsAddedTokensStandForTheOtherFiles) {
   EXPECT_EQ(tokenizer.Encode("<old>", kNoLimit)->size(), 5u);
 }
 
-TEST_F(TokenizerTest, TokensWithFlagsTakeSpaceAndAskForWordsEnd) {
+TEST_F(TokenizerTest, HonoursStripAndSingleWordFlags) {
   WriteVocabulary();
   const int32_t next = static_cast<int32_t>(vocabulary_.tokens.size());
   Write(dir_ / "special_tokens_map.json",
@@ -93,7 +93,7 @@ TEST_F(TokenizerTest, TokensWithFlagsTakeSpaceAndAskForWordsEnd) {
   EXPECT_THAT(*tokenizer.Encode("<c>" + std::string(5000, ' '), 1), ElementsAre(cls));
 }
 
-TEST_F(TokenizerTest, FlagsOfTokenizerJsonHold) {
+TEST_F(TokenizerTest, HonoursFlagsInTokenizerJson) {
   Json tokenizer_json = vocabulary_.TokenizerJson(true);
   const int32_t next = static_cast<int32_t>(vocabulary_.tokens.size());
   tokenizer_json["added_tokens"].push_back(
@@ -106,7 +106,7 @@ TEST_F(TokenizerTest, FlagsOfTokenizerJsonHold) {
               ElementsAre('x', next, next + 1, ' ', 'c', 'a', 'b'));
 }
 
-TEST_F(TokenizerTest, SplitsSpecialTokensWhereTheConfigSaysSo) {
+TEST_F(TokenizerTest, SplitsSpecialTokensIfTheConfigSaysSo) {
   WriteVocabulary();
   Write(dir_ / "tokenizer_config.json", R"({"split_special_tokens": true, "pad_token": "aaa"})");
   Write(dir_ / "added_tokens.json",
@@ -116,7 +116,7 @@ TEST_F(TokenizerTest, SplitsSpecialTokensWhereTheConfigSaysSo) {
   EXPECT_EQ(tokenizer.Encode("<old>", kNoLimit)->size(), 1u);  // it is not special
 }
 
-TEST_F(TokenizerTest, ATokenThatTheVocabularyLacksIsNewWhereTheClassHasIt) {
+TEST_F(TokenizerTest, AddsTheDefaultTokensOfTheClass) {
   vocabulary_.tokens.erase("<|endoftext|>");
   const int32_t next = static_cast<int32_t>(vocabulary_.tokens.size());
   WriteVocabulary();
@@ -144,7 +144,7 @@ TEST_F(TokenizerTest, RefusesIdsThatTransformersWouldNotGive) {
   ExpectRefused("which is another token's: the vocabulary's ids have gaps");
 }
 
-TEST_F(TokenizerTest, RefusesTokensThatAreNone) {
+TEST_F(TokenizerTest, RefusesMalformedTokens) {
   WriteVocabulary();
   for (const auto& [file, json, words] : std::vector<std::array<std::string, 3>>{
            {"special_tokens_map.json", R"({"pad_token": 7})", "pad_token is neither a text nor"},

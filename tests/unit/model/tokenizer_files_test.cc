@@ -28,7 +28,7 @@ TEST_F(TokenizerTest, TokenizerJsonEqualsVocabAndMerges) {
   }
 }
 
-TEST_F(TokenizerTest, ATemplateThatAddsNothingIsNoChange) {
+TEST_F(TokenizerTest, AcceptsATemplateThatAddsNoTokens) {
   const Json sequence = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
   const Json token = {{"SpecialToken", {{"id", "<|endoftext|>"}, {"type_id", 0}}}};
   const auto processor = [](const Json& single) {
@@ -54,7 +54,7 @@ TEST_F(TokenizerTest, ATemplateThatAddsNothingIsNoChange) {
   }
 }
 
-TEST_F(TokenizerTest, ClassesOtherThanGpt2sAreRefusedByName) {
+TEST_F(TokenizerTest, RefusesOtherClassesByName) {
   WriteVocabulary();
   Write(dir_ / "config.json", R"({"tokenizer_class": "BertTokenizer"})");
   ExpectRefused("config.json: tokenizer_class \"BertTokenizer\" is not supported");
@@ -69,7 +69,7 @@ TEST_F(TokenizerTest, ClassesOtherThanGpt2sAreRefusedByName) {
   EXPECT_EQ(Loaded().Encode("<|endoftext|>", kNoLimit)->size(), 13u);
 }
 
-TEST_F(TokenizerTest, SaysWhichFilesItLooksFor) {
+TEST_F(TokenizerTest, NamesTheFilesItLooksFor) {
   EXPECT_TRUE(absl::IsNotFound(Tokenizer::Load(dir_).status()));
   EXPECT_EQ(Tokenizer::Load(dir_).status().message(), "the model's folder has no tokenizer");
   Write(dir_ / "vocab.json", vocabulary_.tokens.dump());
@@ -141,7 +141,7 @@ TEST_F(TokenizerTest, RefusesOtherTokenizersByName) {
   ExpectTokenizerJsonRefused(tokenizer, "added token \"<new>\" has id 97 but transformers");
 }
 
-TEST_F(TokenizerTest, RefusesWhatTheConfigChanges) {
+TEST_F(TokenizerTest, RefusesUnsupportedFieldsOfTheConfig) {
   WriteVocabulary();
   for (const auto& [json, words] : std::map<std::string, std::string>{
            {R"({"add_bos_token": true})", "add_bos_token is not supported"},

@@ -29,7 +29,7 @@ TEST_F(TokenizerTest, MergesByRank) {
 }
 
 // Where words end decides what may merge.
-TEST_F(TokenizerTest, SplitsWordsAsGpt2) {
+TEST_F(TokenizerTest, SplitsWordsAsGpt2Does) {
   WriteVocabulary();
   const Tokenizer tokenizer = Loaded();
   EXPECT_THAT(*tokenizer.Encode("a's", kNoLimit), ElementsAre('a', Id("'s")));
@@ -71,7 +71,7 @@ TEST_F(TokenizerTest, RoundTripsEveryByteOfUtf8) {
   EXPECT_EQ(*tokenizer.Decode(*ids), text);
 }
 
-TEST_F(TokenizerTest, APrefixSpaceGoesBeforeEveryPieceOfText) {
+TEST_F(TokenizerTest, PutsThePrefixSpaceBeforeEveryPieceOfText) {
   WriteVocabulary();
   Write(dir_ / "tokenizer_config.json", R"({"add_prefix_space": true})");
   const Tokenizer tokenizer = Loaded();
@@ -81,7 +81,7 @@ TEST_F(TokenizerTest, APrefixSpaceGoesBeforeEveryPieceOfText) {
   EXPECT_THAT(*tokenizer.Encode("", kNoLimit), IsEmpty());
 }
 
-TEST_F(TokenizerTest, RefusesBadTextAndTooMuchOfIt) {
+TEST_F(TokenizerTest, RefusesInvalidAndTooLongTexts) {
   WriteVocabulary();
   const Tokenizer tokenizer = Loaded();
   for (const char* text :
@@ -101,7 +101,7 @@ TEST_F(TokenizerTest, RefusesBadTextAndTooMuchOfIt) {
               HasSubstr("the limit is 1048576"));
 }
 
-TEST_F(TokenizerTest, MergesALongWordInTime) {
+TEST_F(TokenizerTest, MergesALongWordQuickly) {
   WriteVocabulary();
   const Tokenizer tokenizer = Loaded();
   const auto ids = tokenizer.Encode(std::string(Tokenizer::kTextBytesMax, 'a'), kNoLimit);
@@ -132,14 +132,14 @@ TEST_F(TokenizerTest, TokenTextIsAlwaysUtf8) {
   EXPECT_EQ(tokenizer.TokenText(-1), "[-1]");
 }
 
-TEST_F(TokenizerTest, AVocabularyWithoutAByteRefusesIt) {
+TEST_F(TokenizerTest, RefusesBytesWithoutAToken) {
   vocabulary_.tokens.erase("z");
   WriteVocabulary();
   EXPECT_THAT(std::string(Loaded().Encode("az", kNoLimit).status().message()),
               HasSubstr("the vocabulary has no token for the byte 122"));
 }
 
-TEST(Utf8, InvalidSequencesAreReplacedAsPythonDoes) {
+TEST(Utf8, ReplacesInvalidSequencesAsPythonDoes) {
   EXPECT_EQ(ReplaceInvalidUtf8("a\u4e2d"), "a\u4e2d");
   EXPECT_EQ(ReplaceInvalidUtf8("\xe4\xb8"), "\uFFFD");  // a character cut short
   EXPECT_EQ(ReplaceInvalidUtf8("\xe4\xb8z"), "\uFFFDz");

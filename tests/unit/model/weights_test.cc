@@ -40,7 +40,7 @@ TEST_F(LoadWeightsTest, TiedHeadIsTheEmbeddingEvenIfAnotherIsStored) {
   EXPECT_TRUE(weights->lm_head.is_same(weights->wte));
 }
 
-TEST_F(LoadWeightsTest, AHeadOfItsOwnNeedsTheConfigsWord) {
+TEST_F(LoadWeightsTest, AnUntiedHeadNeedsTieWordEmbeddings) {
   Tensors with_head = Prefixed(tensors_);
   with_head["lm_head.weight"] = tensors_["wte.weight"].clone();
   absl::StatusOr<Weights> weights = LoadFile(with_head);
@@ -57,7 +57,7 @@ TEST_F(LoadWeightsTest, AHeadOfItsOwnNeedsTheConfigsWord) {
 }
 
 // What safetensors' save_model writes of a model whose head is its embedding.
-TEST_F(LoadWeightsTest, TheMetadataSaysWhichTensorsAreShared) {
+TEST_F(LoadWeightsTest, ReadsSharedTensorsFromTheMetadata) {
   for (const bool tied : {true, false}) {
     config_.tie_word_embeddings = config_.says_tie_word_embeddings = tied;
     Tensors kept = Prefixed(tensors_);
@@ -75,7 +75,7 @@ TEST_F(LoadWeightsTest, TheMetadataSaysWhichTensorsAreShared) {
   }
 }
 
-TEST_F(LoadWeightsTest, ATiedHeadStandsForTheEmbedding) {
+TEST_F(LoadWeightsTest, ATiedHeadServesAsTheEmbedding) {
   Tensors stored = tensors_;
   stored["lm_head.weight"] = stored["wte.weight"];
   stored.erase("wte.weight");
@@ -84,7 +84,7 @@ TEST_F(LoadWeightsTest, ATiedHeadStandsForTheEmbedding) {
   ExpectRefused(LoadFile(stored), "tensor \"wte.weight\" of shape [7, 4] is missing");
 }
 
-TEST_F(LoadWeightsTest, TheMetadataSharesOnlyWhatFits) {
+TEST_F(LoadWeightsTest, SharesOnlyTensorsThatFit) {
   Tensors stored = tensors_;
   stored.erase("h.1.ln_1.bias");
   metadata_ = {{"h.1.ln_1.bias", "h.0.ln_1.bias"}};
@@ -97,7 +97,7 @@ TEST_F(LoadWeightsTest, TheMetadataSharesOnlyWhatFits) {
   ExpectRefused(LoadFile(stored), "tensor \"h.1.ln_1.bias\" of shape [4] is missing");
 }
 
-TEST_F(LoadWeightsTest, NamesMayHaveWhatWrapsAModel) {
+TEST_F(LoadWeightsTest, AcceptsTheNamesOfWrappedModels) {
   for (const char* prefix : {"_orig_mod.", "model.", "_orig_mod.transformer.", "model.transformer.",
                              "model._orig_mod.transformer.", "transformer._orig_mod."}) {
     Tensors stored;
@@ -206,7 +206,7 @@ TEST_F(LoadWeightsTest, RefusesBrokenFiles) {
   ExpectRefused(LoadWeights(dir_, config_), "model.safetensors: a symbolic link that leaves");
 }
 
-TEST_F(LoadWeightsTest, SaysWhichFilesItLooksFor) {
+TEST_F(LoadWeightsTest, NamesTheFilesItLooksFor) {
   Write(dir_ / "pytorch_model.bin", "x");
   const absl::StatusOr<Weights> weights = LoadWeights(dir_, config_);
   EXPECT_TRUE(absl::IsNotFound(weights.status()));

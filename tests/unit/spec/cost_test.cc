@@ -14,7 +14,7 @@ using test::RequestOf;
 using test::TinyFacts;
 using ::testing::HasSubstr;
 
-TEST(Refusals, BeyondALimitOfCostIsAQuota) {
+TEST(Refusals, ExceedingALimitOfCostIsAQuotaFailure) {
   const v1::RunRequest request = RequestOf("logits { full {} }");
   const int64_t bytes = CompileOrThrow(request)->started.cost().response_bytes();
   EXPECT_TRUE(Compile(request, TinyFacts(), {.response_bytes_max = bytes}).ok());
@@ -42,7 +42,7 @@ TEST(EstimateCost, CountsMultiplyAddsTwice) {
   EXPECT_EQ(cost.tokens(), 2);
 }
 
-TEST(EstimateCost, MoreAskedIsMoreBytes) {
+TEST(EstimateCost, GrowsInBytesWithWhatIsRequested) {
   const auto bytes = [](const std::string& text) {
     return CompileOrThrow(RequestOf(text))->started.cost().response_bytes();
   };

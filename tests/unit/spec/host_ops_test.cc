@@ -29,7 +29,7 @@ TEST(MeanOnHost, IsRoundedOnce) {
 }
 
 // In float32 the ones would be lost one by one.
-TEST(MeanOnHost, AddsUpInDouble) {
+TEST(MeanOnHost, AddsInDoublePrecision) {
   const at::Tensor x = at::ones({65, 3});
   x[0].fill_(0x1p30f);
   EXPECT_TRUE(at::equal(MeanOnHost(x, 0), at::full({1, 3}, (0x1p30f + 64.0) / 65).to(at::kFloat)));
@@ -40,7 +40,7 @@ TEST(MeanOnHost, GivesTheSameBitsOnEveryCpu) {
   test::OnEveryCpu([&] { EXPECT_TRUE(test::SameBits(MeanOnHost(x, 1), first)); });
 }
 
-TEST(MeanOnHost, NanAndInfinityAreNotHidden) {
+TEST(MeanOnHost, PropagatesNanAndInfinity) {
   const at::Tensor x = Random({4, 3});
   x[2][0] = -std::numeric_limits<float>::quiet_NaN();
   x[1][1] = std::numeric_limits<float>::infinity();
@@ -68,7 +68,7 @@ TEST(RescaleDirectionOnHost, IsRoundedOnce) {
 }
 
 // The square of so short a direction is no float32.
-TEST(RescaleDirectionOnHost, LengthDoesNotMatter) {
+TEST(RescaleDirectionOnHost, DoesNotDependOnTheLengthOfTheDirection) {
   const at::Tensor x = Random({4, 6}), direction = at::ones({6});
   const at::Tensor removed = RescaleDirectionOnHost(x, direction, 0);
   for (const float length : {1e-30f, 1e30f}) {

@@ -39,7 +39,7 @@ Samples Random(int64_t kept, int64_t reduced, int64_t inner) {
   return {.x = x, .clean = at::randn({kept, reduced}), .inner = inner};
 }
 
-TEST(MeasureOnHost, IsWhatAtenComputes) {
+TEST(MeasureOnHost, AgreesWithMeasureOnDevice) {
   const v1::Probe probe = Everything();
   struct Shape {
     int64_t kept, reduced, inner;
@@ -70,7 +70,7 @@ TEST(MeasureOnHost, GivesTheSameBitsOnEveryCpu) {
   }
 }
 
-TEST(MeasureOnHost, EachRowIsMeasuredByItself) {
+TEST(MeasureOnHost, MeasuresEachRowByItself) {
   const v1::Probe probe = Everything();
   const Samples all = Random(4, 90, 9);
   const at::Tensor together = MeasureOnHost(probe, all);
@@ -85,7 +85,7 @@ TEST(MeasureOnHost, EachRowIsMeasuredByItself) {
 }
 
 // The sign of a NaN that an operation makes depends on the CPU; 0 / 0 is one of them.
-TEST(MeasureOnHost, NanHasOneForm) {
+TEST(MeasureOnHost, ReturnsOnlyOneNan) {
   const v1::Probe probe = Everything();
   const float infinity = std::numeric_limits<float>::infinity();
   for (const float value : {0.0f, infinity, -infinity, -std::numeric_limits<float>::quiet_NaN()}) {
@@ -97,7 +97,7 @@ TEST(MeasureOnHost, NanHasOneForm) {
   }
 }
 
-TEST(MeasureOnHost, QuantilesOfEqualInfinitiesAreThem) {
+TEST(MeasureOnHost, QuantilesOfEqualInfinitiesAreInfinite) {
   const float infinity = std::numeric_limits<float>::infinity();
   const auto probe = FromText<v1::Probe>("quantiles: [0, 0.5, 1]");
   const at::Tensor made = MeasureOnHost(

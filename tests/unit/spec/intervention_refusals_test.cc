@@ -94,7 +94,7 @@ TEST(Refusals, Operations) {
   });
 }
 
-TEST(Refusals, OperationsWhereTheyMakeNoSense) {
+TEST(Refusals, OperationsAtUnsuitableSites) {
   const auto at_site = [](const std::string& site, const std::string& operation) {
     return "interventions { place { site: SITE_" + site + " } " + operation + " }";
   };
@@ -170,7 +170,7 @@ TEST(Refusals, KnockoutsAndPatches) {
   });
 }
 
-TEST(Refusals, WhatIsDefinedButNotImplemented) {
+TEST(Refusals, UnimplementedOperations) {
   const auto at_z = [](const std::string& operation) {
     return "interventions { place { site: SITE_Z } " + operation + " }";
   };

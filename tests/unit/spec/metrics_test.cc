@@ -52,7 +52,7 @@ TEST(LogProbs, AreThoseOfTheSoftmax) {
   }
 }
 
-TEST(LogProbs, DependOnNothingBesideTheRow) {
+TEST(LogProbs, DependOnlyOnTheirRow) {
   const at::Tensor logits = Random(7, 50257);
   const at::Tensor together = LogProbs(logits);
   const std::vector<double> normalizers = Normalizers(logits);
@@ -67,7 +67,7 @@ TEST(LogProbs, DependOnNothingBesideTheRow) {
 }
 
 // Both say the same of one id, whichever call asks.
-TEST(LogProbs, AreLogitsLessTheNormalizer) {
+TEST(LogProbs, AreLogitsMinusTheNormalizer) {
   const at::Tensor logits = Random(3, 500).transpose(0, 1).contiguous().transpose(0, 1);
   const std::vector<double> normalizers = Normalizers(logits);
   const at::Tensor log_probs = LogProbs(logits);
@@ -87,13 +87,13 @@ TEST(Probs, AreTheExponentialsAndAddUpToOne) {
   test::OnEveryCpu([&] { EXPECT_TRUE(test::SameBits(Probs(log_probs), probs)); });
 }
 
-TEST(TopIds, FallByLogitThenRiseById) {
+TEST(TopIds, DescendByLogitThenAscendById) {
   const std::vector<float> logits = {1, 3, 0, 3, -kInfinity, 2};
   EXPECT_THAT(TopIds(logits, 6), ElementsAre(1, 3, 5, 0, 2, 4));
   EXPECT_THAT(TopIds(logits, 2), ElementsAre(1, 3));
 }
 
-TEST(RankOf, IsThePlaceInThatOrder) {
+TEST(RankOf, IsTheIndexAmongTopIds) {
   const std::vector<float> logits = {1, 3, 0, 3, -kInfinity, 2};
   const std::vector<int32_t> order = TopIds(logits, 6);
   for (size_t place = 0; place < order.size(); ++place)
@@ -101,7 +101,7 @@ TEST(RankOf, IsThePlaceInThatOrder) {
 }
 
 // One NaN among the logits makes every probability one, and an order none.
-TEST(Metrics, ANaNIsNeverANumber) {
+TEST(Metrics, ANaNLogitMakesEveryMetricNaN) {
   const std::vector<float> logits = {1, 3, kNan, 2};
   EXPECT_THAT(TopIds(logits, 2), ElementsAre(kNoToken, kNoToken));
   for (int32_t id = 0; id < 4; ++id) EXPECT_TRUE(std::isnan(RankOf(logits, id)));
@@ -131,7 +131,7 @@ TEST(KlDivergence, IsTheSumOverIds) {
   EXPECT_EQ(KlDivergence(Doubles(p.exp()), Doubles(p), Doubles(p)), 0);
 }
 
-TEST(KlDivergence, AddsNothingForWhatCannotBe) {
+TEST(KlDivergence, AddsNothingForImpossibleIds) {
   const std::vector<double> p = {1, 0}, log_p = {0, -kInfinity},
                             log_q = {std::log(0.5), -kInfinity};
   EXPECT_NEAR(KlDivergence(p, log_p, log_q), std::log(2), 1e-15);

@@ -47,7 +47,7 @@ at::Tensor Applied(const std::string& text, const at::Tensor& x, at::Tensor oper
   return result;
 }
 
-TEST(Apply, ArithmeticIsWhatTheContractSays) {
+TEST(Apply, ComputesZeroScaleAddSetAndClamp) {
   const at::Tensor x = at::randn({4, 6}), vector = at::randn({6});
   EXPECT_TRUE(at::equal(Applied("zero {}", x), at::zeros({4, 6})));
   EXPECT_TRUE(at::equal(Applied("scale { factor: -2.5 }", x), x * -2.5f));
@@ -64,7 +64,7 @@ TEST(Apply, ArithmeticIsWhatTheContractSays) {
 }
 
 // at::clamp may turn either zero into the other, and does so depending on the CPU.
-TEST(Apply, ClampLeavesWhatIsInside) {
+TEST(Apply, ClampKeepsTheBitsOfNumbersInTheRange) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const at::Tensor x =
       at::tensor({-0.0f, 0.0f, nan, -1.0f, 1.0f, -kInfinity, kInfinity}).repeat({5});
@@ -117,7 +117,7 @@ TEST(Apply, NoiseReplacesOrIsAdded) {
   EXPECT_TRUE(at::equal(Applied(noisy + "NOISE_MODE_ADD }", x), x + noise));
 }
 
-TEST(OperationImplemented, ExactlyThoseThatTheContractPromises) {
+TEST(OperationImplemented, IsTrueForExactlyTheImplementedOperations) {
   std::vector<std::string> implemented;
   const auto* oneof = v1::Intervention::descriptor()->FindOneofByName("operation");
   for (int i = 0; i < oneof->field_count(); ++i) {
@@ -129,7 +129,7 @@ TEST(OperationImplemented, ExactlyThoseThatTheContractPromises) {
   EXPECT_FALSE(OperationImplemented(v1::Intervention::OPERATION_NOT_SET));
 }
 
-TEST(ChangeMask, OnlyWhatAQueryMaySee) {
+TEST(ChangeMask, SelectsOnlyKeysThatAQueryMaySee) {
   const Region region(
       {IndexSet::Arithmetic(0, 2, 1), IndexSet::List({1, 3}), IndexSet::Arithmetic(0, 4, 1)});
   const at::Tensor mask = ChangeMask(*FindSite(v1::SITE_PATTERN), region, nullptr, at::kCPU);
@@ -137,7 +137,7 @@ TEST(ChangeMask, OnlyWhatAQueryMaySee) {
   EXPECT_FALSE(ChangeMask(*FindSite(v1::SITE_Z), region, nullptr, at::kCPU).defined());
 }
 
-TEST(ChangeMask, KnockoutPairsAndNoOthersOfTheirMesh) {
+TEST(ChangeMask, SelectsOnlyThePairsOfAKnockout) {
   const std::vector<AttentionPair> pairs = {{3, 0}, {1, 0}, {3, 2}};
   const Region mesh(
       {IndexSet::Arithmetic(0, 1, 1), IndexSet::List({1, 3}), IndexSet::List({0, 2})});
@@ -201,7 +201,7 @@ TEST(NoiseTensor, EveryCoordinateMatters) {
   }
 }
 
-TEST(NoiseTensor, IsNormalWithTheMeanAndStdAsked) {
+TEST(NoiseTensor, IsNormalWithTheGivenMeanAndStd) {
   const at::Tensor noise = NoiseTensor({.seed = 3, .intervention = 0, .layer = 4, .prompt = 0}, -1,
                                        0.5, *FindSite(v1::SITE_MLP_POST), Whole({100, 1000}), 1000)
                                .to(at::kDouble);

@@ -69,7 +69,7 @@ TEST(Compile, ANormalRequestIsItsOwnNormalForm) {
   EXPECT_EQ(twice->started.digest(), once->started.digest());
 }
 
-TEST(Compile, UnfoldsIntoWhatHappensAtEachSite) {
+TEST(Compile, UnfoldsIntoTheStepsOfEachSite) {
   const auto plan = CompileOrThrow(RequestOf(R"(
       interventions { place { site: SITE_Z where { layers: [0, 2] heads: 1 prompts: 1 } } zero {} }
       interventions { place { site: SITE_Z where { layers: 2 } } scale { factor: 2 } }
@@ -96,7 +96,7 @@ TEST(Compile, UnfoldsIntoWhatHappensAtEachSite) {
   EXPECT_THAT(plan->logit_positions, ElementsAre(ElementsAre(2, 3), ElementsAre(1, 2)));
 }
 
-TEST(Compile, CleanRowsOnlyWhereSomethingNeedsThem) {
+TEST(Compile, AddsCleanRowsOnlyIfNeeded) {
   EXPECT_THAT(CompileOrThrow(RequestOf(""))->rows, SizeIs(2));
   const auto patch =
       CompileOrThrow(RequestOf("interventions { place { site: SITE_Z where { positions { range { "
@@ -132,7 +132,7 @@ TEST(Compile, PatchesFromAnEarlierLayerKeepItsValue) {
 
 // A negative index belongs to the axis that it is applied to, and a token to the prompt that holds
 // it.
-TEST(Compile, PatchesReadWhatThePlaceSaysInTheSource) {
+TEST(Compile, PatchesResolveTheirPlaceInTheSource) {
   const auto source_of = [](const std::string& where) {
     const auto plan = CompileOrThrow(
         RequestOf("interventions { place { site: SITE_EMBED where { prompts: 1 positions { " +
@@ -161,7 +161,7 @@ TEST(Compile, ListsKeepTheirOrder) {
 }
 
 // The order of what is added up changes no bit of the sum.
-TEST(Compile, StatisticsReadSetsButKeepAxesInTheirOrder) {
+TEST(Compile, StatisticsSortReducedAxesButNotKeptOnes) {
   const auto plan = CompileOrThrow(RequestOf(R"(
       probes { place { site: SITE_Z where { prompts: 0 heads: [2, 0, 1]
           units { indices { values: [3, 0] } } } } statistics: STATISTIC_MEAN keep: AXIS_HEAD })"));
@@ -170,7 +170,7 @@ TEST(Compile, StatisticsReadSetsButKeepAxesInTheirOrder) {
   EXPECT_THAT(region.axis(2).ToVector(), ElementsAre(0, 3));
 }
 
-TEST(Compile, AxesOfLengthOneInFrontOfAnOperandSayNothing) {
+TEST(Compile, IgnoresLeadingAxesOfLengthOneOfAnOperand) {
   const auto plan = CompileOrThrow(RequestOf(R"(
       interventions { place { site: SITE_MLP_OUT } add {
           tensor { shape: [1, 1, 12] values: [0,1,2,3,4,5,6,7,8,9,10,11] } } }
@@ -305,7 +305,7 @@ TEST(Compile, TensorsOfEveryTypeAreDecoded) {
   EXPECT_TRUE(operand("values: [nan, inf]").isnan()[0].item<bool>());
 }
 
-TEST(Compile, DigestTellsEveryRequestApart) {
+TEST(Compile, DigestsOfDifferentRequestsDiffer) {
   std::set<std::string> digests;
   for (const std::string text :
        {"", "seed: 1", "allow_non_finite: true", "output_attentions: true",

@@ -59,7 +59,7 @@ TEST_F(CompileText, BecomesTokenIds) {
   EXPECT_EQ((*plan)->started.digest(), (*ids)->started.digest());
 }
 
-TEST_F(CompileText, RefusesWhatTheModelCannotTake) {
+TEST_F(CompileText, RefusesEmptyTextsUnknownAndTooManyTokens) {
   const ModelFacts facts = ByteFacts(100);
   const auto refused = [&](const std::string& text, const std::string& words) {
     ExpectRefused(Compile(test::FromText<v1::RunRequest>("prompts { text: \"" + text + "\" }"),

@@ -197,7 +197,7 @@ TEST(Refusals, EveryLimit) {
   EXPECT_TRUE(Compile(RequestOf(zero + capture), TinyFacts(), {.places_max = 8}).ok());
 }
 
-TEST(Refusals, AllAtOnceUpToTheListedMost) {
+TEST(Refusals, ReportsAllViolationsUpToALimit) {
   const v1::RunRequest request = RequestOf(R"(
       prompts {}
       interventions { place { site: SITE_Z where { layers: 9 } } scale {} }
@@ -221,7 +221,7 @@ TEST(Refusals, AllAtOnceUpToTheListedMost) {
   EXPECT_THAT(fields(2), ElementsAre("prompts[2]", "interventions[0].scale.factor"));
 }
 
-TEST(Refusals, EveryWrongSelectorOfAPlace) {
+TEST(Refusals, ReportsEveryWrongSelectorOfAPlace) {
   const auto fields = [](const std::string& layers) {
     const absl::Status status =
         Compile(RequestOf(absl::StrCat(

@@ -34,7 +34,7 @@ IndexSet RandomSet(std::mt19937& random, int64_t size) {
   return IndexSet::List(all);
 }
 
-TEST(IndexSet, KnowsWhatAnArithmeticListIs) {
+TEST(IndexSet, RecognizesArithmeticLists) {
   const IndexSet even = IndexSet::List({0, 2, 4});
   EXPECT_TRUE(even.arithmetic());
   EXPECT_EQ(even.step(), 2);
@@ -54,7 +54,7 @@ TEST(IndexSet, KnowsWhatAnArithmeticListIs) {
 }
 
 // Slices, one list and several lists take different paths; all must be what an open mesh selects.
-TEST(Region, ReadsAndWritesWhatAnOpenMeshSelects) {
+TEST(Region, ReadsAndWritesTheElementsOfAnOpenMesh) {
   std::mt19937 random(1);
   int most_lists = 0;
   for (int trial = 0; trial < 400; ++trial) {
@@ -112,7 +112,7 @@ TEST(Causal, MaskAndCountAgreeWithTheDefinition) {
   }
 }
 
-TEST(ResolveList, InTheOrderSaidWithinTheSizeOrAll) {
+TEST(ResolveList, KeepsTheOrderAndChecksTheSize) {
   const auto resolve = [](std::vector<int32_t> list, Violations& violations) {
     google::protobuf::RepeatedField<int32_t> field(list.begin(), list.end());
     return ResolveList(field, 3, "layers", violations);

@@ -21,7 +21,7 @@ v1::Site SiteOf(const std::string& path) {
   return resolved.ok() ? resolved->site->site : v1::SITE_UNSPECIFIED;
 }
 
-TEST(Sites, EveryEnumValueHasFactsInOrder) {
+TEST(Sites, HaveFactsAndComeInOrder) {
   ASSERT_EQ(AllSites().size(), static_cast<size_t>(model::kSites));
   int place = 0;
   for (const SiteEntry& entry : AllSites()) {
@@ -41,7 +41,7 @@ TEST(Sites, EveryEnumValueHasFactsInOrder) {
   EXPECT_EQ(FindSite(static_cast<v1::Site>(99)), nullptr);
 }
 
-TEST(Sites, UnitsAreAsLongAsTheModelSays) {
+TEST(Sites, HaveTheModelsUnitSizes) {
   const model::Gpt2Config config{
       .n_head = 3, .d_model = 15, .d_head = 5, .d_mlp = 37, .vocab_size = 53};
   const std::map<v1::UnitAxis, int64_t> lengths = {
@@ -52,7 +52,7 @@ TEST(Sites, UnitsAreAsLongAsTheModelSays) {
   EXPECT_EQ(lengths.size(), static_cast<size_t>(v1::UnitAxis_ARRAYSIZE));
 }
 
-TEST(ResolvePath, NoNameMeansTwoSites) {
+TEST(ResolvePath, EveryNameMeansOneSite) {
   std::map<std::string, v1::Site> owners;
   for (const SiteEntry& entry : AllSites()) {
     std::set<std::string> names = {entry.name};
@@ -90,7 +90,7 @@ TEST(ResolvePath, EveryNameMeansItsSiteWithAndWithoutALayer) {
   }
 }
 
-TEST(ResolvePath, TheFieldsOwnNames) {
+TEST(ResolvePath, AcceptsNamesOfTransformerLensAndHuggingFace) {
   EXPECT_EQ(SiteOf("blocks.3.attn.hook_k"), v1::SITE_K);
   EXPECT_EQ(SiteOf("blocks.3.hook_resid_post"), v1::SITE_RESID_POST);
   EXPECT_EQ(SiteOf("transformer.h.3.attn.c_attn:output"), v1::SITE_QKV);
@@ -125,7 +125,7 @@ TEST(ResolvePath, SuggestsTheNearestName) {
   EXPECT_THAT(said("something else altogether"), Not(HasSubstr("did you mean")));
 }
 
-TEST(ResolvePath, RefusesEverythingElseAndSaysWhatIsAccepted) {
+TEST(ResolvePath, RefusesOtherNamesAndSaysWhatIsAccepted) {
   for (const std::string path :
        {"", "nope", "hook_scale", "ln1.hook_normalized", "blocks.", "blocks.x.hook_k",
         "blocks.-1.hook_k", "blocks.3hook_k", "blocks.99999999999.hook_k", "blocks.3.",

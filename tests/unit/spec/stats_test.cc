@@ -115,7 +115,7 @@ TEST(Measure, EveryStatisticKeepsEveryCombinationOfAxes) {
   }
 }
 
-TEST(Measure, ByHand) {
+TEST(Measure, AgreesWithValuesByHand) {
   const at::Tensor x = at::tensor({1.0f, 2.0f, 3.0f, -6.0f});
   EXPECT_EQ(Of(v1::STATISTIC_MEAN, x), 0);
   EXPECT_NEAR(Of(v1::STATISTIC_VARIANCE, x), 50.0 / 3, 1e-12);
@@ -162,7 +162,7 @@ TEST(Measure, EntropyOfAttentionIsInNatsOverTheKeys) {
   EXPECT_NEAR(Values(Measured(probe, v1::SITE_PATTERN, pattern))[0], 2.5 * ln2 / 6, 1e-12);
 }
 
-TEST(Measure, OnlySeenScoresCount) {
+TEST(Measure, CountsOnlyScoresUpToTheQuery) {
   const float none = -std::numeric_limits<float>::infinity();
   const at::Tensor scores =
       at::tensor({1.0f, none, 2.0f, 3.0f, -1.0f, none, -5.0f, 4.0f}).view({2, 2, 2});
@@ -174,7 +174,7 @@ TEST(Measure, OnlySeenScoresCount) {
   EXPECT_NEAR(Values(Measured(probe, v1::SITE_ATTN_SCORES, scores), 0)[0], 4.0 / 6, 1e-12);
 }
 
-TEST(Measure, OneElementHasNoSpread) {
+TEST(Measure, OfOneElementHasNoStd) {
   const at::Tensor x = at::tensor({2.5f});
   for (const auto statistic : {v1::STATISTIC_STD, v1::STATISTIC_VARIANCE, v1::STATISTIC_KURTOSIS}) {
     EXPECT_TRUE(std::isnan(Of(statistic, x))) << v1::Statistic_Name(statistic);
@@ -188,7 +188,7 @@ TEST(Measure, OneElementHasNoSpread) {
   for (const auto& quantile : result.quantiles()) EXPECT_THAT(quantile.values(), ElementsAre(2.5));
 }
 
-TEST(Measure, NaNIsNotHidden) {
+TEST(Measure, PropagatesNaN) {
   const at::Tensor x = at::tensor({1.0f, static_cast<float>(kNaN), 3.0f});
   for (int number = 1; number <= v1::Statistic_MAX; ++number) {
     const auto statistic = static_cast<v1::Statistic>(number);
@@ -204,7 +204,7 @@ TEST(Measure, NaNIsNotHidden) {
   EXPECT_THAT(result.histogram().above(), ElementsAre(0));
 }
 
-TEST(Measure, QuantilesAreTorchs) {
+TEST(Measure, QuantilesEqualTorchs) {
   const at::Tensor x = at::randn({6, 7});
   v1::Probe probe;
   probe.add_keep(v1::AXIS_UNIT);
@@ -221,7 +221,7 @@ TEST(Measure, QuantilesAreTorchs) {
   }
 }
 
-TEST(Measure, QuantilesStopShortOfInfinitiesThatTheyDoNotTouch) {
+TEST(Measure, QuantilesAreFiniteUnlessTheyTouchAnInfinity) {
   const float infinity = std::numeric_limits<float>::infinity();
   const at::Tensor x = at::tensor({1.0f, 2.0f, infinity}).view({1, 3});
   const auto result = Measured("quantiles: [0, 0.5]", v1::SITE_RESID_POST, x);
@@ -247,7 +247,7 @@ TEST(Measure, HistogramEdges) {
   EXPECT_THAT(kept.histogram().above(), ElementsAre(0, 0));
 }
 
-TEST(NeedsClean, OnlyForTheTwoThatCompare) {
+TEST(NeedsClean, IsTrueOnlyForRelativeL2AndCosine) {
   for (int number = 1; number <= v1::Statistic_MAX; ++number) {
     v1::Probe probe;
     probe.add_statistics(static_cast<v1::Statistic>(number));

@@ -169,7 +169,7 @@ TEST(CompileSweep, EveryNumberAndDirectionCanBeAnAxis) {
   }
 }
 
-TEST(CompileSweep, DigestsTellSweepsApart) {
+TEST(CompileSweep, DigestsOfDifferentSweepsDiffer) {
   std::set<std::string> digests;
   for (const std::string text : {kTwoVariants, kHeadGrid}) {
     for (const std::string more : {"", "seed: 1"}) {
@@ -214,7 +214,7 @@ void ExpectRefused(const std::vector<Refusal>& refusals, const Limits& limits = 
   }
 }
 
-TEST(CompileSweep, RefusesWhatIsMissing) {
+TEST(CompileSweep, RefusesMissingFields) {
   ExpectRefused({
       {kKl, "variants", "give `variants` or `grid`"},
       {std::string(kTwoVariants), "metrics", "`probes` or `reports`"},
@@ -296,7 +296,7 @@ TEST(CompileSweep, RefusesAxesThatDoNotFit) {
 }
 
 // Every cell has the same mistake; it is told once.
-TEST(CompileSweep, TellsAMistakeOfTheTemplateOnce) {
+TEST(CompileSweep, ReportsAMistakeOfTheTemplateOnce) {
   const absl::Status status = StatusOf(R"(
       grid { interventions { place { site: SITE_Z } patch {} }
              interventions { place { path: "nowhere" } zero {} }
@@ -370,7 +370,7 @@ TEST_F(CompileSweepText, EachTextOfAMetricIsOneToken) {
             "space before it if it has one");
 }
 
-TEST(CompileSweep, TellsAllViolationsAtOnce) {
+TEST(CompileSweep, ReportsAllViolationsAtOnce) {
   const absl::Status status = StatusOf(R"(
       sources { token_ids { ids: 99 } }
       variants { variants { interventions { place { site: SITE_Z } scale {} } }
@@ -386,7 +386,7 @@ TEST(CompileSweep, TellsAllViolationsAtOnce) {
                                   "variants.variants[1].interventions[0].place.site"));
 }
 
-TEST(CompileSweep, HoldsToItsLimits) {
+TEST(CompileSweep, EnforcesItsLimits) {
   Limits limits;
   limits.variants_max = 5;
   limits.metrics_max = 1;

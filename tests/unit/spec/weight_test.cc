@@ -53,7 +53,7 @@ TEST(EstimateActivationBytes, CountsTheNumbersOfTheLayerThatHasTheMost) {
   EXPECT_EQ(bytes("[0, 1, 2]"), bytes("[0]"));  // they leave when the layer is done
 }
 
-TEST(EstimateActivationBytes, GrowsWithWhatIsLookedAt) {
+TEST(EstimateActivationBytes, GrowsWithWhatIsObserved) {
   const auto bytes = [](const std::string& text) {
     return EstimateActivationBytes(*CompileOrThrow(RequestOf(text)), test::TinyConfig());
   };
