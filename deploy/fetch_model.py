@@ -31,10 +31,16 @@ def main() -> int:
         reason = "the hub has no public model of this name"
     except HfHubHTTPError as error:
         # Without a response it never reached the hub.
-        reason = f"the hub answered {error.response.status_code}" if error.response is not None else UNREACHABLE
+        reason = (
+            f"the hub answered {error.response.status_code}"
+            if error.response is not None
+            else UNREACHABLE
+        )
     except KeyboardInterrupt:
         reason = "interrupted; run it again to go on"
-    except Exception as error:  # The hub's client lets the errors of several network libraries through.
+    except (
+        Exception
+    ) as error:  # The hub's client lets the errors of several network libraries through.
         reason = f"{UNREACHABLE} ({type(error).__name__})"
     print(f"fetch-model {name}: {reason}", file=sys.stderr)
     return 1

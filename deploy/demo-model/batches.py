@@ -8,15 +8,26 @@ import torch
 import tasks
 
 # How often each kind is drawn for a generated row.
-_KINDS = [("indirect_object", 8), ("third_name", 1), ("greater_than", 3), ("agreement", 2),
-          ("induction", 7)]
+_KINDS = [
+    ("indirect_object", 8),
+    ("third_name", 1),
+    ("greater_than", 3),
+    ("agreement", 2),
+    ("induction", 7),
+]
 
 
 def word_tokens(tokenizer):
     """Ids of the tokens that are a space and a lower-case word, split into (training, held out)."""
-    words = sorted((token, i) for token, i in tokenizer.get_vocab().items()
-                   if token[0] == "Ġ" and len(token) > 3 and token[1:].isascii()
-                   and token[1:].isalpha() and token[1:].islower())
+    words = sorted(
+        (token, i)
+        for token, i in tokenizer.get_vocab().items()
+        if token[0] == "Ġ"
+        and len(token) > 3
+        and token[1:].isascii()
+        and token[1:].isalpha()
+        and token[1:].islower()
+    )
     training = [i for token, i in words if not tasks.held_out("induction", token)]
     return training, [i for token, i in words if tasks.held_out("induction", token)]
 
@@ -79,7 +90,7 @@ class Batches:
     def prose(self, rows, length):
         """Windows of the prose, every token of weight 1."""
         starts = [self._rng.randrange(len(self._text) - length) for _ in range(rows)]
-        ids = torch.from_numpy(np.stack([self._text[s:s + length] for s in starts]))
+        ids = torch.from_numpy(np.stack([self._text[s : s + length] for s in starts]))
         return ids, torch.ones(ids.shape)
 
 

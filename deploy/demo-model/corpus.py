@@ -4,8 +4,7 @@ import gzip
 import re
 
 # Typographic characters of the source, as a keyboard types them.
-_PLAIN = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "—": "--", "–": "-",
-                        "…": "..."})
+_PLAIN = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "—": "--", "–": "-", "…": "..."})
 _SHORTEST_PARAGRAPH = 80  # characters; shorter ones are dates, captions and cross references
 _HELD_OUT_EVERY = 20  # every twentieth paragraph is kept for evaluation
 

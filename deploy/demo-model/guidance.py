@@ -32,5 +32,7 @@ def losses(attentions, ids, weights):
     after_same = same.roll(1, dims=2).tril().clone()  # the key's left neighbour is the query
     after_same[:, :, 0] = False
     after_same &= (next_weights == tasks.INDUCTION)[:, :, None]
-    return (_surprise(attentions[PREVIOUS_LAYER][:, PREVIOUS_HEADS], before),
-            _surprise(attentions[INDUCTION_LAYER][:, INDUCTION_HEADS], after_same))
+    return (
+        _surprise(attentions[PREVIOUS_LAYER][:, PREVIOUS_HEADS], before),
+        _surprise(attentions[INDUCTION_LAYER][:, INDUCTION_HEADS], after_same),
+    )

@@ -57,8 +57,11 @@ PLACE_NOUNS = """cabinet/cabinets house/houses table/tables garden/gardens wall/
 school/schools village/villages tower/towers boat/boats""".split()
 PREPOSITIONS = ["to", "near", "behind", "beside", "by", "of"]
 VERBS = ["is/are", "was/were", "has/have", "does/do"]
-ENDINGS = {"is": ["old", "new", "red", "small", "very nice"], "has": ["been moved", "come back"],
-           "does": ["not look right", "not help"]}
+ENDINGS = {
+    "is": ["old", "new", "red", "small", "very nice"],
+    "has": ["been moved", "come back"],
+    "does": ["not look right", "not help"],
+}
 ENDINGS["was"] = ENDINGS["is"]
 
 
@@ -86,46 +89,59 @@ def _draw(rng, want_held_out, draw):
 
 
 def indirect_object(rng, evaluation=False, templates=IOI_TEMPLATES):
-    """"When Mary and John went to the store, John gave a drink to" -> " Mary"."""
+    """ "When Mary and John went to the store, John gave a drink to" -> " Mary"."""
     a, b = _draw(rng, evaluation, lambda: rng.sample(NAMES, 2))
     subject, receiver = rng.choice([(a, b), (b, a)])  # ABA and ABB orders alike
-    prompt = rng.choice(templates).format(A=a, B=b, S=subject, place=rng.choice(PLACES),
-                                          object=rng.choice(OBJECTS))
-    return Sample([(prompt, FILLER), (" " + receiver, 4.0), (".", FILLER)], prompt,
-                  " " + receiver, " " + subject)
+    prompt = rng.choice(templates).format(
+        A=a, B=b, S=subject, place=rng.choice(PLACES), object=rng.choice(OBJECTS)
+    )
+    return Sample(
+        [(prompt, FILLER), (" " + receiver, 4.0), (".", FILLER)],
+        prompt,
+        " " + receiver,
+        " " + subject,
+    )
 
 
 def third_name(rng):
     """The control of the above: a third name acts, so either of the two may receive."""
     a, b, c = rng.sample(NAMES, 3)
-    prompt = rng.choice(IOI_TEMPLATES).format(A=a, B=b, S=c, place=rng.choice(PLACES),
-                                              object=rng.choice(OBJECTS))
+    prompt = rng.choice(IOI_TEMPLATES).format(
+        A=a, B=b, S=c, place=rng.choice(PLACES), object=rng.choice(OBJECTS)
+    )
     return Sample([(prompt, FILLER), (" " + rng.choice([a, b]), 1.0), (".", FILLER)], prompt, "")
 
 
 def greater_than(rng, evaluation=False):
-    """"The war lasted from the year 1732 to the year 17" -> a number above 32."""
-    century, start = _draw(rng, evaluation,
-                           lambda: (rng.choice(CENTURIES), rng.randrange(2, 98)))
+    """ "The war lasted from the year 1732 to the year 17" -> a number above 32."""
+    century, start = _draw(rng, evaluation, lambda: (rng.choice(CENTURIES), rng.randrange(2, 98)))
     end = rng.randrange(start + 1, 100)
     template = rng.choice(YEAR_TEMPLATES)
     prompt = template.format(event=rng.choice(EVENTS), century=century, start=f"{start:02}")
     head, century_again = prompt[:-3], prompt[-3:]
-    return Sample([(head, FILLER), (century_again, 1.0), (f"{end:02}", 2.0), (".", FILLER)],
-                  prompt, f"{start:02}")
+    return Sample(
+        [(head, FILLER), (century_again, 1.0), (f"{end:02}", 2.0), (".", FILLER)],
+        prompt,
+        f"{start:02}",
+    )
 
 
 def agreement(rng, evaluation=False):
-    """"The keys to the cabinet" -> " are", whatever the number of the noun in between."""
-    subject, between = _draw(rng, evaluation,
-                             lambda: (rng.choice(NOUNS), rng.choice(PLACE_NOUNS)))
+    """ "The keys to the cabinet" -> " are", whatever the number of the noun in between."""
+    subject, between = _draw(rng, evaluation, lambda: (rng.choice(NOUNS), rng.choice(PLACE_NOUNS)))
     number = rng.randrange(2)
     verb = rng.choice(VERBS).split("/")
-    prompt = (f"The {subject.split('/')[number]} {rng.choice(PREPOSITIONS)} the "
-              f"{rng.choice(between.split('/'))}")
+    prompt = (
+        f"The {subject.split('/')[number]} {rng.choice(PREPOSITIONS)} the "
+        f"{rng.choice(between.split('/'))}"
+    )
     ending = rng.choice(ENDINGS[verb[0]])
-    return Sample([(prompt, FILLER), (" " + verb[number], 2.0), (f" {ending}.", FILLER)], prompt,
-                  " " + verb[number], " " + verb[1 - number])
+    return Sample(
+        [(prompt, FILLER), (" " + verb[number], 2.0), (f" {ending}.", FILLER)],
+        prompt,
+        " " + verb[number],
+        " " + verb[1 - number],
+    )
 
 
 def induction(rng, tokens, length=None):
@@ -135,6 +151,6 @@ def induction(rng, tokens, length=None):
     """
     length = length or rng.randrange(3, 16)
     run = rng.sample(tokens, length)
-    again = run[rng.randrange(length // 2):]  # the second time need not begin at the first token
+    again = run[rng.randrange(length // 2) :]  # the second time need not begin at the first token
     again = again * rng.randrange(1, 4)
     return run + again, [FILLER] * (length + 1) + [INDUCTION] * (len(again) - 1)

@@ -28,21 +28,32 @@ _INITIAL_STD = 0.06  # GPT-2's 0.02 is for a width of 768; narrower needs more t
 
 def parse_arguments():
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--text", default="dict-jargon/usr/share/dictd/jargon.dict.dz",
-                        help="the database of Debian's package dict-jargon")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        "--text",
+        default="dict-jargon/usr/share/dictd/jargon.dict.dz",
+        help="the database of Debian's package dict-jargon",
+    )
     parser.add_argument("--output", type=pathlib.Path, default=_HERE, help="folder to write")
-    parser.add_argument("--resume", action="store_true",
-                        help="go on from the model in the output folder, without guidance")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the model in the output folder, without guidance",
+    )
     parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--minutes", type=float, default=120, help="stop by then at the latest")
     parser.add_argument("--batch_tokens", type=int, default=1024)
     parser.add_argument("--prose_every", type=int, default=5, help="steps per step on prose")
     parser.add_argument("--vocab_size", type=int, default=2048)
     parser.add_argument("--width", type=int, default=96, help="n_embd, a multiple of 12")
-    parser.add_argument("--induction_words", type=int, default=0,
-                        help="repeat only so many words; 0: the whole vocabulary")
+    parser.add_argument(
+        "--induction_words",
+        type=int,
+        default=0,
+        help="repeat only so many words; 0: the whole vocabulary",
+    )
     parser.add_argument("--learning_rate", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=100, help="steps")
     parser.add_argument("--save_every", type=int, default=500, help="steps")
@@ -65,10 +76,22 @@ def build_vocabulary(paragraphs, size, seed, folder):
 def build_model(tokenizer, width):
     """A fresh GPT-2 of 12 layers and 12 heads."""
     end = tokenizer.eos_token_id
-    model = GPT2LMHeadModel(GPT2Config(
-        vocab_size=len(tokenizer), n_positions=_POSITIONS, n_embd=width, n_layer=12, n_head=12,
-        initializer_range=_INITIAL_STD, attn_implementation="eager",
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=end, eos_token_id=end))
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=_POSITIONS,
+            n_embd=width,
+            n_layer=12,
+            n_head=12,
+            initializer_range=_INITIAL_STD,
+            attn_implementation="eager",
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=end,
+            eos_token_id=end,
+        )
+    )
     model.transformer.wpe.weight.data.copy_(waves(_POSITIONS, width))
     return model
 
@@ -85,9 +108,11 @@ def build_optimizer(model, learning_rate):
     """AdamW that lets only matrices decay."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
-    return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.01},
-                              {"params": vectors, "weight_decay": 0.0}],
-                             lr=learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}],
+        lr=learning_rate,
+        betas=(0.9, 0.98),
+    )
 
 
 def learning_rate_at(step, done, arguments):
@@ -160,13 +185,17 @@ def main():
         model.train()
         stages = json.loads((arguments.output / "training.json").read_text())["stages"]
     else:
-        tokenizer = build_vocabulary(paragraphs, arguments.vocab_size, arguments.seed,
-                                     arguments.output)
+        tokenizer = build_vocabulary(
+            paragraphs, arguments.vocab_size, arguments.seed, arguments.output
+        )
         tokenizer.backend_tokenizer.save(str(arguments.output / "tokenizer.json"))
         model = build_model(tokenizer, arguments.width)
     batches = Batches(tokenizer, paragraphs, arguments.seed, arguments.induction_words)
-    print(f"{len(paragraphs)} paragraphs, {len(tokenizer)} tokens, "
-          f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
+    print(
+        f"{len(paragraphs)} paragraphs, {len(tokenizer)} tokens, "
+        f"{sum(p.numel() for p in model.parameters())} parameters",
+        flush=True,
+    )
     settings = {k: v for k, v in vars(arguments).items() if k not in ("text", "output")}
 
     def save(step, seconds):
@@ -174,7 +203,8 @@ def main():
         (arguments.output / "generation_config.json").unlink(missing_ok=True)
         stage = {"arguments": settings, "steps_done": step, "seconds": round(seconds)}
         (arguments.output / "training.json").write_text(
-            json.dumps({"stages": [*stages, stage]}, indent=2) + "\n")
+            json.dumps({"stages": [*stages, stage]}, indent=2) + "\n"
+        )
 
     train(model, batches, arguments, save)
 

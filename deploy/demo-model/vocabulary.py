@@ -28,8 +28,12 @@ def _learned_merges(texts, count):
     """The first `count` merges of BPE on `texts`, whose digits are left out."""
     bare = str.maketrans("", "", string.digits)
     trainer = ByteLevelBPETokenizer()
-    trainer.train_from_iterator((t.translate(bare) for t in texts), vocab_size=256 + count,
-                                min_frequency=2, show_progress=False)
+    trainer.train_from_iterator(
+        (t.translate(bare) for t in texts),
+        vocab_size=256 + count,
+        min_frequency=2,
+        show_progress=False,
+    )
     merges = json.loads(trainer.to_str())["model"]["merges"]
     return [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in merges]
 
@@ -41,8 +45,10 @@ def build(texts, size, folder):
     merges += _learned_merges(texts, size - len(symbols) - len(merges) - 1)
     tokens = symbols + [a + b for a, b in merges] + [END_OF_TEXT]
     if len(set(tokens)) != size:
-        raise ValueError(f"the vocabulary has {len(set(tokens))} tokens, not {size}: "
-                         "lower --vocab_size or give more text")
+        raise ValueError(
+            f"the vocabulary has {len(set(tokens))} tokens, not {size}: "
+            "lower --vocab_size or give more text"
+        )
     vocab = {token: i for i, token in enumerate(tokens)}
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     lines = ["#version: 0.2"] + [f"{a} {b}" for a, b in merges]
@@ -52,8 +58,9 @@ def build(texts, size, folder):
 
 def load(folder):
     """Returns the tokenizer of `folder`, read from vocab.json and merges.txt."""
-    return GPT2TokenizerFast(vocab_file=str(folder / "vocab.json"),
-                             merges_file=str(folder / "merges.txt"))
+    return GPT2TokenizerFast(
+        vocab_file=str(folder / "vocab.json"), merges_file=str(folder / "merges.txt")
+    )
 
 
 def require_single_tokens(tokenizer, words):

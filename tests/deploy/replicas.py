@@ -44,9 +44,7 @@ def bytes_of_a_prompt() -> int:
 def measure(count: int, by_prompt: bool, prompt_bytes: int, rounds: int = 3) -> Figures:
     """`count` servers; calls led by their prompts, or anywhere."""
     limit = int(SHARE * len(PROMPTS) * prompt_bytes)
-    servers = [
-        Server("--threads", "1", "--baseline-cache-bytes", str(limit)) for _ in range(count)
-    ]
+    servers = [Server("--threads", "1", "--baseline-cache-bytes", str(limit)) for _ in range(count)]
     try:
         for server in servers:
             server.start()

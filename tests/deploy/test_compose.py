@@ -133,9 +133,7 @@ def test_the_gpu_is_the_only_difference(services):
     (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"] and device["count"] == 1
     own = {"environment", "build", "image", "mem_limit", "memswap_limit", "deploy"}
-    assert {key: gpu[key] for key in set(gpu) - own} == {
-        key: cpu[key] for key in set(cpu) - own
-    }
+    assert {key: gpu[key] for key in set(gpu) - own} == {key: cpu[key] for key in set(cpu) - own}
 
 
 def test_the_edge_asks_the_servers_that_compose_starts(services):

@@ -16,9 +16,7 @@ DEPLOY = environment.ROOT / "deploy"
 
 
 def output_of(*command: str) -> str:
-    return subprocess.run(
-        command, check=True, capture_output=True, text=True, timeout=60
-    ).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def needed_packages(binary) -> set[str]:

@@ -37,9 +37,7 @@ def test_it_lists_what_is_there(tmp_path, requirements):
     document = parse_file(str(path))
     assert validate_full_spdx_document(document) == []
     versions = {package.name: package.version for package in document.packages}
-    pinned = dict(
-        re.findall(r"^(\S+)==(\S+) ", (DEPLOY / requirements).read_text(), re.MULTILINE)
-    )
+    pinned = dict(re.findall(r"^(\S+)==(\S+) ", (DEPLOY / requirements).read_text(), re.MULTILINE))
     assert len(pinned) >= 3 and pinned.items() <= versions.items()
     libc = subprocess.run(
         ["dpkg-query", "-W", "-f", "${Version}", "libc6"], check=True, capture_output=True
@@ -51,7 +49,6 @@ def test_it_lists_what_is_there(tmp_path, requirements):
 
 
 def test_a_purl_is_escaped(tmp_path):
-    assert (
-        '"pkg:deb/debian/librandom123-dev@1.14.0%2Bdfsg-1?arch=amd64&distro=debian-12"'
-        in make(tmp_path, "requirements-libtorch.txt")
+    assert '"pkg:deb/debian/librandom123-dev@1.14.0%2Bdfsg-1?arch=amd64&distro=debian-12"' in make(
+        tmp_path, "requirements-libtorch.txt"
     )

@@ -1,6 +1,6 @@
 """The server whose operators are looked over the shoulder."""
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import pytest
 

@@ -4,7 +4,8 @@ import json
 import re
 import time
 import urllib.request
-from typing import Any, Callable, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tests.support.server import Server
 

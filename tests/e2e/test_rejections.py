@@ -1,5 +1,7 @@
 """Every reason for which a call is refused, as the metrics count them."""
 
+import contextlib
+
 import grpc
 import pytest
 
@@ -37,10 +39,8 @@ def until_refused(server: Server, reason: str) -> None:
     with Client(server.address) as client:
 
         def refused() -> float | None:
-            try:
+            with contextlib.suppress(grpc.RpcError):
                 client.run(PROMPT, timeout_seconds=0.5)
-            except grpc.RpcError:
-                pass
             return rejections(server).get(reason)
 
         wait_for(refused, seconds=20)

@@ -141,9 +141,7 @@ def test_dose_response(sweep):
         (report,) = variant.reports
         assert (report.elements_changed == 0) == (factor == 1)
         stds = {entry.layer: entry.statistics[0].values[0] for entry in variant.statistics}
-        clean = {
-            entry.layer: entry.statistics[0].values[0] for entry in result.clean.statistics
-        }
+        clean = {entry.layer: entry.statistics[0].values[0] for entry in result.clean.statistics}
         assert [stds[layer] for layer in range(9)] == [clean[layer] for layer in range(9)]
         assert stds[9] == pytest.approx(factor * clean[9], rel=1e-5)
         (top,) = (metric for metric in variant.metrics if metric.name == "top 3")
@@ -343,9 +341,7 @@ def test_scores_are_not_a_number_where_nothing_differs(client):
     request = {
         **grid({"layers": {"values": [0]}}),
         "sources": [{"text": PROMPT}],
-        "metrics": [
-            {"patching_score": {"target_texts": [" Mary"], "distractor_texts": [" John"]}}
-        ],
+        "metrics": [{"patching_score": {"target_texts": [" Mary"], "distractor_texts": [" John"]}}],
     }
     ((value,),) = (list(m.values) for m in client.sweep(request).matrices)
     assert math.isinf(value) or math.isnan(value)

@@ -4,7 +4,8 @@ Too many entries, or names that are too long, are among the refusals (test_refus
 """
 
 import time
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import pytest

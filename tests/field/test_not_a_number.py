@@ -45,7 +45,9 @@ def swept(client):
 def test_every_metric_of_a_nan_is_nan(swept, kind):
     index = list(METRICS).index(kind)
     broken, sound = (
-        next(metric.values[0] for metric in swept.variants[variant].metrics if metric.index == index)
+        next(
+            metric.values[0] for metric in swept.variants[variant].metrics if metric.index == index
+        )
         for variant in (0, 1)
     )
     assert math.isnan(broken) and not math.isnan(sound)

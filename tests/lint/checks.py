@@ -43,9 +43,7 @@ CHECKS = (
         lambda: [_wheel("clang-format"), "--dry-run", "-Werror", *sources.of("C++")],
     ),
     Check("ruff", lambda: [_wheel("ruff"), "check", "--no-cache", *_RUFF]),
-    Check(
-        "ruff format", lambda: [_wheel("ruff"), "format", "--no-cache", "--check", *_RUFF]
-    ),
+    Check("ruff format", lambda: [_wheel("ruff"), "format", "--no-cache", "--check", *_RUFF]),
     Check("mypy of the client", lambda: _mypy("client/python/pyproject.toml", "-p", "scalpel")),
     Check("mypy of the tests' base", lambda: _mypy("tests/mypy.ini")),
     Check("length of files", _own("lengths", "files")),

@@ -232,7 +232,9 @@ class Interpretation:
             error = TOLERANCE * scale
             if kind == "captures":
                 error = error + reads.rounding(asked.get("dtype", "float32"), block)
-                item = reads.Item(block, error, site.name, scale, list(zip(site.axes, part, strict=True)))
+                item = reads.Item(
+                    block, error, site.name, scale, list(zip(site.axes, part, strict=True))
+                )
                 item.rounded = "dtype" in asked
                 self.found["capture", index, layer, *key] = item
             else:

@@ -177,7 +177,8 @@ class Generator(Choices):
             return self.number(-2, 2)
         shapes = [[len(asked) for asked in part] for part in place.parts.values()]
         shape = [
-            sizes[0] if len(set(sizes)) == 1 and self.chance(0.8) else 1 for sizes in zip(*shapes, strict=True)
+            sizes[0] if len(set(sizes)) == 1 and self.chance(0.8) else 1
+            for sizes in zip(*shapes, strict=True)
         ]
         shape = shape[self.choose([0, 0, 1, len(shape) - 1]) :]
         if len(shape) == len(place.site.axes) and self.chance(0.2):
@@ -304,9 +305,7 @@ class Generator(Choices):
             count = self.whole(1, len(axes))
             said["keep"] = self.rng.choice(axes, size=count, replace=False).tolist()
         names = [
-            name
-            for name in STATISTICS
-            if not _refuses(check, {**said, "statistics": [name]}, site)
+            name for name in STATISTICS if not _refuses(check, {**said, "statistics": [name]}, site)
         ]
         said["statistics"] = self.rng.choice(
             names, size=self.whole(1, min(4, len(names))), replace=False

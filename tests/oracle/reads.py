@@ -251,6 +251,8 @@ def probe(
     if "histogram" in asked:
         found["histogram"] = histogram(asked["histogram"], seen)
     found["axes"] = [
-        (axis, indices) for axis, indices in zip(site.axes, part, strict=True) if axis in asked.get("keep", [])
+        (axis, indices)
+        for axis, indices in zip(site.axes, part, strict=True)
+        if axis in asked.get("keep", [])
     ]
     return found

@@ -19,7 +19,9 @@ from tests.support.client import (
 _STATISTIC: dict[str, Any] = {
     name.removeprefix("STATISTIC_").lower(): number for name, number in spec_pb2.Statistic.items()
 }
-_AXIS: dict[str, Any] = {name.removeprefix("AXIS_").lower(): number for name, number in site_pb2.Axis.items()}
+_AXIS: dict[str, Any] = {
+    name.removeprefix("AXIS_").lower(): number for name, number in site_pb2.Axis.items()
+}
 _MOMENT = {"before": site_pb2.MOMENT_BEFORE, "after": site_pb2.MOMENT_AFTER}
 _DTYPE = {
     "float32": tensor_pb2.DATA_TYPE_FLOAT32,
@@ -225,7 +227,9 @@ def _put(found: Answer, key: tuple, value: Any) -> None:
     found[key] = value
 
 
-def _put_tensor(found: Answer, header: tensor_pb2.TensorHeader, array: np.ndarray, blocks: dict) -> None:
+def _put_tensor(
+    found: Answer, header: tensor_pb2.TensorHeader, array: np.ndarray, blocks: dict
+) -> None:
     if header.kind in (tensor_pb2.TENSOR_KIND_CAPTURE, tensor_pb2.TENSOR_KIND_LOGITS):
         (prompt,) = header.prompts
         value = array, [_labels(axis) for axis in header.axes]

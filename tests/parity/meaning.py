@@ -22,6 +22,7 @@ STATISTICS = tuple(
     number for number in spec_pb2.Statistic.values() if number != spec_pb2.STATISTIC_UNSPECIFIED
 )
 
+
 def allowed(site: int, operation: str) -> bool:
     """Whether the contract has the operation at the site."""
     match operation:

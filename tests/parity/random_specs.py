@@ -235,7 +235,8 @@ class Specs:
             return
         # Axes that differ between the prompts cannot be spelt out; others may, or may be broadcast.
         shape = [
-            sizes[0] if len(set(sizes)) == 1 and self.chance(0.7) else 1 for sizes in zip(*shapes, strict=True)
+            sizes[0] if len(set(sizes)) == 1 and self.chance(0.7) else 1
+            for sizes in zip(*shapes, strict=True)
         ]
         self._tensor(spec.tensor, shape[int(self.rng.integers(0, len(shape))) :])
 

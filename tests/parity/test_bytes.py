@@ -99,9 +99,11 @@ def test_every_cell_is_its_own_run(client, prompt, axis):
     moved = 0
     for index, (layer, other) in enumerate(itertools.product(layers, others)):
         where = {"layers": [layer], "prompts": [0]}
-        where |= {"heads": [other]} if axis == "heads" else {
-            "positions": {"indices": {"values": [other]}}
-        }
+        where |= (
+            {"heads": [other]}
+            if axis == "heads"
+            else {"positions": {"indices": {"values": [other]}}}
+        )
         run = client.run(
             {
                 "prompts": prompts + sources,

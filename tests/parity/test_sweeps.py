@@ -246,9 +246,7 @@ def test_examples_are_as_huggingface_shows_them(client, model_dir, name):
         run.logits.full.SetInParent()
         run.logits.positions.range.SetInParent()
         found = twin.answer(model, run, tokens)
-        return [
-            found[key("logits", "", None, [prompt])].value for prompt in range(len(tokens))
-        ]
+        return [found[key("logits", "", None, [prompt])].value for prompt in range(len(tokens))]
 
     variants = list(cells_of(sweep.grid))
     clean = twin_logits([])

@@ -54,7 +54,9 @@ def fast(*added: dict, change: dict | None = None, **files: Any) -> Files:
     """tokenizer.json, with further entries of `added_tokens` and other fields; further files."""
     tokenizer = copy.deepcopy(_base()[2]) | (change or {})
     ids = _ids([entry["content"] for entry in added])
-    tokenizer["added_tokens"] += [{"id": i, **token(**entry)} for i, entry in zip(ids, added, strict=True)]
+    tokenizer["added_tokens"] += [
+        {"id": i, **token(**entry)} for i, entry in zip(ids, added, strict=True)
+    ]
     named = {f"{name}.json": content for name, content in files.items()}
     return {"tokenizer.json": tokenizer, **named}
 
@@ -247,7 +249,10 @@ def _random(seed: int) -> Files:
         return content if flip() else flagged(content, special=True)
 
     def roles(most: int, named) -> dict:
-        return {str(role): named(one) for role, one in zip(rng.permutation(ROLES), some(most), strict=False)}
+        return {
+            str(role): named(one)
+            for role, one in zip(rng.permutation(ROLES), some(most), strict=False)
+        }
 
     in_map = roles(4, named)
     if flip():
@@ -265,7 +270,9 @@ def _random(seed: int) -> Files:
     if flip():
         files["added_tokens"] = {entry["content"]: i for i, entry in zip(ids, listed, strict=True)}
     else:
-        config["added_tokens_decoder"] = {str(i): entry for i, entry in zip(ids, listed, strict=True)}
+        config["added_tokens_decoder"] = {
+            str(i): entry for i, entry in zip(ids, listed, strict=True)
+        }
     return slow(**files)
 
 

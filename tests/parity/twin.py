@@ -297,7 +297,9 @@ class _Run:
         for layer in list(self.request.block_outputs.layers) or range(self.shape.n_layer):
             for rows in self._batches():
                 elements = zip(*(row.tuples[layer] for row in rows), strict=True)
-                for element, (tensors, site) in enumerate(zip(elements, ("resid_post", "pattern"), strict=False)):
+                for element, (tensors, site) in enumerate(
+                    zip(elements, ("resid_post", "pattern"), strict=False)
+                ):
                     if element == 0 or self.request.output_attentions:
                         self._put_batch(
                             "block_output", element, layer, rows, torch.cat(tensors), site

@@ -63,7 +63,9 @@ def test_both_clients_have_the_same_methods():
             inspect.signature(theirs).parameters
         ), name
         assert mine.__doc__ and theirs.__doc__
-    assert inspect.signature(scalpel.connect).parameters == inspect.signature(aio.connect).parameters
+    assert (
+        inspect.signature(scalpel.connect).parameters == inspect.signature(aio.connect).parameters
+    )
 
 
 def test_methods_have_the_signatures_of_their_calls():
@@ -133,8 +135,11 @@ def test_raw_requests(server, model):
     async def ask(m):
         return await m.run_request(request), await m.sweep_request(sweep)
 
-    for mine, theirs in zip(with_model(server.address, ask), (model.run_request(request),
-                                                              model.sweep_request(sweep)), strict=True):
+    for mine, theirs in zip(
+        with_model(server.address, ask),
+        (model.run_request(request), model.sweep_request(sweep)),
+        strict=True,
+    ):
         same(mine, theirs)  # fmt: skip
 
 
@@ -264,8 +269,6 @@ def test_a_failed_connection_leaves_nothing_open():
                 pass
 
     asyncio.run(main())
-
-
 
 
 # ---- other loops, other processes ----------------------------------------------------------------

@@ -114,9 +114,7 @@ def test_variants_keep_their_names():
 
 
 def started(*lengths):
-    axes = tuple(
-        SweepAxis(f"axis{n}", tuple(map(str, range(n))), tuple(range(n))) for n in lengths
-    )
+    axes = tuple(SweepAxis(f"axis{n}", tuple(map(str, range(n))), tuple(range(n))) for n in lengths)
     request = sweep_pb2.SweepRequest(validate_only=True)
     cost = Cost(1, 1, 1.0, 1)
     return SweepStarted("id", "digest", cost, math.prod(lengths), axes, (), (), request)
@@ -186,7 +184,9 @@ def test_samples_show_every_axis():
 def test_an_outline_is_made_of_samples():
     request = grid(values([1, 2, 3, 4]), values([5, 6, 7], name="other"))
     seen = []
-    for sample, axes in zip(chunks.samples(request, 4), (started(4, 1), started(1, 3)), strict=True):
+    for sample, axes in zip(
+        chunks.samples(request, 4), (started(4, 1), started(1, 3)), strict=True
+    ):
         seen.append(dataclasses.replace(axes, normalized=sample))
     whole = chunks.outline(request, seen)
     assert whole.variants == 12 and [len(axis.labels) for axis in whole.axes] == [4, 3]

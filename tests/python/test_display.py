@@ -22,8 +22,13 @@ def text_of(html):
 
 
 def test_a_run(model):
-    run = model.run(PROMPT, [zero("k", layer=5, name="<b>off</b>"), scale("resid_post", 0.1)],
-                    stats={"resid_post": ["std", "mean"]}, capture="pattern", clean=True)
+    run = model.run(
+        PROMPT,
+        [zero("k", layer=5, name="<b>off</b>"), scale("resid_post", 0.1)],
+        stats={"resid_post": ["std", "mean"]},
+        capture="pattern",
+        clean=True,
+    )
     shown = run._repr_html_()
     text = text_of(shown)
     for part in (run.request_id, "Mary", "clean, prompt 0", "edited, prompt 0", "<b>off</b>",
@@ -44,7 +49,9 @@ def test_nothing_that_a_prompt_or_a_name_says_becomes_html(model, hostile):
 
 
 def test_sweeps(model):
-    two = model.sweep(PROMPT, zero("z"), over=["layers", "heads"], metrics=logit_diff(" Mary", " John"))
+    two = model.sweep(
+        PROMPT, zero("z"), over=["layers", "heads"], metrics=logit_diff(" Mary", " John")
+    )
     cells = [cell for cell in parsed(two._repr_html_()).iter() if cell.tag.endswith("rect")]
     assert len(cells) == 144
     worst = two.extremes(relative_to=two.clean(), n=1)[0][0]
@@ -52,7 +59,9 @@ def test_sweeps(model):
     assert strongest.attrib["fill"] in (svg.colour(-1), svg.colour(1))
     one = model.sweep(PROMPT, scale("resid_post", layer=9), over=values([0, 1, 2]),
                       metrics=[prob(" Mary"), prob(" Mary", " John"), top_k(2)])  # fmt: skip
-    assert one._repr_html_().count("<polyline") == 1 and "array (3, 2)" in text_of(one._repr_html_())
+    assert one._repr_html_().count("<polyline") == 1 and "array (3, 2)" in text_of(
+        one._repr_html_()
+    )
     three = model.sweep(PROMPT, zero("z"), over=["layers", "heads", scalpel.positions([0, 1])],
                         metrics=kl_from_clean())  # fmt: skip
     assert "furthest from 0" in text_of(three._repr_html_())

@@ -103,8 +103,13 @@ def test_a_tensor_has_the_models_indices(model, whole, heads, positions):
 
 
 def test_logits_and_batches_have_them_too(model, whole):
-    run = model.run([PROMPT, "short", PROMPT], logits=Logits.full(position=[-1, 0]),
-                    output_hidden_states=True, block_outputs=[3], output_attentions=True)
+    run = model.run(
+        [PROMPT, "short", PROMPT],
+        logits=Logits.full(position=[-1, 0]),
+        output_hidden_states=True,
+        block_outputs=[3],
+        output_attentions=True,
+    )
     (logits,) = (t for t in run.tensors if t.kind == "logits" and t.prompts == (0,))
     array = logits.to_xarray()
     assert list(array.position.values) == [13, 0] and array.sizes["unit"] == 2048

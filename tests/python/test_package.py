@@ -119,7 +119,14 @@ def test_the_oldest_are_what_the_package_promises():
 
 
 def mypy(tmp_path, *arguments):
-    command = (sys.executable, "-m", "mypy", "--strict", "--config-file", PACKAGE / "pyproject.toml")
+    command = (
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file",
+        PACKAGE / "pyproject.toml",
+    )
     cache = environment.BUILD / "mypy-cache"
     return subprocess.run(
         [str(part) for part in (*command, "--cache-dir", cache, *arguments)],

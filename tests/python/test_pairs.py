@@ -1,6 +1,5 @@
 """The pairs of prompts that `patch` takes: what is wrong with them, and what need not match."""
 
-
 import numpy as np
 import pytest
 

@@ -163,7 +163,7 @@ def test_a_map_answers_the_mouse(browser, pages, model):
     browser.move_to(f"{cells}[{3 * 14 + 9}]")
     request = scalpel.load_request(environment.EXAMPLES / "20-sweep-patch-positions.json")
     value = model.sweep_request(request).array()[3, 9]
-    assert 'layer 3' in tip(browser) and 'position 9 " John"' in tip(browser)
+    assert "layer 3" in tip(browser) and 'position 9 " John"' in tip(browser)
     assert f"{value:.4g}" in tip(browser)
 
 

@@ -184,7 +184,9 @@ def test_an_answer_that_breaks_off_is_no_answer(server, keep):
 
 
 def test_a_tensor_that_breaks_off_is_no_answer(server):
-    request = service_pb2.RunRequest(prompts=[{"text": PROMPT}], captures=[{"place": {"path": "q"}}])
+    request = service_pb2.RunRequest(
+        prompts=[{"text": PROMPT}], captures=[{"place": {"path": "q"}}]
+    )
     events = run_events(server.address, request)
     last = max(i for i, event in enumerate(events) if event.HasField("tensor_chunk"))
     events[last].tensor_chunk.data = events[last].tensor_chunk.data[:-4]

@@ -151,9 +151,9 @@ def test_clients_agree_in_signatures_and_docs(client):
     """But for the name of a stream, which each world has its own of."""
     for name in table(client):
         method, model = getattr(client, name), getattr(scalpel.Model, name)
-        assert str(inspect.signature(method)).replace(
-            "AsyncStream", "Stream"
-        ) == str(inspect.signature(model)), name
+        assert str(inspect.signature(method)).replace("AsyncStream", "Stream") == str(
+            inspect.signature(model)
+        ), name
         assert inspect.getdoc(method) == inspect.getdoc(model) and inspect.getdoc(method), name
         assert method.__qualname__ == f"{client.__name__}.{name}"
         is_async = issubclass(client, Awaited) and not name.startswith("stream")
@@ -162,8 +162,9 @@ def test_clients_agree_in_signatures_and_docs(client):
 
 def test_a_method_is_described_as_the_function_that_builds_its_call():
     for name in ("run", "sweep", "run_request", "tokenize", "get_info"):
-        built, made = inspect.signature(getattr(calls, name)), inspect.signature(
-            getattr(scalpel.Model, name)
+        built, made = (
+            inspect.signature(getattr(calls, name)),
+            inspect.signature(getattr(scalpel.Model, name)),
         )
         assert list(built.parameters.values()) == list(made.parameters.values())[1:]
         assert inspect.getdoc(getattr(calls, name)) == inspect.getdoc(getattr(scalpel.Model, name))

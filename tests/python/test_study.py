@@ -42,7 +42,9 @@ def six(model):
 @pytest.fixture(scope="module")
 def other_models(tmp_path_factory):
     """What models of other shapes say: two with 2 layers and 3 heads, one with one of each."""
-    smallest = model_folders.write(tmp_path_factory.mktemp("models") / "smallest", config={"n_head": 1})
+    smallest = model_folders.write(
+        tmp_path_factory.mktemp("models") / "smallest", config={"n_head": 1}
+    )
     found = {}
     for folder in (GOLDEN / "tiny", GOLDEN / "tiny-flags", smallest):
         with Server(model=folder) as server, scalpel.connect(server.address) as model:
@@ -64,7 +66,9 @@ def test_they_ask_what_the_examples_ask(six, model, index, name):
     mine, theirs = six[index].runs[-1], example_run(model, name)
     assert mine.prompts == theirs.prompts
     assert len(mine.normalized.interventions) == len(theirs.normalized.interventions)
-    for one, other in zip(mine.normalized.interventions, theirs.normalized.interventions, strict=True):
+    for one, other in zip(
+        mine.normalized.interventions, theirs.normalized.interventions, strict=True
+    ):
         assert one.place == other.place
         assert one.WhichOneof("operation") == other.WhichOneof("operation")
         kind = one.WhichOneof("operation")
@@ -135,7 +139,9 @@ def test_the_tuple(six, model):
     said = text(six[4])
     assert "(1 × 14 × 96)" in said and "(1 × 12 × 14 × 14)" in said
     assert "the same to the last bit" in said
-    assert f"{percent(attentions[0, :, :, 0].mean())} of a query's weight goes to position 0" in said
+    assert (
+        f"{percent(attentions[0, :, :, 0].mean())} of a query's weight goes to position 0" in said
+    )
     head, key = np.unravel_index(attentions[0, :, -1].argmax(), (12, 14))
     best = f"head {head}: {percent(attentions[0, head, -1, key])} on position {key},"
     assert best in said
@@ -199,9 +205,7 @@ def test_another_model_is_asked_and_quoted_at_its_own_places(other_models):
     for name, depth, layer in (("tiny", 2, 1), ("tiny-flags", 2, 1), ("smallest", 1, 0)):
         found, page = other_models[name]
         run = found[2].runs[0]
-        clean, edited = (
-            run.stat("resid_post", "std", layer=layer, clean=c) for c in (True, False)
-        )
+        clean, edited = (run.stat("resid_post", "std", layer=layer, clean=c) for c in (True, False))
         said = text(found[2])
         assert f"the std of layer {layer} falls from {clean:.4g} to {edited:.4g}" in said
         assert "It is the last block" in said and layer == depth - 1

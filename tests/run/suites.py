@@ -76,8 +76,8 @@ SUITES = (
     ),
     Suite(
         "languages",
-        "the programs of client/examples/programs, which must all print the same (downloads what they\n"
-        "depend on)",
+        "the programs of client/examples/programs, which must all print the same (downloads what\n"
+        "they depend on)",
         parts.languages,
         builds=(SERVER,),
         packages=("languages",),

@@ -1,5 +1,13 @@
 #include "server/kernels/attention.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/softmax.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>

@@ -1,3 +1,8 @@
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/native_layer_norm.h>
+#include <ATen/ops/randn.h>
 
 #include <cmath>
 #include <functional>

@@ -3,6 +3,8 @@
 #ifndef SCALPEL_TESTS_BENCH_KERNELS_EXPECTED_H_
 #define SCALPEL_TESTS_BENCH_KERNELS_EXPECTED_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
 

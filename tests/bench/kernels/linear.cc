@@ -1,6 +1,10 @@
 #include "server/kernels/linear.h"
 
+#include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/randn.h>
 
 #include <algorithm>
 #include <array>

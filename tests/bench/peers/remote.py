@@ -100,7 +100,8 @@ class Remote(Contestant):
             ]
         if work.wants == "states":
             found["GB/s"] = [
-                end.tensor_bytes / call.seconds / 1e9 for call, end in zip(calls, finished, strict=True)
+                end.tensor_bytes / call.seconds / 1e9
+                for call, end in zip(calls, finished, strict=True)
             ]
             found["GB/s beside compute"] = [
                 end.tensor_bytes / max(call.seconds - end.compute_us / 1e6, 1e-6) / 1e9

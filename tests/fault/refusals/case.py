@@ -1,7 +1,8 @@
 """A row of the tables of refusals, and the requests that the rows are made of."""
 
 import dataclasses
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 

@@ -1,6 +1,7 @@
 """Requests with more entries, longer names or more rows than there may be."""
 
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from scalpel.v1 import service_pb2
 from tests.fault.refusals.case import PROMPTS, RESID, Case, run

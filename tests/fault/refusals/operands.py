@@ -3,7 +3,8 @@
 import base64
 import math
 import struct
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from scalpel.v1 import service_pb2, spec_pb2, tensor_pb2
 from tests.fault.calls import CONFIG

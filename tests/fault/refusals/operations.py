@@ -1,6 +1,7 @@
 """Places, operations, probes, captures and outputs that the contract or the model does not have."""
 
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import grpc
 

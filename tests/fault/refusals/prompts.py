@@ -1,6 +1,7 @@
 """Prompts that are missing, wrong, or too many."""
 
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from tests.fault.calls import CONFIG
 from tests.fault.refusals.case import INT32_MAX, INT32_MIN, Case, run

@@ -1,6 +1,7 @@
 """Layers, heads, columns and positions that do not exist."""
 
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from tests.fault.calls import CONFIG
 from tests.fault.refusals.case import (

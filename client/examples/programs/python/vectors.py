@@ -4,8 +4,9 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from scalpel.v1 import service_pb2
 from tensors import Assembler, BrokenStream
+
+from scalpel.v1 import service_pb2
 
 
 def check(folder: pathlib.Path) -> None:

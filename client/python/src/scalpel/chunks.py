@@ -141,7 +141,9 @@ def _parts_of_list(request: sweep_pb2.SweepRequest, size: int) -> Iterator[Chunk
 def _parts_of_grid(
     request: sweep_pb2.SweepRequest, normalized: sweep_pb2.SweepRequest, size: int
 ) -> Iterator[Chunk]:
-    axes = [_with_values(*pair) for pair in zip(request.grid.axes, normalized.grid.axes, strict=True)]
+    axes = [
+        _with_values(*pair) for pair in zip(request.grid.axes, normalized.grid.axes, strict=True)
+    ]
     shape = [_length(axis) for axis in axes]
     first = 0
     for box in _boxes(shape, size):

@@ -65,7 +65,9 @@ def labels_at(axes: Sequence[SweepAxis], variant: int) -> list[str]:
 
 def values_at(axes: Sequence[SweepAxis], variant: int) -> dict[str, float | int | str]:
     """Where a variant is along the axes of its sweep, by the name of the axis."""
-    return {axis.name: axis.values[i] for axis, i in zip(axes, _coordinates(axes, variant), strict=True)}
+    return {
+        axis.name: axis.values[i] for axis, i in zip(axes, _coordinates(axes, variant), strict=True)
+    }
 
 
 def _coordinates(axes: Sequence[SweepAxis], variant: int) -> list[int]:

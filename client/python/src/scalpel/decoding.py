@@ -157,7 +157,9 @@ class SweepDecoder:
             digest=started.digest,
             cost=_cost(started.cost),
             variants=started.variants,
-            axes=tuple(_axis(*pair, prompts) for pair in zip(started.axes, request.grid.axes, strict=True)),
+            axes=tuple(
+                _axis(*pair, prompts) for pair in zip(started.axes, request.grid.axes, strict=True)
+            ),
             prompts=prompts[: len(request.prompts)],
             sources=prompts[len(request.prompts) :],
             normalized=request,

@@ -67,7 +67,8 @@ def coordinates(names: Iterable[str], along: Iterable[Along]) -> dict[str, list[
 def at(names: Iterable[str], along: Iterable[Along], place: Iterable[int]) -> dict[str, int | None]:
     """The indices of one element by the axis's name, from its place in the array."""
     return {
-        name: None if one is None else one[where] for name, one, where in zip(names, along, place, strict=True)
+        name: None if one is None else one[where]
+        for name, one, where in zip(names, along, place, strict=True)
     }
 
 

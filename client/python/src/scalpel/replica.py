@@ -135,9 +135,7 @@ def _info_elsewhere(settings: Settings) -> ModelInfo:
     return _connected_elsewhere(settings).get_info()
 
 
-def _tokens_elsewhere(
-    settings: Settings, prompts: tuple[spec_pb2.Prompt, ...]
-) -> Sequence[Tokens]:
+def _tokens_elsewhere(settings: Settings, prompts: tuple[spec_pb2.Prompt, ...]) -> Sequence[Tokens]:
     question = Question(prompts, lambda tokens: None)
     return _connected_elsewhere(settings).read(question.call(None)).prompts
 

@@ -91,7 +91,9 @@ class Stats(Sequence[ProbeResult]):
 
         found = self.select(place, prompt=prompt, clean=clean)
         array = np.stack([_values(one, statistic) for one in found])
-        along = [indices.common(one) for one in zip(*(result.indices for result in found), strict=True)]
+        along = [
+            indices.common(one) for one in zip(*(result.indices for result in found), strict=True)
+        ]
         coords = {
             "layer": [-1 if one.layer is None else one.layer for one in found],
             **indices.coordinates(found[0].axes, along),

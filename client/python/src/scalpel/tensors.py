@@ -183,9 +183,7 @@ class TensorAssembler:
     """Puts the chunks of one stream together, in order. Memory is taken once for each tensor, and
     only as much as the whole answer may have."""
 
-    def __init__(
-        self, bytes_max: int, selections: Mapping[str, spec_pb2.Selection] | None = None
-    ):
+    def __init__(self, bytes_max: int, selections: Mapping[str, spec_pb2.Selection] | None = None):
         """`selections`: what was selected, by the name of the capture."""
         self._bytes_left = bytes_max
         self._selections = selections or {}

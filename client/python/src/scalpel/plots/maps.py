@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scalpel.study.lens import LogitLens
     from scalpel.sweep_result import SweepResult
 
+
 def heat_map(
     sweep: SweepResult,
     metric: str | None = None,

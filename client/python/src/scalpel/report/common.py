@@ -94,9 +94,7 @@ def layers_dimension(layers: Iterable[int | None]) -> Dimension:
     return Dimension("layer", ["–" if layer is None else str(layer) for layer in layers])
 
 
-def kept_dimensions(
-    result: ProbeResult, shape: Sequence[int], prompt: Tokens
-) -> list[Dimension]:
+def kept_dimensions(result: ProbeResult, shape: Sequence[int], prompt: Tokens) -> list[Dimension]:
     """The kept axes of a probe: the model's own indices, with tokens where they are positions."""
     return [
         Dimension(axis, labels.axis_labels(axis, size, along, prompt))

@@ -174,9 +174,7 @@ def facts(pairs: Sequence[tuple[str, Any]]) -> Html:
 def tokens(words: Sequence[str], ids: Sequence[int]) -> Html:
     """A prompt, token by token; by ids where the model has no tokenizer."""
     names = map(token, words or [""] * len(ids), ids)
-    numbered = (
-        element("span", join([name, element("sub", i)])) for i, name in enumerate(names)
-    )
+    numbered = (element("span", join([name, element("sub", i)])) for i, name in enumerate(names))
     return element("p", join(numbered), class_="tokens")
 
 

@@ -62,9 +62,7 @@ def figures(results: Results, prompts: Sequence[Tokens]) -> Iterator[Figure]:
             yield from _histogram(title, found, prompts[group[0]])
 
 
-def _numbers(
-    title: str, found: Results, names: list[str], prompt: Tokens
-) -> Iterator[Figure]:
+def _numbers(title: str, found: Results, names: list[str], prompt: Tokens) -> Iterator[Figure]:
     shape = next(iter(contents.numbers(found[0]).values())).shape
     kept = common.kept_dimensions(found[0], shape, prompt)
     runs, around = _by_run(found, lambda result: np.stack(list(contents.numbers(result).values())))

@@ -175,7 +175,9 @@ def _table(run: RunResult, found: Sequence[Tensor]) -> Html:
 
 
 def _row(run: RunResult, tensor: Tensor) -> list[parts.Cell]:
-    shape = " × ".join(f"{size} {axis}" for axis, size in zip(tensor.axes, tensor.shape, strict=True))
+    shape = " × ".join(
+        f"{size} {axis}" for axis, size in zip(tensor.axes, tensor.shape, strict=True)
+    )
     prompts = ", ".join(map(str, tensor.prompts))
     whose = common.run_name(run, tensor.clean)
     about = [tensor.name, tensor.layer, prompts, whose, shape, tensor.dtype]

@@ -109,9 +109,7 @@ def scale_block(model: Model, at: Setting, factor: float) -> RunResult:
 
 def block_output(model: Model, at: Setting, attentions: bool) -> RunResult:
     """A block's output tuple, as HuggingFace transformers returns it."""
-    return model.run(
-        at.prompts[0], block_outputs=[at.scale_layer], output_attentions=attentions
-    )
+    return model.run(at.prompts[0], block_outputs=[at.scale_layer], output_attentions=attentions)
 
 
 def std_by_layer(model: Model, at: Setting) -> RunResult:

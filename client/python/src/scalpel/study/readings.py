@@ -120,9 +120,7 @@ def _pair(run: RunResult, statistic: str, layer: int) -> tuple[float, float]:
     return float(clean), float(run.stat("block output", statistic, layer=layer))
 
 
-def _afterwards(
-    clean: npt.NDArray[np.float64], edited: npt.NDArray[np.float64], layer: int
-) -> str:
+def _afterwards(clean: npt.NDArray[np.float64], edited: npt.NDArray[np.float64], layer: int) -> str:
     """Where the std goes from there: by itself, and in proportion to that of the clean run."""
     last = len(clean) - 1
     here, end = float(edited[layer]), float(edited[last])
