@@ -4,12 +4,12 @@ import pathlib
 import sys
 
 import grpc
-import vectors
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from tensors import Assembler
 
+import vectors
 from scalpel.v1 import service_pb2, service_pb2_grpc, spec_pb2
+from tensors import Assembler
 
 TEXT = "When Mary and John went to the store, John gave a drink to"
 

@@ -4,9 +4,8 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from tensors import Assembler, BrokenStream
-
 from scalpel.v1 import service_pb2
+from tensors import Assembler, BrokenStream
 
 
 def check(folder: pathlib.Path) -> None:
