@@ -117,7 +117,7 @@ TEST(ParseHeader, RefusesShapesWhoseProductOverflows) {
   ExpectRefused(Parse("{" + Tensor("a", "F32", "[4611686018427387904]", "[0,0]") + "}", 0),
                 "shape's product overflows");
   ExpectRefused(Parse("{" + Tensor("a", "U8", "[18446744073709551615]", "[0,0]") + "}", 0),
-                "shape holds something else");
+                "shape holds a value that is not a non-negative integer");
 }
 
 TEST(ParseHeader, RefusesMalformedEntries) {
@@ -131,14 +131,15 @@ TEST(ParseHeader, RefusesMalformedEntries) {
                 "dtype is not a string");
   for (const char* shape : {"[-1]", "[1.0]", "[\"1\"]", "[null]"}) {
     ExpectRefused(Parse("{" + Tensor("a", "U8", shape, "[0,1]") + "}", 1),
-                  "shape holds something else");
+                  "shape holds a value that is not a non-negative integer");
   }
   ExpectRefused(Parse("{" + Tensor("a", "U8", "1", "[0,1]") + "}", 1), "shape is not a list");
   for (const char* offsets : {"[0]", "[0,1,2]", "[-1,0]", "[0,1.0]", "0"}) {
     ExpectRefused(Parse("{" + Tensor("a", "U8", "[1]", offsets) + "}", 1),
                   "data_offsets is not [begin, end]");
   }
-  ExpectRefused(Parse(R"({"__metadata__":{"a":1}})", 0), "__metadata__ holds something else");
+  ExpectRefused(Parse(R"({"__metadata__":{"a":1}})", 0),
+                "__metadata__ holds a value that is not a string");
   ExpectRefused(Parse(R"({"__metadata__":[]})", 0), "__metadata__ is not an object");
 }
 

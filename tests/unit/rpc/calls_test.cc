@@ -398,6 +398,7 @@ TEST_F(LogTest, OneLineACallNamesCallerTraceAndReason) {
   v1::RunResponse none;
   EXPECT_FALSE(reader->Read(&none));
   EXPECT_FALSE(reader->Finish().ok());
+  WaitIdle();  // A call's line is written after its client has seen the end.
   EXPECT_TRUE(GetModel(kReader).ok());
   const std::vector<std::string> lines = Lines();
   ASSERT_EQ(lines.size(), 2u);
