@@ -18,7 +18,9 @@ from tests.support.tokens import TokenFile
 
 def test_metrics_move_with_calls(watched):
     before = scrape(watched)
-    request = {**PROMPT, "captures": [{"place": {"site": "SITE_Z"}}]}
+    # Of its own, so that no other test has left its clean run in the cache.
+    prompt = {"text": "Whose metrics moved when John gave Mary a drink?"}
+    request = {"prompts": [prompt], "captures": [{"place": {"site": "SITE_Z"}}]}
     assert grpcurl.call(watched.address, "Run", request).code == 0
     assert grpcurl.call(watched.address, "GetModel").code == 0
 
