@@ -5,22 +5,13 @@ import re
 
 import pytest
 
+from tests.lint import sources
 from tests.support import environment
 
-# Beside the pages of the root; other folders there are no part of the repository.
-_FOLDERS = ("client", "deploy", "proto", "server", "tests")
-_NOT_OURS = {"node_modules", "target", "build"}
-PAGES = sorted(
-    [
-        *environment.ROOT.glob("*.md"),
-        *(
-            page
-            for folder in _FOLDERS
-            for page in (environment.ROOT / folder).rglob("*.md")
-            if not _NOT_OURS.intersection(page.relative_to(environment.ROOT).parts)
-        ),
-    ]
-)
+PAGES = [
+    *sorted(environment.ROOT.glob("*.md")),
+    *sorted(environment.ROOT / name for name in sources.files() if name.endswith(".md")),
+]
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 

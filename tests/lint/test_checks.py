@@ -27,7 +27,7 @@ def write(path: pathlib.Path, text: str) -> None:
 
 
 def test_only_our_sources(tree: pathlib.Path) -> None:
-    for name in ("a.cc", "a.txt", "target/b.cc", "node_modules/c.h", "a_pb2.py"):
+    for name in ("a.cc", "a.txt", "target/b.cc", "node_modules/c.h", ".venv/d.h", "a_pb2.py"):
         write(tree / "server" / name, "")
     write(tree / "proto/google/rpc/status.proto", "")
     write(tree / "proto/scalpel/v1/spec.proto", "")
