@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from tests.e2e import grpcurl, heavy
-from tests.e2e.insight import METRICS, PROMPT, scrape, wait_for
+from tests.e2e.insight import METRICS, scrape, wait_for
 from tests.support import certificates, environment
 from tests.support.channel import open_channel
 from tests.support.client import Client, make_request
