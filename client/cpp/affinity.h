@@ -6,7 +6,7 @@
 #include <string>
 
 #include "google/protobuf/repeated_ptr_field.h"
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/prompt.pb.h"
 
 namespace scalpel::client {
 

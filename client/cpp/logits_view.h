@@ -8,7 +8,8 @@
 #include <utility>
 
 #include "client/cpp/screen.h"
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/output.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
 
 namespace scalpel::client {
 

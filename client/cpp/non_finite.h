@@ -6,7 +6,7 @@
 #include <string>
 
 #include "client/cpp/screen.h"
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
 
 namespace scalpel::client {
 

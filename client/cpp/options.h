@@ -10,7 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "client/cpp/security.h"
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
+#include "proto/scalpel/v1/sweep.pb.h"
 
 namespace scalpel::client {
 

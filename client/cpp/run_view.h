@@ -12,7 +12,9 @@
 #include "client/cpp/screen.h"
 #include "client/cpp/statistics_view.h"
 #include "client/cpp/tensors.h"
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/intervention.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
+#include "proto/scalpel/v1/tensor.pb.h"
 
 namespace scalpel::client {
 

@@ -12,7 +12,8 @@
 #include "absl/strings/string_view.h"
 #include "client/cpp/spec_grammar.h"
 #include "google/protobuf/repeated_field.h"
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/intervention.pb.h"
+#include "proto/scalpel/v1/place.pb.h"
 
 namespace scalpel::client {
 

@@ -10,7 +10,12 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/intervention.pb.h"
+#include "proto/scalpel/v1/observation.pb.h"
+#include "proto/scalpel/v1/place.pb.h"
+#include "proto/scalpel/v1/site.pb.h"
+#include "proto/scalpel/v1/statistic.pb.h"
+#include "proto/scalpel/v1/tensor.pb.h"
 
 namespace scalpel::client {
 

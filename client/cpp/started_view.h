@@ -7,7 +7,8 @@
 
 #include "absl/time/time.h"
 #include "client/cpp/screen.h"
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/prompt.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
 
 namespace scalpel::client {
 

@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "client/cpp/screen.h"
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/observation.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
 
 namespace scalpel::client {
 

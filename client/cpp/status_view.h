@@ -4,7 +4,7 @@
 #define SCALPEL_CLIENT_CPP_STATUS_VIEW_H_
 
 #include "client/cpp/screen.h"
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/server_status.pb.h"
 
 namespace scalpel::client {
 

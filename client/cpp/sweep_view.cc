@@ -49,9 +49,6 @@ void SweepView::Add(const v1::SweepResponse& response) {
       return;
     case v1::SweepResponse::kProgress:
       return ShowProgress(response.progress());
-    case v1::SweepResponse::kMatrix:
-      matrices_.push_back(response.matrix());
-      return;
     case v1::SweepResponse::kFinished:
       return End(response.finished());
     case v1::SweepResponse::EVENT_NOT_SET:
@@ -96,7 +93,7 @@ void SweepView::ClearProgress() {
 
 void SweepView::End(const v1::SweepFinished& finished) {
   ClearProgress();
-  for (const v1::SweepMatrix& matrix : matrices_) PrintMatrix(matrix);
+  for (const SweepMatrix& matrix : GatherMatrices(started_, variants_)) PrintMatrix(matrix);
   PrintTopTokens();
   PrintStatistics();
   PrintReports();
@@ -118,9 +115,9 @@ void SweepView::End(const v1::SweepFinished& finished) {
     screen_.out << screen_.Dim(line) << "\n";
 }
 
-const v1::MetricResult* SweepView::CleanOf(const v1::SweepMatrix& matrix) const {
+const v1::MetricResult* SweepView::CleanOf(const SweepMatrix& matrix) const {
   for (const v1::MetricResult& result : clean_.metrics()) {
-    if (result.index() == matrix.metric() && result.prompt() == matrix.prompt()) return &result;
+    if (result.index() == matrix.metric && result.prompt() == matrix.prompt) return &result;
   }
   return nullptr;
 }
@@ -139,9 +136,9 @@ std::string SweepView::LabelOf(int32_t variant) const {
   return absl::StrJoin(parts, ", ");
 }
 
-void SweepView::PrintTitle(const v1::SweepMatrix& matrix) {
-  std::string title = Fit(Printable(matrix.name()), kNameColumnsMax);
-  if (several_prompts()) absl::StrAppend(&title, ", prompt ", matrix.prompt());
+void SweepView::PrintTitle(const SweepMatrix& matrix) {
+  std::string title = Fit(Printable(matrix.name), kNameColumnsMax);
+  if (several_prompts()) absl::StrAppend(&title, ", prompt ", matrix.prompt);
   screen_.out << "\n" << screen_.Bold(title);
   const v1::MetricResult* clean = CleanOf(matrix);
   if (clean != nullptr && clean->values_size() == 2) {
@@ -153,24 +150,21 @@ void SweepView::PrintTitle(const v1::SweepMatrix& matrix) {
   screen_.out << "\n";
 }
 
-void SweepView::PrintMatrix(const v1::SweepMatrix& matrix) {
-  int64_t cells = 1;
-  for (const int32_t length : matrix.shape()) cells *= length;
-  if (cells != matrix.values_size() || cells == 0) return;  // malformed, or of a newer server
+void SweepView::PrintMatrix(const SweepMatrix& matrix) {
   PrintTitle(matrix);
-  const bool list = matrix.shape_size() < 2;
-  if (list && cells <= kListRowsMax) return PrintList(matrix);
+  const bool list = matrix.shape.size() < 2;
+  if (list && static_cast<int>(matrix.values.size()) <= kListRowsMax) return PrintList(matrix);
   if (!list) PrintMaps(matrix);
   PrintFurthest(matrix);
 }
 
-void SweepView::PrintList(const v1::SweepMatrix& matrix) {
+void SweepView::PrintList(const SweepMatrix& matrix) {
   Scale scale;
-  scale.Include({matrix.values().begin(), matrix.values().end()});
-  scale.Include({0.0});  // bars start at zero
+  scale.Include(matrix.values);
+  scale.Include({0.0});  // bars begin there
   std::vector<std::vector<std::string>> rows;
-  for (int i = 0; i < matrix.values_size(); ++i) {
-    const double value = matrix.values(i);
+  for (int i = 0; i < static_cast<int>(matrix.values.size()); ++i) {
+    const double value = matrix.values[i];
     const double fraction =
         std::isfinite(value) ? std::abs(value) / std::max(scale.high, -scale.low) : 0;
     const std::string label =
@@ -182,8 +176,8 @@ void SweepView::PrintList(const v1::SweepMatrix& matrix) {
   PrintTable(screen_, {{Fit(name, kLabelColumnsMax), true}, {"", true}, {""}}, rows);
 }
 
-void SweepView::PrintMaps(const v1::SweepMatrix& matrix) {
-  const int axes = matrix.shape_size();
+void SweepView::PrintMaps(const SweepMatrix& matrix) {
+  const int axes = static_cast<int>(matrix.shape.size());
   HeatMap map;
   const auto fill = [&](int i, MapAxis* axis) {
     axis->name = Fit(Printable(started_.axes(i).name()), 24);
@@ -195,8 +189,8 @@ void SweepView::PrintMaps(const v1::SweepMatrix& matrix) {
   const v1::MetricResult* clean = CleanOf(matrix);
   if (clean != nullptr) map.centre = clean->values_size() == 1 ? clean->values(0) : 0;
   if (map.centre && !std::isfinite(*map.centre)) map.centre.reset();
-  const int64_t size = int64_t{matrix.shape(axes - 2)} * matrix.shape(axes - 1);
-  const int64_t maps = matrix.values_size() / size;
+  const int64_t size = int64_t{matrix.shape[axes - 2]} * matrix.shape[axes - 1];
+  const auto maps = static_cast<int64_t>(matrix.values.size()) / size;
   for (int64_t i = 0; i < std::min(maps, kMapsMax); ++i) {
     if (maps > 1) {
       std::string where = LabelOf(static_cast<int32_t>(i * size));
@@ -204,7 +198,7 @@ void SweepView::PrintMaps(const v1::SweepMatrix& matrix) {
           where.find(absl::StrCat(", ", Printable(started_.axes(axes - 2).name()), " "));
       screen_.out << "\n  " << where.substr(0, end) << "\n";
     }
-    const double* first = matrix.values().data() + i * size;
+    const double* first = matrix.values.data() + i * size;
     map.values.assign(first, first + size);
     PrintHeatMap(screen_, map);
   }
@@ -212,24 +206,24 @@ void SweepView::PrintMaps(const v1::SweepMatrix& matrix) {
     screen_.out << "  ... " << Count(maps - kMapsMax, "more map") << "; --json has them\n";
 }
 
-void SweepView::PrintFurthest(const v1::SweepMatrix& matrix) {
+void SweepView::PrintFurthest(const SweepMatrix& matrix) {
   const v1::MetricResult* clean = CleanOf(matrix);
   const bool centred =
       clean != nullptr && clean->values_size() == 1 && std::isfinite(clean->values(0));
   const double centre = centred ? clean->values(0) : 0;
-  std::vector<int> order;  // indices of finite values
-  for (int i = 0; i < matrix.values_size(); ++i) {
-    if (std::isfinite(matrix.values(i))) order.push_back(i);
+  std::vector<int> order;  // of those that have a number
+  for (int i = 0; i < static_cast<int>(matrix.values.size()); ++i) {
+    if (std::isfinite(matrix.values[i])) order.push_back(i);
   }
   if (order.empty()) return;
-  const auto distance = [&](int i) { return std::abs(matrix.values(i) - centre); };
+  const auto distance = [&](int i) { return std::abs(matrix.values[i] - centre); };
   const size_t shown = std::min(order.size(), kFurthestShown);
   std::partial_sort(order.begin(), order.begin() + shown, order.end(), [&](int a, int b) {
     return distance(a) != distance(b) ? distance(a) > distance(b) : a < b;
   });
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < shown; ++i) {
-    const double value = matrix.values(order[i]);
+    const double value = matrix.values[order[i]];
     rows.push_back({Fit(LabelOf(order[i]), kLabelColumnsMax), Number(value),
                     centred ? Signed(value - centre) : ""});
   }

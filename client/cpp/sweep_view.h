@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "client/cpp/heat_map.h"
 #include "client/cpp/screen.h"
+#include "client/cpp/sweep_matrix.h"
 #include "proto/scalpel/v1/sweep.pb.h"
 
 namespace scalpel::client {
@@ -33,19 +34,19 @@ class SweepView {
   void ClearProgress();
   void End(const v1::SweepFinished& finished);
 
-  // Prints a matrix as a list with bars if it has one axis, and as heat maps if it has more.
-  void PrintMatrix(const v1::SweepMatrix& matrix);
-  void PrintTitle(const v1::SweepMatrix& matrix);
-  void PrintList(const v1::SweepMatrix& matrix);
-  void PrintMaps(const v1::SweepMatrix& matrix);
-  void PrintFurthest(const v1::SweepMatrix& matrix);
+  // A matrix in the form that suits its axes: a list with bars, or heat maps.
+  void PrintMatrix(const SweepMatrix& matrix);
+  void PrintTitle(const SweepMatrix& matrix);
+  void PrintList(const SweepMatrix& matrix);
+  void PrintMaps(const SweepMatrix& matrix);
+  void PrintFurthest(const SweepMatrix& matrix);
   void PrintTopTokens();
   void PrintStatistics();
   void PrintReports();
 
-  // Returns the clean run's value of a metric; null if there is none.
-  const v1::MetricResult* CleanOf(const v1::SweepMatrix& matrix) const;
-  // Returns the variant's name, or its place in the grid.
+  // The clean run's value of a metric; null: it has none.
+  const v1::MetricResult* CleanOf(const SweepMatrix& matrix) const;
+  // What tells the variant from the others: its name, or its place in the grid.
   std::string LabelOf(int32_t variant) const;
   bool several_prompts() const { return started_.normalized().prompts_size() > 1; }
 
@@ -56,7 +57,6 @@ class SweepView {
   v1::SweepStarted started_;
   v1::SweepClean clean_;
   std::map<int32_t, v1::VariantResult> variants_;
-  std::vector<v1::SweepMatrix> matrices_;
 };
 
 }  // namespace scalpel::client

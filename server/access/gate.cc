@@ -50,14 +50,14 @@ absl::StatusOr<Caller> Identify(const Credentials& shown, const Policy& policy, 
     return ByToken(shown.authorization, *policy.tokens(), policy.per_caller, now);
   }
   if (!policy.client_certificates) {
-    return Caller{kAnonymous, Role::kOperator, std::string(shown.peer), policy.per_caller};
+    return Caller{kAnonymous, v1::ROLE_OPERATOR, std::string(shown.peer), policy.per_caller};
   }
   if (!IsCallerName(shown.certificate)) {
     return absl::UnauthenticatedError(
         absl::StrCat("the client certificate's common name is not ", kCallerNameForm));
   }
   const std::string name(shown.certificate);
-  return Caller{name, Role::kRunner, name, policy.per_caller};
+  return Caller{name, v1::ROLE_RUNNER, name, policy.per_caller};
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ absl::StatusOr<NewToken> MakeToken(absl::string_view name) {
   const Sha256Hash hash = HashOf(made.token);
   made.entry = absl::StrCat("{\"name\": \"", name, "\", \"sha256\": \"",
                             absl::BytesToHexString(AsText(hash.data(), hash.size())),
-                            "\", \"role\": \"", RoleName(Role::kRunner), "\"}");
+                            "\", \"role\": \"", RoleName(v1::ROLE_RUNNER), "\"}");
   return made;
 }
 

@@ -1,51 +1,49 @@
 #include "server/access/role.h"
 
 #include <string>
+#include <vector>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "absl/types/span.h"
 #include "server/base/json.h"
+#include "server/contract/methods.h"
 
 namespace scalpel::access {
 namespace {
 
-constexpr Role kRoles[] = {Role::kReader, Role::kRunner, Role::kOperator};
+constexpr char kPrefix[] = "ROLE_";
 
-struct Method {
-  absl::string_view service;
-  absl::string_view name;
-  Role least;
-};
+// Says what the services look like, under either of its names.
+constexpr char kReflection[] = "ServerReflectionInfo";
+constexpr absl::string_view kReflectionServices[] = {"grpc.reflection.v1alpha.ServerReflection",
+                                                     "grpc.reflection.v1.ServerReflection"};
 
-constexpr char kService[] = "scalpel.v1.InterventionService";
-constexpr Method kMethods[] = {
-    {kService, "GetModel", Role::kReader},
-    {kService, "Tokenize", Role::kReader},
-    {kService, "Detokenize", Role::kReader},
-    {kService, "Run", Role::kRunner},
-    {kService, "Sweep", Role::kRunner},
-    {kService, "GetStatus", Role::kOperator},
-    {"grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo", Role::kReader},
-    {"grpc.reflection.v1.ServerReflection", "ServerReflectionInfo", Role::kReader},
-};
+// By number.
+const std::vector<std::string>& Names() {
+  static const auto* names = [] {
+    auto* list = new std::vector<std::string>;
+    for (int number = 0; number < v1::Role_ARRAYSIZE; ++number) {
+      const std::string& name = v1::Role_Name(static_cast<Role>(number));
+      list->push_back(absl::AsciiStrToLower(absl::StripPrefix(name, kPrefix)));
+    }
+    return list;
+  }();
+  return *names;
+}
 
 }  // namespace
 
-absl::string_view RoleName(Role role) {
-  switch (role) {
-    case Role::kReader:
-      return "reader";
-    case Role::kRunner:
-      return "runner";
-    case Role::kOperator:
-      return "operator";
-  }
-  return "";
-}
+absl::string_view RoleName(Role role) { return Names().at(role); }
+
+std::string RoleNames() { return absl::StrJoin(absl::MakeSpan(Names()).subspan(1), ", "); }
 
 std::optional<Role> ParseRole(absl::string_view name) {
-  for (const Role role : kRoles) {
-    if (RoleName(role) == name) return role;
+  for (int number = v1::ROLE_READER; number < v1::Role_ARRAYSIZE; ++number) {
+    if (Names()[number] == name) return static_cast<Role>(number);
   }
   return std::nullopt;
 }
@@ -56,9 +54,12 @@ std::optional<Role> LeastRole(absl::string_view method) {
   const bool is_full = slash != absl::string_view::npos;
   const absl::string_view service = is_full ? path.substr(0, slash) : "";
   const absl::string_view name = is_full ? path.substr(slash + 1) : path;
-  for (const Method& known : kMethods) {
-    if (known.name == name && (!is_full || known.service == service)) return known.least;
+  for (const contract::Method& known : contract::Methods()) {
+    if (known.name == name && (!is_full || known.service == service)) return known.least_role;
   }
+  const bool reflection =
+      name == kReflection && (!is_full || absl::c_linear_search(kReflectionServices, service));
+  if (reflection) return v1::ROLE_READER;
   return std::nullopt;
 }
 

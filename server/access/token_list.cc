@@ -50,7 +50,7 @@ std::string ReadHash(const Json& value, Sha256Hash* hash) {
 std::string ReadRole(const Json& value, Role* role) {
   const std::optional<Role> read =
       value.is_string() ? ParseRole(value.get_ref<const std::string&>()) : std::nullopt;
-  if (!read.has_value()) return "is none of reader, runner, operator";
+  if (!read.has_value()) return absl::StrCat("is none of ", RoleNames());
   *role = *read;
   return "";
 }

@@ -35,7 +35,7 @@ inline constexpr char kCallerNameForm[] = "1 to 64 of the characters A-Z a-z 0-9
 struct TokenEntry {
   std::string name;  // of the caller
   Sha256Hash hash{};
-  Role role = Role::kReader;
+  Role role = v1::ROLE_READER;
   absl::Time expires = absl::InfiniteFuture();
   // In place of the server's limits. 0: no limit.
   std::optional<int32_t> calls_max = std::nullopt;

@@ -25,11 +25,6 @@ void Violations::Add(absl::string_view field, absl::string_view description) {
   violation->set_description(Shortened(description, kDescriptionBytesMax));
 }
 
-void Violations::AddUnimplemented(absl::string_view field, absl::string_view description) {
-  ++unimplemented_;
-  Add(field, description);
-}
-
 void Violations::AddUnmet(absl::string_view field, absl::string_view description) {
   ++unmet_;
   Add(field, description);
@@ -42,7 +37,6 @@ void Violations::AddNew(const Violations& other, absl::string_view remark) {
     if (std::any_of(listed.begin(), listed.begin() + before,
                     [&](const auto& seen) { return seen.field() == violation.field(); }))
       continue;
-    if (other.count_ == other.unimplemented_) ++unimplemented_;
     if (other.count_ == other.unmet_) ++unmet_;
     Add(violation.field(), absl::StrCat(violation.description(), remark));
   }
@@ -56,10 +50,9 @@ absl::Status Violations::ToStatus() const {
     message = absl::StrCat(first.field(), ": ", first.description());
   }
   if (count_ > 1) absl::StrAppend(&message, " (and ", count_ - 1, " more, see the details)");
-  absl::Status status(count_ == unimplemented_ ? absl::StatusCode::kUnimplemented
-                      : count_ == unmet_       ? absl::StatusCode::kFailedPrecondition
-                                               : absl::StatusCode::kInvalidArgument,
-                      message);
+  absl::Status status(
+      count_ == unmet_ ? absl::StatusCode::kFailedPrecondition : absl::StatusCode::kInvalidArgument,
+      message);
   AttachDetail(status, listed_);
   return status;
 }

@@ -18,8 +18,6 @@ class Violations {
   // `field`: a path such as `interventions[2].place.where.layers[0]`. `description`: what is wrong
   // and what would be right.
   void Add(absl::string_view field, absl::string_view description);
-  // Something that the contract defines and this server does not implement.
-  void AddUnimplemented(absl::string_view field, absl::string_view description);
   // Something that the request may ask for, but not of the model that is served.
   void AddUnmet(absl::string_view field, absl::string_view description);
 
@@ -30,14 +28,13 @@ class Violations {
   bool empty() const { return count_ == 0; }
   int count() const { return count_; }
 
-  // OK when empty. UNIMPLEMENTED or, where something is unmet, FAILED_PRECONDITION when that is all
-  // that is wrong, else INVALID_ARGUMENT; with a google.rpc.BadRequest payload.
+  // OK when empty. FAILED_PRECONDITION when all that is wrong is something unmet, else
+  // INVALID_ARGUMENT; with a google.rpc.BadRequest payload.
   absl::Status ToStatus() const;
 
  private:
   const int listed_max_;
   int count_ = 0;
-  int unimplemented_ = 0;
   int unmet_ = 0;
   google::rpc::BadRequest listed_;
 };

@@ -17,18 +17,18 @@ absl::Status Wrong(const Config& config, absl::string_view flag, absl::string_vi
 
 absl::Status CheckLimits(const Config& config) {
   const Limits& limits = config.limits;
-  if (limits.buffered_bytes_max < limits.response_bytes_max) {
+  if (limits->max_buffered_bytes() < limits->max_response_bytes()) {
     return Wrong(config, "max-buffered-bytes",
-                 absl::StrCat(limits.buffered_bytes_max, " is less than ",
+                 absl::StrCat(limits->max_buffered_bytes(), " is less than ",
                               GivenName(config, "max-response-bytes"), ", ",
-                              limits.response_bytes_max, "; raise it or lower the other"));
+                              limits->max_response_bytes(), "; raise it or lower the other"));
   }
   // With less, one slow request keeps the others from being received.
-  if (limits.transport_bytes_max / 4 < limits.request_bytes_max) {
+  if (config.transport_bytes / 4 < limits->max_request_bytes()) {
     return Wrong(config, "transport-bytes",
-                 absl::StrCat(limits.transport_bytes_max, " is less than four times ",
+                 absl::StrCat(config.transport_bytes, " is less than four times ",
                               GivenName(config, "max-request-bytes"), ", ",
-                              limits.request_bytes_max, "; raise it or lower the other"));
+                              limits->max_request_bytes(), "; raise it or lower the other"));
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 #ifndef SCALPEL_SERVER_CONFIG_CONFIG_H_
 #define SCALPEL_SERVER_CONFIG_CONFIG_H_
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -10,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 
 namespace scalpel {
 
@@ -49,6 +50,8 @@ struct Config {
   int lame_duck_seconds = 0;        // from SIGTERM, unhealthy and yet serving, to the drain
 
   Limits limits;
+  int64_t transport_bytes = int64_t{256} << 20;  // received and not yet handed over, at most
+  int drain_seconds = 30;  // from SIGTERM, or the end of the lame duck, to the end
 
   std::filesystem::path file;                       // of settings; empty: none
   std::map<std::string, Given, std::less<>> given;  // by the flag's name: all but the defaults

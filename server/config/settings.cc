@@ -3,12 +3,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <utility>
-#include <variant>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "server/base/limit_fields.h"
 #include "server/config/setters.h"
+#include "server/contract/limits.h"
 
 namespace scalpel {
 namespace {
@@ -32,8 +31,9 @@ Setting Choice(std::string name, std::string value, std::string help,
           [=](Text text, Config* config) { return SetChoice(text, choices, &(config->*member)); }};
 }
 
+template <typename Int>
 Setting Integer(std::string name, std::string help, int64_t least, int64_t most,
-                int Config::*member) {
+                Int Config::*member) {
   return {std::move(name), "N", std::move(help), [=](Text text, Config* config) {
             return SetInteger(text, least, most, &(config->*member));
           }};
@@ -55,8 +55,8 @@ Setting Only(Where where, Setting setting) {
 }
 
 // 1 GiB for a number of bytes, where it is a whole one.
-std::string AmountText(const LimitField& field, int64_t value) {
-  if (!absl::StrContains(field.name, "bytes") || value == 0) return absl::StrCat(value);
+std::string AmountText(absl::string_view flag, int64_t value) {
+  if (!absl::StrContains(flag, "bytes") || value == 0) return absl::StrCat(value);
   for (const auto& [shift, unit] :
        {std::pair(30, " GiB"), std::pair(20, " MiB"), std::pair(10, " KiB")}) {
     if (value % (int64_t{1} << shift) == 0) return absl::StrCat(value >> shift, unit);
@@ -64,26 +64,37 @@ std::string AmountText(const LimitField& field, int64_t value) {
   return absl::StrCat(value);
 }
 
-Setting OfLimit(const LimitField& field) {
-  const Limits defaults;
-  const int64_t value =
-      std::visit([&](auto member) -> int64_t { return defaults.*member; }, field.member);
-  return {std::string(field.name), "N",
-          absl::StrCat(field.help, " (default ", AmountText(field, value), ")"),
-          [field](Text text, Config* config) {
-            return std::visit(
-                [&](auto member) {
-                  return SetInteger(text, field.least, field.most, &(config->limits.*member));
-                },
-                field.member);
+Setting OfLimit(const contract::LimitField& field) {
+  const v1::LimitFacts& facts = field.facts();
+  return {field.flag(), "N",
+          absl::StrCat(facts.help(), " (default ", AmountText(field.flag(), facts.default_value()),
+                       ")"),
+          [&field](Text text, Config* config) {
+            int64_t value = 0;
+            std::string problem =
+                SetInteger(text, field.facts().least(), field.facts().most(), &value);
+            if (problem.empty()) field.Set(value, &*config->limits);
+            return problem;
           }};
 }
 
-std::vector<Setting> LimitSettings(LimitOf of) {
+std::vector<Setting> LimitSettings(v1::LimitScope scope) {
   std::vector<Setting> settings;
-  for (const LimitField& field : kLimitFields) {
-    if (field.of == of) settings.push_back(OfLimit(field));
+  for (const contract::LimitField& field : contract::LimitFields()) {
+    if (field.facts().scope() == scope) settings.push_back(OfLimit(field));
   }
+  return settings;
+}
+
+// The most of all requests together, with what is no concern of those who send them.
+std::vector<Setting> ServerLimitSettings() {
+  std::vector<Setting> settings = LimitSettings(v1::LIMIT_SCOPE_SERVER);
+  settings.push_back(Integer("transport-bytes",
+                             "received and not yet handed over, all together (default 256 MiB)",
+                             int64_t{1} << 20, int64_t{1} << 40, &Config::transport_bytes));
+  settings.push_back(Integer("drain-seconds",
+                             "how long calls may go on after SIGTERM or Ctrl-C (default 30)", 0,
+                             3600, &Config::drain_seconds));
   return settings;
 }
 
@@ -159,8 +170,8 @@ const std::vector<SettingGroup>& SettingGroups() {
   static const auto* const groups = new std::vector<SettingGroup>{
       {"The model", ModelSettings()},
       {"Where it listens, and to whom", AccessSettings()},
-      {"The most of one request", LimitSettings(LimitOf::kRequest)},
-      {"The most of all together", LimitSettings(LimitOf::kServer)},
+      {"The most of one request", LimitSettings(v1::LIMIT_SCOPE_REQUEST)},
+      {"The most of all together", ServerLimitSettings()},
       {"Its end, and its log", LifeSettings()},
       {"Other", OtherSettings()},
   };

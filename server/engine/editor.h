@@ -10,7 +10,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/intervention.pb.h"
 #include "server/model/tap.h"
 #include "server/model/tensor.h"
 #include "server/spec/plan.h"

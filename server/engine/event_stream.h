@@ -16,7 +16,9 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
+#include "proto/scalpel/v1/sweep.pb.h"
+#include "proto/scalpel/v1/tensor.pb.h"
 
 namespace scalpel::engine {
 

@@ -11,7 +11,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
 #include "server/engine/event_stream.h"
 #include "server/engine/task.h"
 #include "server/spec/plan.h"

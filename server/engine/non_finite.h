@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "absl/functional/function_ref.h"
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
 #include "server/model/gpt2.h"
 #include "server/spec/plan.h"
 

@@ -62,7 +62,7 @@ Scheduler::Scheduler(const model::Gpt2& gpt2, const Limits& limits,
     : gpt2_(gpt2),
       limits_(limits),
       device_failed_(std::move(device_failed)),
-      cache_(limits.baseline_cache_bytes_max, static_cast<int32_t>(gpt2.config().n_layer)),
+      cache_(limits->baseline_cache_bytes(), static_cast<int32_t>(gpt2.config().n_layer)),
       thread_([this] { Loop(); }) {}
 
 Scheduler::~Scheduler() {
@@ -83,15 +83,16 @@ absl::Status Scheduler::Submit(std::shared_ptr<Job> job) {
   const auto close = absl::MakeCleanup([&unwanted] { CloseUnwanted(unwanted); });
   absl::MutexLock lock(&mutex_);
   if (!admission_.ok()) return admission_;
-  if (Waiting() >= limits_.queue_max) unwanted = TakeUnwanted();
-  if (Waiting() >= limits_.queue_max) {
-    return Because(Reason::kQueueFull, Busy(absl::StrCat("the queue is full (", limits_.queue_max,
-                                                         " requests); try again"),
-                                            kRetryDelay));
+  if (Waiting() >= limits_->max_queue()) unwanted = TakeUnwanted();
+  if (Waiting() >= limits_->max_queue()) {
+    return Because(
+        Reason::kQueueFull,
+        Busy(absl::StrCat("the queue is full (", limits_->max_queue(), " requests); try again"),
+             kRetryDelay));
   }
-  if (buffered_bytes_->load() + bytes > limits_.buffered_bytes_max) {
+  if (buffered_bytes_->load() + bytes > limits_->max_buffered_bytes()) {
     return Because(Reason::kBufferedBytes,
-                   Busy(absl::StrCat("responses of ", limits_.buffered_bytes_max,
+                   Busy(absl::StrCat("responses of ", limits_->max_buffered_bytes(),
                                      " bytes are waiting for their readers; try again"),
                         kRetryDelay));
   }
@@ -225,7 +226,7 @@ Wave Scheduler::NextRetry() {
   for (Task& task : failed) {
     if (!task.job->stream().StillWanted().ok()) continue;
     task.failure =
-        FailureOf([&] { Prepare(task, gpt2_.config(), cache_, limits_.record_bytes_max); });
+        FailureOf([&] { Prepare(task, gpt2_.config(), cache_, limits_->max_record_bytes()); });
     if (task.failure != nullptr) {
       endings.emplace_back(task.job, Fail(*task.job, task.failure));
     } else {
@@ -246,7 +247,7 @@ std::optional<Task> Scheduler::Fill(std::deque<std::shared_ptr<Job>>& turns, Wav
       if (!job->stream().StillWanted().ok()) return;
       PassFaultPoint(FaultPoint::kNextTask, job->stream().request_id());
       task = job->NextTask();
-      if (task) Prepare(*task, gpt2_.config(), cache_, limits_.record_bytes_max);
+      if (task) Prepare(*task, gpt2_.config(), cache_, limits_->max_record_bytes());
     });
     if (failure != nullptr) {
       turns.pop_front();
@@ -254,7 +255,7 @@ std::optional<Task> Scheduler::Fill(std::deque<std::shared_ptr<Job>>& turns, Wav
       End({{job, Fail(*job, failure)}});
       continue;
     }
-    if (task && !wave.empty() && tokens + task->tokens > limits_.wave_tokens_max) return task;
+    if (task && !wave.empty() && tokens + task->tokens > limits_->wave_tokens()) return task;
     std::rotate(turns.begin(), turns.begin() + 1, turns.end());
     ++idle;
     if (!task) continue;

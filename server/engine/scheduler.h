@@ -18,7 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/engine/baseline_cache.h"
 #include "server/engine/counts.h"
 #include "server/engine/job.h"

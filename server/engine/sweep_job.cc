@@ -18,24 +18,6 @@ std::vector<at::Tensor> OnHost(const std::vector<at::Tensor>& logits) {
   return host;
 }
 
-// An empty matrix for each metric of one number and each prompt.
-std::vector<v1::SweepMatrix> Matrices(const spec::Sweep& sweep) {
-  std::vector<v1::SweepMatrix> matrices;
-  for (int i = 0; i < sweep.metrics().size(); ++i) {
-    if (spec::NumberCount(sweep.metrics()[i]) != 1) continue;
-    for (int32_t prompt = 0; prompt < sweep.edited_prompts(); ++prompt) {
-      v1::SweepMatrix& matrix = matrices.emplace_back();
-      matrix.set_metric(i);
-      matrix.set_name(sweep.metrics()[i].name());
-      matrix.set_prompt(prompt);
-      for (const v1::AxisInfo& axis : sweep.started().axes()) matrix.add_shape(axis.labels_size());
-      if (sweep.started().axes().empty()) matrix.add_shape(sweep.variants());
-      matrix.mutable_values()->Resize(sweep.variants(), std::numeric_limits<double>::quiet_NaN());
-    }
-  }
-  return matrices;
-}
-
 }  // namespace
 
 // Gathers the statistics of one task, which leave together with its other results.
@@ -55,8 +37,7 @@ class SweepJob::Statistics final : public TaskSink {
 SweepJob::SweepJob(std::shared_ptr<EventStream> call, std::shared_ptr<const spec::Sweep> sweep)
     : Job(std::move(call)),
       sweep_(std::move(sweep)),
-      reported_(sweep_->variants()),
-      matrices_(Matrices(*sweep_)) {}
+      reported_(sweep_->variants()) {}
 
 std::optional<Task> SweepJob::NextTask() {
   if (!clean_given_out_) {
@@ -109,11 +90,6 @@ void SweepJob::VariantDone(int32_t index, const TaskResult& result, v1::VariantR
   *variant.mutable_metrics() = metrics_->Measure(OnHost(result.logits));
   if (sweep_->reports())
     variant.mutable_reports()->Assign(result.reports.begin(), result.reports.end());
-  size_t matrix = 0;  // they are in the order of the metrics
-  for (const v1::MetricResult& metric : variant.metrics()) {
-    if (matrix < matrices_.size() && matrices_[matrix].metric() == metric.index())
-      matrices_[matrix++].set_values(index, metric.values(0));
-  }
   PassFaultPoint(FaultPoint::kDone, stream().request_id());
   v1::SweepResponse event;
   *event.mutable_variant() = std::move(variant);
@@ -135,11 +111,6 @@ void SweepJob::VariantDone(int32_t index, const TaskResult& result, v1::VariantR
 }
 
 void SweepJob::Finish(Locator locate) {
-  for (v1::SweepMatrix& matrix : matrices_) {
-    v1::SweepResponse event;
-    *event.mutable_matrix() = std::move(matrix);
-    Push(std::move(event));
-  }
   v1::SweepResponse event;
   v1::SweepFinished* finished = event.mutable_finished();
   finished->set_non_finite_variants(non_finite_);

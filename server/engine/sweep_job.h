@@ -24,7 +24,7 @@ class SweepJob final : public Job {
   // Compiles a variant when its turn comes: all plans at once would be large.
   std::optional<Task> NextTask() override;
   bool AllDone() const override { return done_ == sweep_->variants(); }
-  // Sends the matrices and `finished`.
+  // Sends `finished`.
   void Finish(Locator locate) override;
 
  private:
@@ -52,7 +52,6 @@ class SweepJob final : public Job {
   // Variants with an infinity or NaN so far, the first of them by index, and its row that has it.
   int32_t non_finite_ = 0;
   std::optional<std::pair<int32_t, int32_t>> first_non_finite_;
-  std::vector<v1::SweepMatrix> matrices_;
 };
 
 }  // namespace scalpel::engine

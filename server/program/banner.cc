@@ -62,7 +62,7 @@ std::string Banner(const rpc::Backend& backend, const Config& config, const std:
   absl::StrAppendFormat(&text, "  sites     %d to observe, %d of them to edit\n", sites.size(),
                         editable);
   absl::StrAppendFormat(&text, "  limits    %d tokens a prompt, %d a request\n", model.n_ctx,
-                        config.limits.tokens_max);
+                        config.limits->max_tokens());
   absl::StrAppendFormat(&text, "  start-up  %.1f s\n\n", absl::ToDoubleSeconds(startup));
   absl::StrAppend(&text, "listening on ", address, "\n\ntry:\n  grpcurl ", CredentialFlags(config),
                   " -d '", ExampleRequest(backend.facts), "' ", Reachable(address),

@@ -34,7 +34,7 @@ void Drain(const Config& config, bool device_failed, rpc::Listener& listener, rp
                  config.lame_duck_seconds);
     absl::SleepFor(absl::Seconds(config.lame_duck_seconds));
   }
-  const int seconds = config.limits.drain_seconds_max;
+  const int seconds = config.drain_seconds;
   spdlog::info("draining for at most {} s; a second signal ends at once", seconds);
   const absl::Time end = absl::Now() + absl::Seconds(seconds);
   service.Close();

@@ -9,7 +9,8 @@ access::Policy PolicyOf(const Config& config, const access::TokenFile* tokens) {
   access::Policy policy;
   if (tokens != nullptr) policy.tokens = [tokens] { return tokens->tokens(); };
   policy.client_certificates = !config.tls_client_ca.empty();
-  policy.per_caller = {config.limits.caller_calls_max, config.limits.caller_tokens_per_second_max};
+  policy.per_caller = {config.limits->max_calls_per_caller(),
+                       config.limits->max_tokens_per_second_per_caller()};
   return policy;
 }
 

@@ -18,6 +18,8 @@
 #include "server/base/version.h"
 #include "server/config/config.h"
 #include "server/config/help_text.h"
+#include "server/contract/check.h"
+#include "server/contract/methods.h"
 #include "server/engine/scheduler.h"
 #include "server/insight/exposition.h"
 #include "server/insight/metrics.h"
@@ -76,6 +78,7 @@ absl::StatusOr<std::unique_ptr<rpc::Listener>> Listen(const Config& config, rpc:
   options.address = config.listen;
   options.tls = {config.tls_cert, config.tls_key, config.tls_client_ca};
   options.limits = config.limits;
+  options.transport_bytes = config.transport_bytes;
   options.admit_reflection = [&service](grpc::CallbackServerContext* context, rpc::Call* call) {
     return service.AdmitReflection(*context, call);
   };
@@ -109,7 +112,7 @@ void Announce(const rpc::Backend& backend, const Config& config, const std::stri
 
 int Serve(const Config& config, absl::Time began) {
   StopSignal stop;
-  insight::Metrics metrics(rpc::kMethods);
+  insight::Metrics metrics(contract::MethodNames());
   const auto sources = std::make_shared<insight::Sources>();
   insight::AddProcess(*sources);
   auto gatekeeper = Gatekeeper::Open(config);
@@ -164,6 +167,8 @@ int PrintNewToken(const std::string& name) {
 int Main(int argc, char** argv) {
   const absl::Time began = absl::Now();
   GuardStandardStreams();
+  if (absl::Status status = contract::Check(); !status.ok())
+    return Fail("the contract is incomplete: ", status, kExitCannotServe);
   const absl::StatusOr<Config> config = ReadConfig(argc, argv, environ);
   if (!config.ok()) return Fail("", config.status(), kExitBadFlag);
   if (config->help) return std::printf("%s", HelpText().c_str()) < 0;

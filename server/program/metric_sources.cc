@@ -103,7 +103,7 @@ void AddBackend(const rpc::Backend& backend, const Limits& limits, insight::Sour
                      "Connections refused because too many were open.",
                      [read = backend.connections] { return static_cast<double>(read().refused); });
   AddEngine(backend.engine_counts, sources);
-  AddCache(backend.cache_counts, limits.baseline_cache_bytes_max, sources);
+  AddCache(backend.cache_counts, limits->baseline_cache_bytes(), sources);
 }
 
 }  // namespace scalpel

@@ -4,7 +4,7 @@
 #ifndef SCALPEL_SERVER_PROGRAM_METRIC_SOURCES_H_
 #define SCALPEL_SERVER_PROGRAM_METRIC_SOURCES_H_
 
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/insight/sources.h"
 #include "server/program/gatekeeper.h"
 #include "server/rpc/backend.h"

@@ -86,7 +86,6 @@ std::optional<Reason> RejectionReason(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kUnimplemented:
     case absl::StatusCode::kFailedPrecondition:
       return Reason::kInvalid;
     case absl::StatusCode::kUnavailable:

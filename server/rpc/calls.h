@@ -22,10 +22,6 @@
 
 namespace scalpel::rpc {
 
-// The methods of the service, as Call::method names them.
-inline constexpr absl::string_view kMethods[] = {"GetModel", "Tokenize", "Detokenize",
-                                                 "Run",      "Sweep",    "GetStatus"};
-
 // Thread-safe.
 class Calls {
  public:
@@ -34,9 +30,9 @@ class Calls {
   Calls(int32_t calls_max, absl::Duration slow, access::Gate& gate, insight::Metrics& metrics)
       : calls_max_(calls_max), slow_(slow), gate_(gate), metrics_(metrics) {}
 
-  // Begins a call of `method`, of kMethods. Its `admission` says whether it may go on; End is due
-  // in either case. UNAUTHENTICATED, PERMISSION_DENIED and RESOURCE_EXHAUSTED as the gate has them;
-  // RESOURCE_EXHAUSTED with RetryInfo where too many calls are under way.
+  // Begins a call of `method`, of contract::MethodNames. Its `admission` says whether it may go on;
+  // End is due in either case. UNAUTHENTICATED, PERMISSION_DENIED and RESOURCE_EXHAUSTED as the
+  // gate has them; RESOURCE_EXHAUSTED with RetryInfo where too many calls are under way.
   Call Begin(grpc::CallbackServerContext* context, absl::string_view method);
   // Gives back what the call held: its caller's share, and its place among those under way. Only
   // the first of several counts.

@@ -9,7 +9,7 @@
 #include <cstddef>
 
 #include "absl/status/status.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/engine/event_stream.h"
 
 namespace scalpel::rpc {

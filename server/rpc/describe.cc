@@ -1,18 +1,14 @@
 #include "server/rpc/describe.h"
 
 #include <google/protobuf/descriptor.h>
-#include <google/protobuf/message.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <string>
-#include <variant>
 
 #include "absl/strings/str_replace.h"
-#include "server/base/limit_fields.h"
 #include "server/base/version.h"
 #include "server/model/tokenizer.h"
-#include "server/spec/ops.h"
 #include "server/spec/sites.h"
 
 namespace scalpel::rpc {
@@ -51,11 +47,7 @@ void DescribeSites(const model::Gpt2Config& config, v1::GetModelResponse* out) {
 
 void DescribeOperations(v1::GetModelResponse* out) {
   const auto* oneof = v1::Intervention::descriptor()->FindOneofByName("operation");
-  for (int i = 0; i < oneof->field_count(); ++i) {
-    const auto* field = oneof->field(i);
-    const auto operation = static_cast<v1::Intervention::OperationCase>(field->number());
-    if (spec::OperationImplemented(operation)) out->add_operations(field->name());
-  }
+  for (int i = 0; i < oneof->field_count(); ++i) out->add_operations(oneof->field(i)->name());
 }
 
 void DescribeStatistics(v1::GetModelResponse* out) {
@@ -66,23 +58,11 @@ void DescribeStatistics(v1::GetModelResponse* out) {
   }
 }
 
-// The contract's field of a limit's name.
-void DescribeLimit(const Limits& limits, const LimitField& field, v1::Limits* out) {
-  const google::protobuf::FieldDescriptor* named =
-      v1::Limits::descriptor()->FindFieldByName(absl::StrReplaceAll(field.name, {{"-", "_"}}));
-  const google::protobuf::Reflection* reflection = v1::Limits::GetReflection();
-  if (const auto* member = std::get_if<int32_t Limits::*>(&field.member)) {
-    reflection->SetInt32(out, named, limits.**member);
-  } else {
-    reflection->SetInt64(out, named, limits.*std::get<int64_t Limits::*>(field.member));
-  }
-}
-
 }  // namespace
 
 v1::BaselineCache DescribeCache(const Backend& backend, const Limits& limits) {
   v1::BaselineCache out;
-  out.set_max_bytes(limits.baseline_cache_bytes_max);
+  out.set_max_bytes(limits->baseline_cache_bytes());
   if (!backend.cache_counts) return out;
   const engine::BaselineCache::Counts counts = backend.cache_counts();
   out.set_bytes(counts.bytes);
@@ -100,7 +80,7 @@ v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits)
   DescribeSites(backend.facts.config, &out);
   DescribeOperations(&out);
   DescribeStatistics(&out);
-  for (const LimitField& field : kLimitFields) DescribeLimit(limits, field, out.mutable_limits());
+  *out.mutable_limits() = *limits;
   *out.mutable_baseline_cache() = DescribeCache(backend, limits);
   out.set_device(backend.device);
   out.set_dtype(v1::DATA_TYPE_FLOAT32);

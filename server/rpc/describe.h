@@ -3,8 +3,8 @@
 #ifndef SCALPEL_SERVER_RPC_DESCRIBE_H_
 #define SCALPEL_SERVER_RPC_DESCRIBE_H_
 
-#include "proto/scalpel/v1/service.pb.h"
-#include "server/base/limits.h"
+#include "proto/scalpel/v1/model.pb.h"
+#include "server/contract/limits.h"
 #include "server/rpc/backend.h"
 
 namespace scalpel::rpc {

@@ -28,7 +28,13 @@ class Counter {
       ++fields_;
       const int number = WireFormatLite::GetTagFieldNumber(tag);
       const FieldDescriptor* field = type.FindFieldByNumber(number);
+      if (outermost) outermost_ = field;
       if (outermost && field != nullptr) ++entries_[number];
+      if (field == nullptr && type.IsReservedNumber(number) && reserved_.empty()) {
+        reserved_ = absl::StrCat("has field ", number, " of ", type.full_name(),
+                                 ", which is reserved and does nothing; leave it out");
+        reserved_in_ = outermost_ == nullptr ? type.name() : outermost_->name();
+      }
       if (!Skip(WireFormatLite::GetTagWireType(tag), field)) return;
     }
   }
@@ -36,6 +42,11 @@ class Counter {
   int64_t fields() const { return fields_; }
   // Of the outermost message, by field number.
   const std::map<int, int64_t>& entries() const { return entries_; }
+  // What is wrong with the first field that only has its number reserved, and the outermost field
+  // that it is in; empty: there is none. Other fields that are not known are ignored, as everywhere
+  // with protobuf; but who sends such a one means something that this server would not do.
+  const std::string& reserved() const { return reserved_; }
+  const std::string& reserved_in() const { return reserved_in_; }
 
  private:
   // False: the rest cannot be read.
@@ -76,17 +87,19 @@ class Counter {
   CodedInputStream* const input_;
   int64_t fields_ = 0;
   std::map<int, int64_t> entries_;
+  const FieldDescriptor* outermost_ = nullptr;
+  std::string reserved_, reserved_in_;
 };
 
 // How often a field of RunRequest or SweepRequest may occur; the others occur once, or are bounded
 // by the fields in all.
 int64_t EntriesMax(const std::string& field, const Limits& limits) {
-  if (field == "prompts" || field == "sources") return limits.prompts_max;
-  if (field == "interventions") return limits.interventions_max;
-  if (field == "probes") return limits.probes_max;
-  if (field == "captures") return limits.captures_max;
-  if (field == "metrics") return limits.metrics_max;
-  return limits.request_fields_max;
+  if (field == "prompts" || field == "sources") return limits->max_prompts();
+  if (field == "interventions") return limits->max_interventions();
+  if (field == "probes") return limits->max_probes();
+  if (field == "captures") return limits->max_captures();
+  if (field == "metrics") return limits->max_metrics();
+  return limits->max_request_fields();
 }
 
 }  // namespace
@@ -96,7 +109,7 @@ absl::Status CheckEntries(google::protobuf::io::ZeroCopyInputStream* stream, con
   CodedInputStream input(stream);
   Counter counter(&input);
   counter.Count(type, /*outermost=*/true);
-  Violations violations(limits.violations_max);
+  Violations violations(limits->max_violations());
   for (const auto& [number, count] : counter.entries()) {
     const std::string& field = type.FindFieldByNumber(number)->name();
     const int64_t most = EntriesMax(field, limits);
@@ -104,11 +117,12 @@ absl::Status CheckEntries(google::protobuf::io::ZeroCopyInputStream* stream, con
     violations.Add(field, absl::StrCat("has ", count, " entries, at most ", most,
                                        " are allowed; split the request"));
   }
-  if (violations.empty() && counter.fields() > limits.request_fields_max) {
+  if (violations.empty() && counter.fields() > limits->max_request_fields()) {
     violations.Add(type.name(),
                    absl::StrCat("has ", counter.fields(), " fields in all, at most ",
-                                limits.request_fields_max, " are allowed; split the request"));
+                                limits->max_request_fields(), " are allowed; split the request"));
   }
+  if (!counter.reserved().empty()) violations.Add(counter.reserved_in(), counter.reserved());
   return violations.ToStatus();
 }
 

@@ -8,13 +8,13 @@
 #include <google/protobuf/io/zero_copy_stream.h>
 
 #include "absl/status/status.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 
 namespace scalpel::rpc {
 
 // INVALID_ARGUMENT for a message of `type` with too many prompts, interventions, probes,
-// captures or metrics, or with too many fields in all. Looks no further than at tags and lengths:
-// OK says nothing about whether the message can be parsed.
+// captures or metrics, with too many fields in all, or with a field whose number is reserved. Looks
+// no further than at tags and lengths: OK says nothing about whether the message can be parsed.
 absl::Status CheckEntries(google::protobuf::io::ZeroCopyInputStream* stream,
                           const google::protobuf::Descriptor& type, const Limits& limits);
 

@@ -38,13 +38,15 @@ constexpr int32_t kHealthConnectionsMax = 16;
 
 constexpr char kTargetScheme[] = "unix-abstract:";
 
-void SetLimits(const Limits& limits, absl::Duration connection_age, grpc::ServerBuilder* builder) {
+void SetLimits(const ListenOptions& options, grpc::ServerBuilder* builder) {
+  const Limits& limits = options.limits;
   const std::pair<const char*, int> arguments[] = {
-      {GRPC_ARG_MAX_CONCURRENT_STREAMS, limits.concurrent_streams_max},
-      {GRPC_ARG_MAX_METADATA_SIZE, limits.metadata_bytes_max},
+      {GRPC_ARG_MAX_CONCURRENT_STREAMS, limits->max_streams_per_connection()},
+      {GRPC_ARG_MAX_METADATA_SIZE, limits->max_metadata_bytes()},
       {GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs},
       {GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleConnectionMs},
-      {GRPC_ARG_MAX_CONNECTION_AGE_MS, static_cast<int>(absl::ToInt64Milliseconds(connection_age))},
+      {GRPC_ARG_MAX_CONNECTION_AGE_MS,
+       static_cast<int>(absl::ToInt64Milliseconds(options.connection_age))},
       {GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs},
       {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs},
       {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
@@ -52,12 +54,12 @@ void SetLimits(const Limits& limits, absl::Duration connection_age, grpc::Server
       {GRPC_ARG_HTTP2_MAX_PING_STRIKES, kPingStrikes},
   };
   for (const auto& [name, value] : arguments) builder->AddChannelArgument(name, value);
-  builder->SetMaxReceiveMessageSize(static_cast<int>(limits.request_bytes_max));
+  builder->SetMaxReceiveMessageSize(static_cast<int>(limits->max_request_bytes()));
   // Messages are inflated before their size is checked, so none may come compressed.
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
   grpc::ResourceQuota quota("transport");
-  quota.Resize(static_cast<size_t>(limits.transport_bytes_max));
+  quota.Resize(static_cast<size_t>(options.transport_bytes));
   builder->SetResourceQuota(quota);
 }
 
@@ -120,10 +122,18 @@ absl::Status Listener::Bind(const ListenOptions& options) {
                       absl::StrCat("--listen: ", acceptor.status().message()));
 }
 
+absl::Status CheckServed(const grpc::Service& service) {
+  if (!service.has_synchronous_methods()) return absl::OkStatus();
+  return absl::InternalError(
+      "a method of scalpel.v1.InterventionService is declared and not served; name it in "
+      "RawInterventionService");
+}
+
 absl::Status Listener::Serve(const ListenOptions& options, Service* service) {
+  if (absl::Status status = CheckServed(*service); !status.ok()) return status;
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  SetLimits(options.limits, options.connection_age, &builder);
+  SetLimits(options, &builder);
   builder.RegisterService(service);
   std::vector<std::string> names = ReflectionNames();
   names.push_back(grpc::health::v1::Health::service_full_name());
@@ -138,7 +148,8 @@ absl::Status Listener::Serve(const ListenOptions& options, Service* service) {
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return absl::InternalError("gRPC does not start a server");
   SetServing(false);
-  acceptor_->Start(net::ConnectionsAllowed(options.limits.connections_max), std::move(to_server));
+  acceptor_->Start(net::ConnectionsAllowed(options.limits->max_connections()),
+                   std::move(to_server));
   if (health_acceptor_ != nullptr) {
     health_acceptor_->Start(kHealthConnectionsMax, std::move(health_to_server));
   }

@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/net/acceptor.h"
 #include "server/net/credentials.h"
 #include "server/net/tls_files.h"
@@ -28,6 +28,7 @@ struct ListenOptions {
   std::string address;  // HOST:PORT; port 0: any free one
   net::TlsFiles tls;
   Limits limits;
+  int64_t transport_bytes = int64_t{256} << 20;  // received and not yet handed over, at most
   // After which clients are asked to connect anew: then a certificate that has expired meanwhile,
   // or that another authority is needed for, is seen, and so is a replica that has joined. Calls
   // under way are left to end. Each connection's differs by up to a tenth.
@@ -41,6 +42,10 @@ std::string HealthTarget(absl::string_view port);
 
 // Whether a call came through that socket, where nobody is who they are: health alone is for them.
 bool CameByHealthTarget(absl::string_view peer);
+
+// INTERNAL: a method is declared that the service does not take raw, so that gRPC would answer for
+// it.
+absl::Status CheckServed(const grpc::Service& service);
 
 class Listener {
  public:

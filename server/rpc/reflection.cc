@@ -18,7 +18,7 @@
 #include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
 #include "proto/grpc/reflection/v1alpha/reflection.grpc.pb.h"
 #include "server/base/errors.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/rpc/access_log.h"
 #include "server/rpc/call.h"
 #include "server/rpc/codec.h"

@@ -18,7 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/engine/event_stream.h"
 #include "server/net/stall_watch.h"
 #include "server/rpc/backend.h"

@@ -37,7 +37,7 @@ absl::Status CheckModel(const std::string& asked, const std::string& served) {
 Service::Service(const Limits& limits, const Surroundings& surroundings)
     : limits_(limits),
       surroundings_(surroundings),
-      calls_(limits.calls_max, surroundings.slow_call, surroundings.gate, surroundings.metrics),
+      calls_(limits->max_calls(), surroundings.slow_call, surroundings.gate, surroundings.metrics),
       stalls_(surroundings.reader_patience),
       workers_(kCompilingThreads) {}
 

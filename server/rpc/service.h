@@ -15,7 +15,7 @@
 #include "absl/time/time.h"
 #include "proto/scalpel/v1/service.grpc.pb.h"
 #include "server/access/gate.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/insight/metrics.h"
 #include "server/net/departures.h"
 #include "server/net/stall_watch.h"

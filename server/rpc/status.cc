@@ -1,6 +1,7 @@
 #include "server/rpc/status.h"
 
 #include "server/base/version.h"
+#include "server/contract/methods.h"
 #include "server/insight/process.h"
 #include "server/rpc/describe.h"
 
@@ -18,7 +19,7 @@ int64_t CountOf(const std::map<std::string, int64_t>& counts, const std::string&
 }
 
 void DescribeCalls(const Calls::Counts& calls, v1::GetStatusResponse* out) {
-  for (const absl::string_view name : kMethods) {
+  for (const absl::string_view name : contract::MethodNames()) {
     v1::MethodStatus* method = out->add_methods();
     method->set_method(std::string(name));
     method->set_calls(CountOf(calls.by_method, method->method()));

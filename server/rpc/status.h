@@ -9,8 +9,8 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "proto/scalpel/v1/service.pb.h"
-#include "server/base/limits.h"
+#include "proto/scalpel/v1/server_status.pb.h"
+#include "server/contract/limits.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/calls.h"
 

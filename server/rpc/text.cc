@@ -27,8 +27,8 @@ absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request
                                               const spec::ModelFacts& facts, const Limits& limits) {
   if (!facts.tokenizer) return NoTokenizer(facts);
   const auto bytes = static_cast<int64_t>(request.text().size());
-  if (bytes > limits.text_bytes_max) {
-    return InvalidField("text", absl::StrCat(bytes, " bytes, at most ", limits.text_bytes_max,
+  if (bytes > limits->max_text_bytes()) {
+    return InvalidField("text", absl::StrCat(bytes, " bytes, at most ", limits->max_text_bytes(),
                                              " are allowed; split it"));
   }
   // No text has more tokens than bytes, but each piece of it may have a prefix space before it.
@@ -49,7 +49,7 @@ absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& r
                                                   const spec::ModelFacts& facts,
                                                   const Limits& limits) {
   if (!facts.tokenizer) return NoTokenizer(facts);
-  Violations violations(limits.violations_max);
+  Violations violations(limits->max_violations());
   v1::DetokenizeResponse response;
   for (int i = 0; i < request.ids_size(); ++i) {
     const int32_t id = request.ids(i);
@@ -66,8 +66,8 @@ absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& r
       continue;
     }
     response.mutable_raw()->append(*text);
-    if (static_cast<int64_t>(response.raw().size()) > limits.text_bytes_max) {
-      return InvalidField("ids", absl::StrCat("more than ", limits.text_bytes_max,
+    if (static_cast<int64_t>(response.raw().size()) > limits->max_text_bytes()) {
+      return InvalidField("ids", absl::StrCat("more than ", limits->max_text_bytes(),
                                               " bytes of text; split the list"));
     }
   }

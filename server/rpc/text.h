@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto/scalpel/v1/service.pb.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::rpc {

@@ -114,10 +114,10 @@ v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config) {
 
 absl::Status CheckCost(const Plan& plan, const Limits& limits) {
   const int64_t response = plan.started.cost().response_bytes();
-  if (response > limits.response_bytes_max) {
+  if (response > limits->max_response_bytes()) {
     return OverLimit("limits.max_response_bytes",
                      absl::StrCat("the response is estimated at ", response, " bytes, at most ",
-                                  limits.response_bytes_max,
+                                  limits->max_response_bytes(),
                                   " are allowed; ask for fewer captures, layers, positions or "
                                   "logits, or for a 16-bit dtype"));
   }
@@ -127,10 +127,10 @@ absl::Status CheckCost(const Plan& plan, const Limits& limits) {
 absl::Status CheckWeight(const Plan& plan, int64_t extra_bytes, absl::string_view what,
                          absl::string_view prefix, const Limits& limits) {
   const int64_t bytes = plan.weight.activation_bytes + plan.weight.plan_bytes + extra_bytes;
-  if (bytes > limits.activation_bytes_max) {
+  if (bytes > limits->max_activation_bytes()) {
     return OverLimit("activation memory",
                      absl::StrCat(std::string(what), " is estimated to need ", bytes,
-                                  " bytes, at most ", limits.activation_bytes_max,
+                                  " bytes, at most ", limits->max_activation_bytes(),
                                   " are allowed; send fewer or shorter prompts, or look at fewer "
                                   "attention scores or logits, or keep fewer axes of probes"));
   }

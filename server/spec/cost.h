@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/spec/plan.h"
 
 namespace scalpel::spec {

@@ -4,7 +4,7 @@
 #ifndef SCALPEL_SERVER_SPEC_DEVICE_STATS_H_
 #define SCALPEL_SERVER_SPEC_DEVICE_STATS_H_
 
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/observation.pb.h"
 #include "server/model/tensor.h"
 #include "server/spec/samples.h"
 

@@ -34,9 +34,6 @@ std::optional<bool> SaysNumber(const Intervention& intervention) {
     case Intervention::kMean:
     case Intervention::kPatch:
     case Intervention::kKnockout:
-    case Intervention::kFreeze:
-    case Intervention::kSubspace:
-    case Intervention::kPermute:
     case Intervention::OPERATION_NOT_SET:
       return std::nullopt;
   }
@@ -240,8 +237,8 @@ std::optional<ResolvedGrid> ResolvedGrid::Resolve(Compilation& c, v1::Grid* grid
     c.violations.Add("grid.interventions", "is empty; give what every cell does");
   if (grid->axes().empty()) c.violations.Add("grid.axes", "is empty; give at least one axis");
   CheckCount(c.violations, "grid.interventions", grid->interventions_size(),
-             c.limits.interventions_max);
-  CheckCount(c.violations, "grid.axes", grid->axes_size(), c.limits.grid_axes_max);
+             c.limits->max_interventions());
+  CheckCount(c.violations, "grid.axes", grid->axes_size(), c.limits->max_grid_axes());
   if (c.violations.count() > before) return std::nullopt;
 
   ResolvedGrid resolved;
@@ -266,9 +263,9 @@ std::optional<ResolvedGrid> ResolvedGrid::Resolve(Compilation& c, v1::Grid* grid
     cells = std::min<int64_t>(cells * static_cast<int64_t>(made->labels.size()), int64_t{1} << 31);
     resolved.axes_.push_back(*std::move(made));
   }
-  if (cells > c.limits.variants_max) {
+  if (cells > c.limits->max_variants()) {
     c.violations.Add("grid.axes",
-                     absl::StrCat("have ", cells, " cells, at most ", c.limits.variants_max,
+                     absl::StrCat("have ", cells, " cells, at most ", c.limits->max_variants(),
                                   " are allowed; split the sweep"));
   }
   if (c.violations.count() > before) return std::nullopt;

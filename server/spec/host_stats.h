@@ -3,7 +3,7 @@
 #ifndef SCALPEL_SERVER_SPEC_HOST_STATS_H_
 #define SCALPEL_SERVER_SPEC_HOST_STATS_H_
 
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/observation.pb.h"
 #include "server/model/tensor.h"
 #include "server/spec/samples.h"
 

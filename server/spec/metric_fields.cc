@@ -51,9 +51,9 @@ bool ResolveTexts(Compilation& c, Texts* texts, Ids* ids, const std::string& fie
 
 void CheckMetricTokens(Compilation& c, v1::MetricTokens* tokens, const std::string& field) {
   const int count = tokens->ids_size() + tokens->texts_size();
-  if (count == 0 || count > c.limits.top_k_max) {
+  if (count == 0 || count > c.limits->max_top_k()) {
     c.violations.Add(field,
-                     absl::StrCat("names ", count, " tokens; name 1 to ", c.limits.top_k_max));
+                     absl::StrCat("names ", count, " tokens; name 1 to ", c.limits->max_top_k()));
     return;
   }
   if (ResolveTexts(c, tokens->mutable_texts(), tokens->mutable_ids(), field + ".texts"))
@@ -147,7 +147,7 @@ void CheckLoss(Compilation& c, const Metric& metric, absl::string_view field) {
 }
 
 void CheckKind(Compilation& c, Metric* metric, const std::string& field) {
-  const int64_t k_max = std::min<int64_t>(c.limits.top_k_max, c.facts.config.vocab_size);
+  const int64_t k_max = std::min<int64_t>(c.limits->max_top_k(), c.facts.config.vocab_size);
   switch (metric->kind_case()) {
     case Metric::kLogits:
       return CheckMetricTokens(c, metric->mutable_logits(), field + ".logits");

@@ -11,7 +11,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/output.pb.h"
 #include "server/model/tensor.h"
 #include "server/model/tokenizer.h"
 

@@ -4,6 +4,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "server/contract/statistics.h"
 #include "server/spec/compile.h"
 #include "server/spec/stats.h"
 
@@ -34,10 +35,10 @@ void CheckStatistics(Compilation& c, const v1::Probe& probe, absl::string_view f
 }
 
 void CheckHistogram(Compilation& c, const v1::Histogram& histogram, absl::string_view field) {
-  if (histogram.bins() < 1 || histogram.bins() > c.limits.histogram_bins_max) {
+  if (histogram.bins() < 1 || histogram.bins() > c.limits->max_histogram_bins()) {
     c.violations.Add(
         absl::StrCat(field, ".bins"),
-        absl::StrCat(histogram.bins(), " is outside [1, ", c.limits.histogram_bins_max, "]"));
+        absl::StrCat(histogram.bins(), " is outside [1, ", c.limits->max_histogram_bins(), "]"));
   }
   if (!std::isfinite(histogram.min()) || !std::isfinite(histogram.max()) ||
       histogram.min() >= histogram.max() || !std::isfinite(histogram.max() - histogram.min())) {
@@ -53,10 +54,10 @@ void CheckProbe(Compilation& c, const v1::Probe& probe, absl::string_view field)
                      "is empty; ask for a statistic, a quantile or a histogram");
   }
   CheckStatistics(c, probe, field);
-  if (probe.quantiles_size() > c.limits.quantiles_max) {
+  if (probe.quantiles_size() > c.limits->max_quantiles()) {
     c.violations.Add(absl::StrCat(field, ".quantiles"),
                      absl::StrCat("has ", probe.quantiles_size(), " entries, at most ",
-                                  c.limits.quantiles_max, " are allowed"));
+                                  c.limits->max_quantiles(), " are allowed"));
     return;
   }
   for (int i = 0; i < probe.quantiles_size(); ++i) {
@@ -88,18 +89,19 @@ bool CheckProbeAtSite(Compilation& c, const v1::Probe& probe, const SiteEntry& s
     if (!kept.insert(axis).second) refuse(item, "is named twice");
     if (kept.size() > 8) return false;
   }
-  const auto innermost = site.facts.axes(site.facts.axes_size() - 1);
+  const bool innermost_kept = kept.contains(site.facts.axes(site.facts.axes_size() - 1));
   for (int i = 0; i < probe.statistics_size(); ++i) {
     const std::string item = absl::StrCat("statistics[", i, "]");
-    if (probe.statistics(i) == v1::STATISTIC_ENTROPY) {
-      if (site.site != v1::SITE_PATTERN)
-        refuse(item, "entropy is of attention weights: ask for it at pattern");
-      if (kept.contains(v1::AXIS_KEY)) refuse(item, "entropy sums over AXIS_KEY; do not keep it");
-    }
-    if (probe.statistics(i) == v1::STATISTIC_MEAN_L2_NORM && (scores || kept.contains(innermost))) {
-      refuse(item,
-             "mean_l2_norm takes norms along the innermost axis; do not keep it, and do not ask "
-             "for it at attn_scores");
+    const auto statistic = static_cast<v1::Statistic>(probe.statistics(i));
+    const v1::StatisticFacts& facts = contract::FactsOf(statistic);
+    const v1::Site only_at = facts.only_at();
+    if (only_at != v1::SITE_UNSPECIFIED && only_at != site.site) {
+      refuse(item, absl::StrCat(v1::Statistic_Name(statistic), " can be asked for at ",
+                                FindSite(only_at)->name, " alone"));
+    } else if (facts.of_vectors() && (scores || innermost_kept)) {
+      refuse(item, absl::StrCat(v1::Statistic_Name(statistic),
+                                " is made of vectors along the innermost axis; do not keep it, and "
+                                "do not ask for it at attn_scores"));
     }
   }
   return good;

@@ -42,7 +42,7 @@ std::optional<int64_t> CountElements(Compilation& c, const v1::Tensor& tensor, i
       return std::nullopt;
     }
     if (__builtin_mul_overflow(product, tensor.shape(i), &product) ||
-        product > c.limits.request_bytes_max) {
+        product > c.limits->max_request_bytes()) {
       c.violations.Add(absl::StrCat(field, ".shape"), "has more elements than a request can hold");
       return std::nullopt;
     }

@@ -63,28 +63,6 @@ at::Tensor RescaleDirection(const v1::ProjectOut& project_out, const at::Tensor&
 
 }  // namespace
 
-bool OperationImplemented(v1::Intervention::OperationCase operation) {
-  switch (operation) {
-    case v1::Intervention::kZero:
-    case v1::Intervention::kScale:
-    case v1::Intervention::kAdd:
-    case v1::Intervention::kSet:
-    case v1::Intervention::kNoise:
-    case v1::Intervention::kClamp:
-    case v1::Intervention::kMean:
-    case v1::Intervention::kPatch:
-    case v1::Intervention::kProjectOut:
-    case v1::Intervention::kKnockout:
-      return true;
-    case v1::Intervention::kFreeze:
-    case v1::Intervention::kSubspace:
-    case v1::Intervention::kPermute:
-    case v1::Intervention::OPERATION_NOT_SET:
-      return false;
-  }
-  return false;
-}
-
 at::Tensor Apply(const OperationInput& in) {
   const v1::Intervention& intervention = in.intervention;
   const at::Tensor& x = in.current;
@@ -109,9 +87,6 @@ at::Tensor Apply(const OperationInput& in) {
       return RescaleDirection(intervention.project_out(), x, in.operand);
     case v1::Intervention::kKnockout:
       return at::full_like(x, -std::numeric_limits<float>::infinity());
-    case v1::Intervention::kFreeze:
-    case v1::Intervention::kSubspace:
-    case v1::Intervention::kPermute:
     case v1::Intervention::OPERATION_NOT_SET:
       break;  // refused by Compile
   }

@@ -1,5 +1,4 @@
-// The operations: what becomes of the selected values. A new operation is a message in the proto's
-// oneof, a function here, and its validation in interventions.cc.
+// The operations: what becomes of the selected values.
 
 #ifndef SCALPEL_SERVER_SPEC_OPS_H_
 #define SCALPEL_SERVER_SPEC_OPS_H_
@@ -7,15 +6,12 @@
 #include <cstdint>
 #include <vector>
 
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/intervention.pb.h"
 #include "server/model/tensor.h"
 #include "server/spec/plan.h"
 #include "server/spec/selection.h"
 
 namespace scalpel::spec {
-
-// False for operations that are defined in the proto and answered with UNIMPLEMENTED.
-bool OperationImplemented(v1::Intervention::OperationCase operation);
 
 // What an operation works on, at one layer, site and row.
 struct OperationInput {

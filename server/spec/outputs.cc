@@ -21,7 +21,7 @@ bool CheckForm(Compilation& c, v1::LogitsRequest* logits) {
       NormalizeDataType(c, logits->mutable_full(), "logits.full");
       return true;
     case v1::LogitsRequest::kTopK: {
-      const int64_t most = std::min<int64_t>(c.limits.top_k_max, vocab);
+      const int64_t most = std::min<int64_t>(c.limits->max_top_k(), vocab);
       if (logits->top_k().k() >= 1 && logits->top_k().k() <= most) return true;
       c.violations.Add("logits.top_k.k",
                        absl::StrCat(logits->top_k().k(), " is outside [1, ", most, "]"));
@@ -29,9 +29,9 @@ bool CheckForm(Compilation& c, v1::LogitsRequest* logits) {
     }
     case v1::LogitsRequest::kIds: {
       const auto& ids = logits->ids().ids();
-      if (ids.empty() || ids.size() > c.limits.top_k_max) {
-        c.violations.Add("logits.ids.ids",
-                         absl::StrCat("has ", ids.size(), " ids; give 1 to ", c.limits.top_k_max));
+      if (ids.empty() || ids.size() > c.limits->max_top_k()) {
+        c.violations.Add("logits.ids.ids", absl::StrCat("has ", ids.size(), " ids; give 1 to ",
+                                                        c.limits->max_top_k()));
         return false;
       }
       for (int i = 0; i < ids.size(); ++i) {

@@ -125,14 +125,14 @@ std::shared_ptr<const Region> RegionOf(Compilation& c, ResolvedPlace& place, con
 }
 
 bool CountPlaces(Compilation& c, int64_t count, absl::string_view field) {
-  const bool before = c.places <= c.limits.places_max;
+  const bool before = c.places <= c.limits->max_places();
   c.places += count;
-  if (c.places <= c.limits.places_max) return true;
+  if (c.places <= c.limits->max_places()) return true;
   if (before) {
-    c.violations.Add(field,
-                     absl::StrCat("here the request unfolds into more than ", c.limits.places_max,
-                                  " places (layers times prompts, over all interventions, probes "
-                                  "and captures); split it"));
+    c.violations.Add(
+        field, absl::StrCat("here the request unfolds into more than ", c.limits->max_places(),
+                            " places (layers times prompts, over all interventions, probes "
+                            "and captures); split it"));
   }
   return false;
 }
@@ -140,9 +140,9 @@ bool CountPlaces(Compilation& c, int64_t count, absl::string_view field) {
 void ResolveName(Compilation& c, std::string* name, absl::string_view fallback,
                  std::unordered_set<std::string>& taken, absl::string_view field) {
   if (name->empty()) *name = std::string(fallback);
-  if (static_cast<int64_t>(name->size()) > c.limits.name_bytes_max) {
+  if (static_cast<int64_t>(name->size()) > c.limits->max_name_bytes()) {
     c.violations.Add(field, absl::StrCat("has ", name->size(), " bytes, at most ",
-                                         c.limits.name_bytes_max, " are allowed"));
+                                         c.limits->max_name_bytes(), " are allowed"));
     name->clear();
     return;
   }

@@ -11,12 +11,13 @@ namespace scalpel::spec {
 absl::StatusOr<std::shared_ptr<const Plan>> Compile(const v1::RunRequest& request,
                                                     const ModelFacts& facts, const Limits& limits) {
   if (absl::Status status = CheckModel(request.model(), facts); !status.ok()) return status;
-  Violations violations(limits.violations_max);
+  Violations violations(limits->max_violations());
   // Refuses what is too much before anything is looked at in detail.
-  CheckCount(violations, "prompts", request.prompts_size(), limits.prompts_max);
-  CheckCount(violations, "interventions", request.interventions_size(), limits.interventions_max);
-  CheckCount(violations, "probes", request.probes_size(), limits.probes_max);
-  CheckCount(violations, "captures", request.captures_size(), limits.captures_max);
+  CheckCount(violations, "prompts", request.prompts_size(), limits->max_prompts());
+  CheckCount(violations, "interventions", request.interventions_size(),
+             limits->max_interventions());
+  CheckCount(violations, "probes", request.probes_size(), limits->max_probes());
+  CheckCount(violations, "captures", request.captures_size(), limits->max_captures());
   if (!violations.empty()) return violations.ToStatus();
 
   auto plan = std::make_shared<Plan>();

@@ -16,8 +16,8 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
-#include "proto/scalpel/v1/service.pb.h"
-#include "server/base/limits.h"
+#include "proto/scalpel/v1/run.pb.h"
+#include "server/contract/limits.h"
 #include "server/model/config.h"
 #include "server/model/site.h"
 #include "server/model/tensor.h"

@@ -101,10 +101,11 @@ int32_t CleanRow(Compilation& c, int32_t prompt) {
 void CheckTokens(Compilation& c) {
   int64_t tokens = 0;
   for (const auto& row : c.plan.tokens) tokens += static_cast<int64_t>(row.size());
-  if (tokens <= c.limits.tokens_max) return;
-  c.violations.Add("prompts", absl::StrCat(tokens, " tokens in ", c.plan.rows.size(),
-                                           " rows (clean runs included), at most ",
-                                           c.limits.tokens_max, " are allowed; split the request"));
+  if (tokens <= c.limits->max_tokens()) return;
+  c.violations.Add("prompts",
+                   absl::StrCat(tokens, " tokens in ", c.plan.rows.size(),
+                                " rows (clean runs included), at most ", c.limits->max_tokens(),
+                                " are allowed; split the request"));
 }
 
 }  // namespace scalpel::spec

@@ -4,6 +4,7 @@
 #include <functional>
 #include <numeric>
 
+#include "server/contract/statistics.h"
 #include "server/spec/device_stats.h"
 #include "server/spec/host_stats.h"
 
@@ -39,7 +40,8 @@ at::Tensor KeptByReduced(const v1::Probe& probe, const SiteEntry& site, const Re
 
 bool NeedsClean(const v1::Probe& probe) {
   return std::any_of(probe.statistics().begin(), probe.statistics().end(), [](int statistic) {
-    return statistic == v1::STATISTIC_RELATIVE_L2 || statistic == v1::STATISTIC_COSINE;
+    return contract::FactsOf(static_cast<v1::Statistic>(statistic)).input() ==
+           v1::STATISTIC_INPUT_VALUES_AND_CLEAN;
   });
 }
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "proto/scalpel/v1/spec.pb.h"
+#include "proto/scalpel/v1/observation.pb.h"
 #include "server/model/tensor.h"
 #include "server/spec/selection.h"
 

@@ -14,7 +14,7 @@ namespace scalpel::spec {
 class SweepCompiler {
  public:
   SweepCompiler(const v1::SweepRequest& request, const ModelFacts& facts, const Limits& limits)
-      : facts_(facts), limits_(limits), violations_(limits.violations_max) {
+      : facts_(facts), limits_(limits), violations_(limits->max_violations()) {
     sweep_->facts_ = &facts;
     sweep_->limits_ = limits;
     sweep_->request_ = request;
@@ -64,11 +64,11 @@ void SweepCompiler::CheckCounts() {
   const v1::SweepRequest& request = sweep_->request_;
   if (request.prompts().empty()) violations_.Add("prompts", "is empty; give at least one prompt");
   CheckCount(violations_, "prompts", int64_t{request.prompts_size()} + request.sources_size(),
-             limits_.prompts_max);
-  CheckCount(violations_, "metrics", request.metrics_size(), limits_.metrics_max);
-  CheckCount(violations_, "probes", request.probes_size(), limits_.probes_max);
+             limits_->max_prompts());
+  CheckCount(violations_, "metrics", request.metrics_size(), limits_->max_metrics());
+  CheckCount(violations_, "probes", request.probes_size(), limits_->max_probes());
   CheckCount(violations_, "variants.variants", request.variants().variants_size(),
-             limits_.variants_max);
+             limits_->max_variants());
   if (request.metrics().empty() && request.probes().empty() && !request.reports()) {
     violations_.Add("metrics",
                     "is empty; ask for at least one metric, or for `probes` or "
@@ -129,7 +129,7 @@ void SweepCompiler::CompileShared() {
   shared.tokenizer = sweep_->base_->tokenizer;
   v1::RunRequest asked = sweep_->RunOf();
   *asked.mutable_probes() = request().probes();
-  Violations again(limits_.violations_max);  // what CompileBase has found already
+  Violations again(limits_->max_violations());  // what CompileBase has found already
   Compilation c{facts_, limits_, again, sweep_->prompts_, asked, shared, request().sources_size()};
   CompileRows(c);
   CompileObservations(c);
@@ -142,7 +142,7 @@ void SweepCompiler::CompileShared() {
 void SweepCompiler::CompileVariants() {
   int64_t all_places = 0;
   for (int32_t i = 0; i < sweep_->variants(); ++i) {
-    Violations violations(limits_.violations_max);
+    Violations violations(limits_->max_violations());
     int64_t places = 0;
     const Plan plan = sweep_->CompileVariant(i, violations, &places);
     if (!violations.empty()) {
@@ -152,9 +152,9 @@ void SweepCompiler::CompileVariants() {
       continue;
     }
     all_places += places;
-    if (all_places > limits_.sweep_places_max) {
+    if (all_places > limits_->max_sweep_places()) {
       violations_.Add(sweep_->grid_ ? "grid" : "variants",
-                      absl::StrCat("unfolds into more than ", limits_.sweep_places_max,
+                      absl::StrCat("unfolds into more than ", limits_->max_sweep_places(),
                                    " places (layers times prompts, over all interventions and "
                                    "probes of all variants); split it"));
       return;
@@ -199,7 +199,7 @@ Plan Sweep::CompileVariant(int32_t index, Violations& violations, int64_t* place
   } else {
     *interventions = request_.variants().variants(index).interventions();
     CheckCount(violations, absl::StrCat(prefix, "interventions"), interventions->size(),
-               limits_.interventions_max);
+               limits_->max_interventions());
     if (!violations.empty()) return plan;
   }
   Compilation c{
@@ -214,7 +214,7 @@ Plan Sweep::CompileVariant(int32_t index, Violations& violations, int64_t* place
 }
 
 std::shared_ptr<const Plan> Sweep::VariantPlan(int32_t index) const {
-  Violations none(limits_.violations_max);  // it has been compiled before
+  Violations none(limits_->max_violations());  // it has been compiled before
   int64_t places = 0;
   return std::make_shared<const Plan>(CompileVariant(index, none, &places));
 }

@@ -12,7 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto/scalpel/v1/sweep.pb.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/spec/compile.h"
 #include "server/spec/grid.h"
 #include "server/spec/plan.h"

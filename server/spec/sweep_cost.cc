@@ -23,22 +23,12 @@ int64_t MetricBytes(const MetricList& metrics, int64_t prompts) {
   return bytes * prompts;
 }
 
-int64_t MatrixBytes(const MetricList& metrics, int64_t prompts, int64_t variants) {
-  int64_t bytes = 0;
-  for (const v1::Metric& metric : metrics) {
-    if (NumberCount(metric) != 1) continue;
-    bytes += kMessageBytes + static_cast<int64_t>(metric.name().size()) + kNumberBytes * variants;
-  }
-  return bytes * prompts;
-}
-
 int64_t ResponseBytes(const Sweep& sweep, const VariantCosts& costs) {
   const MetricList& metrics = sweep.request().metrics();
   const int64_t prompts = sweep.edited_prompts(), variants = sweep.variants();
   const int64_t probes = EstimateObservationBytes(*sweep.base());
   int64_t bytes = 2 * static_cast<int64_t>(sweep.started().ByteSizeLong()) + 2 * kMessageBytes;
   bytes += MetricBytes(metrics, static_cast<int64_t>(sweep.prompts().size())) + probes;
-  bytes += MatrixBytes(metrics, prompts, variants);
   for (int32_t i = 0; i < variants; ++i) bytes += static_cast<int64_t>(sweep.VariantName(i).size());
   bytes += variants * (2 * kMessageBytes + MetricBytes(metrics, prompts) + probes);  // and progress
   if (sweep.request().reports()) bytes += costs.interventions * kReportBytes;
@@ -92,10 +82,10 @@ v1::Cost EstimateSweepCost(const Sweep& sweep, const VariantCosts& variants,
 absl::Status CheckSweepCost(const Sweep& sweep, const VariantCosts& variants,
                             const model::Gpt2Config& config, const Limits& limits) {
   const int64_t bytes = sweep.started().cost().response_bytes();
-  if (bytes > limits.response_bytes_max) {
+  if (bytes > limits->max_response_bytes()) {
     return OverLimit("limits.max_response_bytes",
                      absl::StrCat("the response is estimated at ", bytes, " bytes, at most ",
-                                  limits.response_bytes_max,
+                                  limits->max_response_bytes(),
                                   " are allowed; ask for fewer variants, metrics or probes, or "
                                   "split the sweep"));
   }

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "server/base/limits.h"
+#include "server/contract/limits.h"
 #include "server/spec/sweep.h"
 
 namespace scalpel::spec {

@@ -20,13 +20,13 @@ from tests.support import environment
 
 environment.import_stubs()
 
-from scalpel.v1 import service_pb2, service_pb2_grpc, tensor_pb2  # noqa: E402
+from scalpel.v1 import run_pb2, service_pb2_grpc, tensor_pb2  # noqa: E402
 from tests.bench.peers.hooks import Hooks  # noqa: E402
 from tests.bench.questions import Question, Work  # noqa: E402
 from tests.bench.requests import edit_of  # noqa: E402
 
 CHUNK_BYTES = 1 << 20
-Responses = Iterator[service_pb2.RunResponse]
+Responses = Iterator[run_pb2.RunResponse]
 
 
 class Service(service_pb2_grpc.InterventionServiceServicer):
@@ -37,7 +37,7 @@ class Service(service_pb2_grpc.InterventionServiceServicer):
         }
         self.lock = threading.Lock()
 
-    def Run(self, request: service_pb2.RunRequest, context) -> Responses:
+    def Run(self, request: run_pb2.RunRequest, context) -> Responses:
         arrived = time.perf_counter()
         states = request.output_hidden_states
         edit = edit_of(request.interventions[0]) if request.interventions else None
@@ -48,24 +48,24 @@ class Service(service_pb2_grpc.InterventionServiceServicer):
             self.models[states].prepare(work)
             [reply] = self.models[states].run(work)
             end = time.perf_counter()
-        yield service_pb2.RunResponse(started=service_pb2.Started())
+        yield run_pb2.RunResponse(started=run_pb2.Started())
         sent = 0
         for response in _tensors(request, reply):
             sent += len(response.tensor_chunk.data)
             yield response
         if not request.logits.HasField("full"):
             yield _largest(reply.logits[-1], len(question.tokens) - 1)
-        finished = service_pb2.Finished(
+        finished = run_pb2.Finished(
             queue_us=int((begin - arrived) * 1e6),
             compute_us=int((end - begin) * 1e6),
             tensor_bytes=sent,
         )
-        yield service_pb2.RunResponse(finished=finished)
+        yield run_pb2.RunResponse(finished=finished)
 
 
-def _largest(logits: torch.Tensor, position: int) -> service_pb2.RunResponse:
+def _largest(logits: torch.Tensor, position: int) -> run_pb2.RunResponse:
     values, ids = logits.topk(10)
-    response = service_pb2.RunResponse()
+    response = run_pb2.RunResponse()
     at = response.logits.positions.add(position=position)
     log_sum = logits.logsumexp(0)
     for token, value in zip(ids.tolist(), values.tolist(), strict=True):
@@ -73,7 +73,7 @@ def _largest(logits: torch.Tensor, position: int) -> service_pb2.RunResponse:
     return response
 
 
-def _tensors(request: service_pb2.RunRequest, reply) -> Responses:
+def _tensors(request: run_pb2.RunRequest, reply) -> Responses:
     """Every tensor that was asked for, in chunks."""
     ids = itertools.count()
     if request.output_hidden_states:
@@ -103,7 +103,7 @@ def _chunks(tensor_id: int, value: torch.Tensor, **facts) -> Responses:
         )
         if offset == 0:
             chunk.header.CopyFrom(header)
-        yield service_pb2.RunResponse(tensor_chunk=chunk)
+        yield run_pb2.RunResponse(tensor_chunk=chunk)
 
 
 def main() -> None:

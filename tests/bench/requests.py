@@ -1,6 +1,6 @@
 """Questions in Scalpel's own words, and back."""
 
-from scalpel.v1 import service_pb2, site_pb2, spec_pb2
+from scalpel.v1 import intervention_pb2, observation_pb2, run_pb2, site_pb2, statistic_pb2
 from tests.bench.questions import (
     BOUNDARY_STATISTICS,
     NOISE_MEAN,
@@ -15,8 +15,8 @@ from tests.bench.questions import (
 from tests.parity.places import ModelShape
 
 
-def run_request(shape: ModelShape, question: Question, work: Work) -> service_pb2.RunRequest:
-    request = service_pb2.RunRequest()
+def run_request(shape: ModelShape, question: Question, work: Work) -> run_pb2.RunRequest:
+    request = run_pb2.RunRequest()
     request.prompts.add().token_ids.ids.extend(question.tokens)
     if question.edit:
         request.interventions.add().CopyFrom(intervention(shape, question.edit))
@@ -32,8 +32,8 @@ def run_request(shape: ModelShape, question: Question, work: Work) -> service_pb
     return request
 
 
-def intervention(shape: ModelShape, edit: Edit) -> spec_pb2.Intervention:
-    made = spec_pb2.Intervention()
+def intervention(shape: ModelShape, edit: Edit) -> intervention_pb2.Intervention:
+    made = intervention_pb2.Intervention()
     made.place.site = SITES[edit.site]
     where = made.place.where
     where.layers.append(edit.layer)
@@ -58,7 +58,7 @@ def intervention(shape: ModelShape, edit: Edit) -> spec_pb2.Intervention:
     return made
 
 
-def edit_of(message: spec_pb2.Intervention) -> Edit:
+def edit_of(message: intervention_pb2.Intervention) -> Edit:
     """The edit that `intervention` made a message of."""
     operation = message.WhichOneof("operation")
     where = message.place.where
@@ -72,11 +72,11 @@ def edit_of(message: spec_pb2.Intervention) -> Edit:
     )
 
 
-def _boundary_probes(shape: ModelShape) -> list[spec_pb2.Probe]:
+def _boundary_probes(shape: ModelShape) -> list[observation_pb2.Probe]:
     statistics = [
-        spec_pb2.Statistic.Value(f"STATISTIC_{name.upper()}") for name in BOUNDARY_STATISTICS
+        statistic_pb2.Statistic.Value(f"STATISTIC_{name.upper()}") for name in BOUNDARY_STATISTICS
     ]
-    probes = [spec_pb2.Probe(statistics=statistics) for _ in range(2)]
+    probes = [observation_pb2.Probe(statistics=statistics) for _ in range(2)]
     probes[0].place.site = SITES["resid_pre"]
     probes[1].place.site = SITES["resid_post"]
     probes[1].place.where.layers.append(shape.n_layer - 1)

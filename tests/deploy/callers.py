@@ -6,12 +6,12 @@ import time
 
 import grpc
 
-from tests.support.client import service_pb2, service_pb2_grpc
+from tests.support.client import model_pb2, run_pb2, service_pb2_grpc
 
 
 def run(channel: grpc.Channel, prompt: str, affinity: str | None, token: str = "") -> None:
     """One complete run of a prompt: its server keeps it."""
-    request = service_pb2.RunRequest(prompts=[{"text": prompt}])
+    request = run_pb2.RunRequest(prompts=[{"text": prompt}])
     metadata = [("x-scalpel-affinity", affinity)] if affinity else []
     if token:
         metadata.append(("authorization", f"Bearer {token}"))
@@ -20,10 +20,10 @@ def run(channel: grpc.Channel, prompt: str, affinity: str | None, token: str = "
     assert events[-1].HasField("finished")
 
 
-def cache_of(server) -> service_pb2.BaselineCache:
+def cache_of(server) -> model_pb2.BaselineCache:
     with grpc.insecure_channel(server.address) as channel:
         stub = service_pb2_grpc.InterventionServiceStub(channel)
-        return stub.GetModel(service_pb2.GetModelRequest(), timeout=20).baseline_cache
+        return stub.GetModel(model_pb2.GetModelRequest(), timeout=20).baseline_cache
 
 
 @dataclasses.dataclass

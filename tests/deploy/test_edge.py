@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from tests.deploy.callers import Callers, cache_of, run
 from tests.deploy.edge import Edge
 from tests.support import environment
-from tests.support.client import service_pb2, service_pb2_grpc
+from tests.support.client import model_pb2, service_pb2_grpc
 from tests.support.tokens import TokenFile
 
 # Enough of them that both servers surely get some. They differ from their first token on.
@@ -141,7 +141,7 @@ def test_neither_prompts_nor_tokens_are_logged(edge):
 
 
 def test_too_many_calls_are_refused_and_later_ones_are_not(edge):
-    request = service_pb2.GetModelRequest()
+    request = model_pb2.GetModelRequest()
     with edge.channel() as channel:
         stub = service_pb2_grpc.InterventionServiceStub(channel)
         calls = [stub.GetModel.future(request, timeout=60) for _ in range(400)]

@@ -15,7 +15,7 @@ from tests.deploy.edge import free_port
 from tests.deploy.prometheus import CONFIGURATION, Prometheus, binary
 from tests.support import environment
 from tests.support.channel import open_channel
-from tests.support.client import service_pb2, service_pb2_grpc
+from tests.support.client import model_pb2, run_pb2, service_pb2_grpc
 from tests.support.server import Server
 from tests.support.tokens import TokenFile
 
@@ -39,9 +39,9 @@ def be_called(address: str, token: str) -> None:
         stub = service_pb2_grpc.InterventionServiceStub(channel)
         for prompt in 2 * ["When Mary and John went to the store", "When Mary went"]:
             run(channel, prompt, affinity=None)
-        stub.GetModel(service_pb2.GetModelRequest(), timeout=20)
+        stub.GetModel(model_pb2.GetModelRequest(), timeout=20)
         with pytest.raises(grpc.RpcError) as refusal:
-            list(stub.Run(service_pb2.RunRequest(), timeout=20))
+            list(stub.Run(run_pb2.RunRequest(), timeout=20))
         assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 

@@ -4,7 +4,7 @@ import math
 
 from google.protobuf import json_format
 
-from scalpel.v1 import service_pb2, site_pb2, tensor_pb2
+from scalpel.v1 import run_pb2, site_pb2, tensor_pb2
 from tests.support.client import Event, RunResult
 
 BEFORE_LAYERS = (site_pb2.SITE_EMBED, site_pb2.SITE_POS_EMBED)
@@ -18,7 +18,7 @@ def from_json(messages):
     """Events from protobuf's JSON form; a field that the contract lacks is an error."""
     events = []
     for message in messages:
-        response = json_format.ParseDict(message, service_pb2.RunResponse())
+        response = json_format.ParseDict(message, run_pb2.RunResponse())
         kind = response.WhichOneof("event")
         assert kind, f"an event without content: {message}"
         events.append(Event(kind, getattr(response, kind), 0.0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from google.protobuf import json_format
 
-from scalpel.v1 import spec_pb2, tensor_pb2
+from scalpel.v1 import statistic_pb2, tensor_pb2
 from tests.e2e import grpcurl, stream
 from tests.support import environment
 
@@ -70,7 +70,7 @@ def test_examples_use_every_operation_and_statistic(client):
         for probe in request.get("probes", []):
             statistics |= set(probe.get("statistics", []))
     assert set(model.operations) == operations
-    assert set(map(spec_pb2.Statistic.Name, model.statistics)) == statistics
+    assert set(map(statistic_pb2.Statistic.Name, model.statistics)) == statistics
 
 
 def test_zeroed_keys_attend_uniformly(run):

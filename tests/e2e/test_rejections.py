@@ -5,7 +5,7 @@ import contextlib
 import grpc
 import pytest
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import server_status_pb2
 from tests.e2e import grpcurl, heavy
 from tests.e2e.insight import METRICS, PROMPT, scrape, wait_for
 from tests.support.client import Client, make_request
@@ -71,7 +71,7 @@ def test_too_many_calls_of_one_caller_or_of_all_are_reasons(start_server):
     client, calls = fill(server, 1)
     next(iter(calls[0]))
     until_refused(server, "calls_max")
-    status = client.stub.GetStatus(service_pb2.GetStatusRequest(), timeout=10)
+    status = client.stub.GetStatus(server_status_pb2.GetStatusRequest(), timeout=10)
     assert {caller.name: caller.calls for caller in status.callers} == {"anonymous": 2}
     leave(client, calls)
 

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import descriptor_pb2, json_format
 from grpc_reflection.v1alpha import reflection_pb2
 
-from scalpel.v1 import service_pb2, site_pb2
+from scalpel.v1 import model_pb2, service_pb2, site_pb2
 from tests.e2e import grpcurl
 
 HEALTH = "grpc.health.v1.Health"
@@ -94,7 +94,7 @@ def test_reflection_describes_messages_and_the_facts_of_sites(server):
 @pytest.fixture(scope="module")
 def model(server):
     (message,) = grpcurl.call(server.address, "GetModel").messages
-    return json_format.ParseDict(message, service_pb2.GetModelResponse())
+    return json_format.ParseDict(message, model_pb2.GetModelResponse())
 
 
 def test_get_model_tells_the_configuration(model, model_dir):

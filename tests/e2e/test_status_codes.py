@@ -18,7 +18,7 @@ from tests.support.server import Server
 
 PROMPT = [{"text": "When Mary and John went to the store, John gave a drink to"}]
 OK, CANCELLED, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND = 0, 1, 3, 4, 5
-RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNIMPLEMENTED, UNAVAILABLE = 8, 9, 12, 14
+RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 8, 9, 14
 
 
 @pytest.fixture(scope="module")
@@ -183,19 +183,18 @@ def test_cancelled_call_stops_within_one_layer(client):
         {"mean": {"reference_prompts": PROMPT}},
     ],
 )
-def test_unimplemented_operations_are_named(server, operation):
+def test_reserved_names_are_no_fields(server, operation):
+    """Planned, and nothing of the contract until they are there: a client is told so before it
+    calls."""
     (name,) = operation
     request = {
         "prompts": PROMPT,
         "interventions": [{"place": {"path": "blocks.1.hook_resid_pre"}, **operation}],
     }
-    answer = grpcurl.call(server.address, "Run", request)
-    assert answer.code == UNIMPLEMENTED
-    field = (
-        "interventions[0].mean.reference_prompts" if name == "mean" else f"interventions[0].{name}"
-    )
-    assert violations(answer) == [field]
-    assert field in answer.text
+    kind, field = ("Mean", "reference_prompts") if name == "mean" else ("Intervention", name)
+    told = f"message type scalpel.v1.{kind} has no known field named {field}"
+    with pytest.raises(AssertionError, match=told):  # grpcurl fails before the call
+        grpcurl.call(server.address, "Run", request)
 
 
 @pytest.mark.parametrize("method", [f"/{grpcurl.SERVICE}/Nothing", "/scalpel.v1.Nothing/Run"])

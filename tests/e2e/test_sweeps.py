@@ -38,9 +38,7 @@ def checked(result):
     """Checks everything that holds of every complete sweep."""
     kinds = [event.kind for event in result.events]
     assert kinds[:2] == ["started", "clean"] and kinds[-1] == "finished"
-    first_matrix = kinds.index("matrix") if "matrix" in kinds else len(kinds) - 1
-    assert set(kinds[2:first_matrix]) <= {"variant", "progress"}
-    assert set(kinds[first_matrix:-1]) <= {"matrix"}
+    assert set(kinds[2:-1]) <= {"variant", "progress"}
     total = result.started.variants
     assert sorted(result.variants) == list(range(total)) and kinds.count("variant") == total
     shape = [len(axis.labels) for axis in result.started.axes]
@@ -50,10 +48,6 @@ def checked(result):
         )
     done = [event.message.done for event in result.events if event.kind == "progress"]
     assert done == sorted(done) and all(0 < count < total for count in done)
-    for matrix in result.matrices:
-        assert list(matrix.shape) == (shape or [total])
-        values = [result.values(i, matrix.name, matrix.prompt) for i in range(total)]
-        np.testing.assert_array_equal(np.array(values).ravel(), matrix.values)
     cost, finished = result.started.cost, result.finished
     assert finished.variants == total
     # What variants share with their clean runs need not be computed again.
@@ -343,5 +337,7 @@ def test_scores_are_not_a_number_where_nothing_differs(client):
         "sources": [{"text": PROMPT}],
         "metrics": [{"patching_score": {"target_texts": [" Mary"], "distractor_texts": [" John"]}}],
     }
-    ((value,),) = (list(m.values) for m in client.sweep(request).matrices)
+    result = client.sweep(request)
+    ((metric, prompt),) = result.metrics_of_one_number()
+    (value,) = result.matrix(metric, prompt)
     assert math.isinf(value) or math.isnan(value)

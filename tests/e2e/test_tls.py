@@ -8,7 +8,7 @@ import time
 import grpc
 import pytest
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import model_pb2
 from tests.support import certificates
 from tests.support.client import Client
 from tests.support.server import Server, is_serving
@@ -48,7 +48,7 @@ def code(server, credentials=None):
     """OK, or how a call ends on a connection of its own."""
     with Client(server.address, credentials=credentials) as client:
         try:
-            client.stub.GetModel(service_pb2.GetModelRequest(), timeout=10)
+            client.stub.GetModel(model_pb2.GetModelRequest(), timeout=10)
             return grpc.StatusCode.OK
         except grpc.RpcError as error:
             return error.code()
@@ -105,7 +105,7 @@ def test_a_new_certificate_is_shown_without_a_restart(authority, identity, tmp_p
             assert handshake(server, authority)[0] == "server"
             replace(files, authority.sign("renewed"))
             _assert_soon_shown(server, authority, "renewed")
-            assert client.stub.GetModel(service_pb2.GetModelRequest(), timeout=10).model
+            assert client.stub.GetModel(model_pb2.GetModelRequest(), timeout=10).model
 
 
 def _assert_soon_shown(server, authority, name):

@@ -7,7 +7,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from scalpel.v1 import service_pb2, sweep_pb2
+from scalpel.v1 import model_pb2, server_status_pb2, service_pb2, sweep_pb2
 from tests.support.client import make_request
 
 SERVICE = "/scalpel.v1.InterventionService/"
@@ -23,12 +23,12 @@ SWEEP = {
     "metrics": [{"kl_from_clean": {}}],
 }
 REQUESTS = {
-    SERVICE + "GetModel": service_pb2.GetModelRequest(),
+    SERVICE + "GetModel": model_pb2.GetModelRequest(),
     SERVICE + "Tokenize": service_pb2.TokenizeRequest(text="a"),
     SERVICE + "Detokenize": service_pb2.DetokenizeRequest(ids=[1]),
     SERVICE + "Run": make_request(RUN),
     SERVICE + "Sweep": make_request(SWEEP, sweep_pb2.SweepRequest),
-    SERVICE + "GetStatus": service_pb2.GetStatusRequest(),
+    SERVICE + "GetStatus": server_status_pb2.GetStatusRequest(),
     **dict.fromkeys(REFLECTION, reflection_pb2.ServerReflectionRequest(list_services="")),
     HEALTH + "Check": None,
     HEALTH + "Watch": None,

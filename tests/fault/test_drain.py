@@ -11,7 +11,7 @@ import h2.config
 import h2.connection
 import pytest
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import model_pb2
 from tests.support.channel import open_channel
 from tests.support.client import Client, make_request
 from tests.support.server import is_serving
@@ -29,7 +29,7 @@ LARGE = {
 def ask(client):
     """How GetModel ends, and with which words."""
     with pytest.raises(grpc.RpcError) as refused:
-        client.stub.GetModel(service_pb2.GetModelRequest(), timeout=5)
+        client.stub.GetModel(model_pb2.GetModelRequest(), timeout=5)
     return refused.value.code(), refused.value.details()
 
 
@@ -41,7 +41,7 @@ def test_who_is_refused_is_sent_elsewhere_while_a_call_goes_on(start_server):
     """
     server = start_server()
     with Client(server.address) as client, Client(server.address) as other:
-        other.stub.GetModel(service_pb2.GetModelRequest(), timeout=5)
+        other.stub.GetModel(model_pb2.GetModelRequest(), timeout=5)
         call = client.stub.Run(make_request(LARGE), timeout=60)
         assert next(call).HasField("started")
         server.process.send_signal(signal.SIGTERM)

@@ -12,7 +12,7 @@ import time
 import grpc
 import pytest
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import server_status_pb2, service_pb2
 from tests.fault import frames, http2
 from tests.fault.alive import GOLDEN, Alive, rss_bytes
 from tests.fault.calls import RUN
@@ -56,7 +56,7 @@ class Guarded:
         return frames.call(stream, path, message, token, *more)
 
     def status(self):
-        return self.client.stub.GetStatus(service_pb2.GetStatusRequest(), timeout=10)
+        return self.client.stub.GetStatus(server_status_pb2.GetStatusRequest(), timeout=10)
 
     def assert_idle(self, seconds=10, connections=1):
         """Soon no call is under way, no byte reserved, and no connection open but the witness's."""

@@ -6,17 +6,17 @@ import grpc
 import pytest
 from google.protobuf.message import DecodeError
 
-from scalpel.v1 import service_pb2, sweep_pb2
+from scalpel.v1 import model_pb2, run_pb2, service_pb2, sweep_pb2
 from tests.fault.alive import GOLDEN
 from tests.fault.calls import RUN, refused, send_raw
 from tests.support.client import make_request
 
 SERVICE = "/scalpel.v1.InterventionService/"
 METHODS = {
-    "GetModel": service_pb2.GetModelRequest,
+    "GetModel": model_pb2.GetModelRequest,
     "Tokenize": service_pb2.TokenizeRequest,
     "Detokenize": service_pb2.DetokenizeRequest,
-    "Run": service_pb2.RunRequest,
+    "Run": run_pb2.RunRequest,
     "Sweep": sweep_pb2.SweepRequest,
 }
 
@@ -56,7 +56,7 @@ def test_truncated_protobuf(faulty):
     """
     whole, cut = make_request(GOLDEN).SerializeToString(), 0
     for size in range(1, len(whole)):
-        if unreadable(service_pb2.RunRequest, whole[:size]):
+        if unreadable(run_pb2.RunRequest, whole[:size]):
             assert_unreadable(faulty, "Run", whole[:size])
             cut += 1
     assert cut > len(whole) // 2

@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import server_status_pb2
 from tests.fault import methods
 from tests.fault.alive import GOLDEN, SETTLE_SECONDS, Alive
 from tests.fault.calls import refusal, send_raw
@@ -32,7 +32,7 @@ RELOAD_SECONDS = 1.1  # the server looks at the file each second
 # gRPC keeps a few threads for later, and does not say how many.
 THREADS_TOLERANCE = 8
 FLAGS = ["--max-queue", "4", "--baseline-cache-bytes", str(32 << 20)]
-STATUS = service_pb2.GetStatusRequest()
+STATUS = server_status_pb2.GetStatusRequest()
 Code = grpc.StatusCode
 
 

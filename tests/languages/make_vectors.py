@@ -12,7 +12,7 @@ from tests.support import environment
 
 environment.import_stubs()
 
-from scalpel.v1 import service_pb2, site_pb2, spec_pb2, tensor_pb2  # noqa: E402
+from scalpel.v1 import observation_pb2, run_pb2, site_pb2, tensor_pb2  # noqa: E402
 from tests.languages import reference  # noqa: E402
 
 FOLDER = environment.PROTO / "vectors"
@@ -50,7 +50,7 @@ class Tensor:
         self.id = tensor_id
         self.values = _as_float32(words, dtype)
         self.line = reference.tensor_line(header, len(chunks), self.values)
-        self.responses = [service_pb2.RunResponse(tensor_chunk=chunk) for chunk in chunks]
+        self.responses = [run_pb2.RunResponse(tensor_chunk=chunk) for chunk in chunks]
 
 
 def write_all(folder: pathlib.Path) -> None:
@@ -70,15 +70,15 @@ def _write(folder, name, responses, lines) -> None:
     (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
 
 
-def _stream(tensors: list[Tensor]) -> list[service_pb2.RunResponse]:
+def _stream(tensors: list[Tensor]) -> list[run_pb2.RunResponse]:
     """A whole run; between the tensors, events that are none of theirs."""
-    statistics = service_pb2.LayerStatistics(layer=0, results=[spec_pb2.ProbeResult(name="std")])
+    statistics = run_pb2.LayerStatistics(layer=0, results=[observation_pb2.ProbeResult(name="std")])
     between = [
-        service_pb2.RunResponse(layer_statistics=statistics),
-        service_pb2.RunResponse.FromString(LATER_EVENT),
+        run_pb2.RunResponse(layer_statistics=statistics),
+        run_pb2.RunResponse.FromString(LATER_EVENT),
     ]
-    started = service_pb2.RunResponse(started=service_pb2.Started(request_id="vectors"))
-    finished = service_pb2.RunResponse(finished=service_pb2.Finished(compute_us=1))
+    started = run_pb2.RunResponse(started=run_pb2.Started(request_id="vectors"))
+    finished = run_pb2.RunResponse(finished=run_pb2.Finished(compute_us=1))
     middle = [response for tensor in tensors for response in tensor.responses + between]
     return [started, *middle, finished]
 
@@ -142,7 +142,7 @@ def _too_long(chunks):
 def _empty(chunks):
     header = tensor_pb2.TensorHeader(tensor_id=1, name="tensor1", dtype=FLOAT32, shape=[3, 0])
     chunk = tensor_pb2.TensorChunk(header=header, tensor_id=1)
-    return [service_pb2.RunResponse(tensor_chunk=chunk)]
+    return [run_pb2.RunResponse(tensor_chunk=chunk)]
 
 
 BROKEN = {

@@ -10,14 +10,20 @@ from tests.oracle.interpret import Answer
 from tests.support.client import (
     Client,
     RunResult,
-    service_pb2,
+    intervention_pb2,
+    model_pb2,
+    observation_pb2,
+    output_pb2,
+    place_pb2,
+    run_pb2,
     site_pb2,
-    spec_pb2,
+    statistic_pb2,
     tensor_pb2,
 )
 
 _STATISTIC: dict[str, Any] = {
-    name.removeprefix("STATISTIC_").lower(): number for name, number in spec_pb2.Statistic.items()
+    name.removeprefix("STATISTIC_").lower(): number
+    for name, number in statistic_pb2.Statistic.items()
 }
 _AXIS: dict[str, Any] = {
     name.removeprefix("AXIS_").lower(): number for name, number in site_pb2.Axis.items()
@@ -35,15 +41,15 @@ def served_names(client: Client) -> list[str]:
     return [name for site in client.model().sites for name in names_of(site)]
 
 
-def names_of(site: service_pb2.SiteInfo) -> list[str]:
+def names_of(site: model_pb2.SiteInfo) -> list[str]:
     return [site.name, *site.facts.aliases, *site.facts.observe_only_aliases]
 
 
 # ---- a spec as a request
 
 
-def request(spec: dict) -> service_pb2.RunRequest:
-    out = service_pb2.RunRequest()
+def request(spec: dict) -> run_pb2.RunRequest:
+    out = run_pb2.RunRequest()
     for tokens in spec["prompts"]:
         out.prompts.add().token_ids.ids.extend(tokens)
     if "seed" in spec:
@@ -66,7 +72,7 @@ def request(spec: dict) -> service_pb2.RunRequest:
     return out
 
 
-def _place(said: dict, out: spec_pb2.Place) -> None:
+def _place(said: dict, out: place_pb2.Place) -> None:
     out.path = said["path"]
     out.where.layers.extend(said.get("layers") or [])
     out.where.heads.extend(said.get("heads") or [])
@@ -101,7 +107,7 @@ def _tensor(value: Any, out: tensor_pb2.Tensor) -> None:
         out.dtype, out.data = tensor_pb2.DATA_TYPE_FLOAT32, array.tobytes()
 
 
-def _edit(edit: dict, out: spec_pb2.Intervention) -> None:
+def _edit(edit: dict, out: intervention_pb2.Intervention) -> None:
     _place(edit, out.place)
     operation = getattr(out, edit["op"])
     operation.SetInParent()
@@ -111,7 +117,7 @@ def _edit(edit: dict, out: spec_pb2.Intervention) -> None:
     if "mean" in edit:
         operation.mean = edit["mean"]
     if "mode" in edit:
-        operation.mode = spec_pb2.NoiseMode.Value(f"NOISE_MODE_{edit['mode'].upper()}")
+        operation.mode = intervention_pb2.NoiseMode.Value(f"NOISE_MODE_{edit['mode'].upper()}")
     if "value" in edit:
         if np.ndim(edit["value"]) == 0:
             operation.constant = edit["value"]
@@ -126,7 +132,7 @@ def _edit(edit: dict, out: spec_pb2.Intervention) -> None:
         _patch(edit, operation)
 
 
-def _patch(edit: dict, out: spec_pb2.Patch) -> None:
+def _patch(edit: dict, out: intervention_pb2.Patch) -> None:
     for name, field in (("prompt", "prompt"), ("clean", "clean_prompt")):
         if name in edit["source"]:
             setattr(out, field, edit["source"][name])
@@ -143,7 +149,7 @@ def _look(said: dict, out: Any) -> None:
         out.moment = _MOMENT[said["moment"]]
 
 
-def _probe(probe: dict, out: spec_pb2.Probe) -> None:
+def _probe(probe: dict, out: observation_pb2.Probe) -> None:
     _look(probe, out)
     out.statistics.extend(_STATISTIC[name] for name in probe.get("statistics", []))
     out.keep.extend(_AXIS[name] for name in probe.get("keep", []))
@@ -153,7 +159,7 @@ def _probe(probe: dict, out: spec_pb2.Probe) -> None:
             setattr(out.histogram, name, value)
 
 
-def _logits(asked: dict, out: spec_pb2.LogitsRequest) -> None:
+def _logits(asked: dict, out: output_pb2.LogitsRequest) -> None:
     _indices(asked.get("positions"), out, "positions")
     if asked.get("full"):
         out.full.SetInParent()
@@ -254,7 +260,7 @@ def _labels(axis: site_pb2.AxisIndices) -> tuple[str, list[int]]:
     return name, list(axis.values) or evenly
 
 
-def _of_probe(seen: spec_pb2.ProbeResult) -> dict:
+def _of_probe(seen: observation_pb2.ProbeResult) -> dict:
     shape = list(seen.shape)
     names = {number: name for name, number in _STATISTIC.items()}
     found: dict[Any, Any] = {

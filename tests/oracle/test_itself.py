@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from tests.oracle import forward, interpret, noise, requests, sites, weights
+from tests.oracle import (
+    forward,
+    interpret,
+    noise,
+    random_specs,
+    reads,
+    requests,
+    sites,
+    weights,
+)
+from tests.support.client import statistic_pb2
 
 # Counter, key and output: the known answers of Random123's philox4x32 with 10 rounds.
 KNOWN = (
@@ -80,6 +90,13 @@ def test_every_name_that_is_served_is_known(client):
             assert sites.find(name)[0].name == site.name, name
             editable = site.facts.editable and name not in site.facts.observe_only_aliases
             assert sites.find(name)[0].editable == editable, name
+
+
+def test_every_operation_and_statistic_that_is_served_is_known(client):
+    served = client.model()
+    assert set(random_specs.OPERATIONS) == set(served.operations)
+    names = {statistic_pb2.Statistic.Name(number) for number in served.statistics}
+    assert {f"STATISTIC_{name.upper()}" for name in reads.STATISTICS} == names
 
 
 def test_every_name_that_is_known_is_served(client):

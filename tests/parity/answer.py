@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tests.support.client import RunResult, spec_pb2, tensor_pb2
+from tests.support.client import RunResult, observation_pb2, statistic_pb2, tensor_pb2
 
 Answer = dict[str, "Item"]
 
@@ -132,7 +132,7 @@ def _put_tensors(result: RunResult, put) -> None:
                 raise AssertionError(f"tensor {header.name!r} is of unknown kind {header.kind}")
 
 
-def _put_statistics(seen: spec_pb2.ProbeResult, put) -> None:
+def _put_statistics(seen: observation_pb2.ProbeResult, put) -> None:
     name = key(
         "probe",
         seen.name,
@@ -152,7 +152,7 @@ def _put_statistics(seen: spec_pb2.ProbeResult, put) -> None:
 
 
 def statistic_name(statistic: int) -> str:
-    return spec_pb2.Statistic.Name(statistic).removeprefix("STATISTIC_").lower()
+    return statistic_pb2.Statistic.Name(statistic).removeprefix("STATISTIC_").lower()
 
 
 @dataclasses.dataclass

@@ -4,7 +4,7 @@ from tests.parity import meaning, random_specs
 from tests.parity.answer import Answer, key
 from tests.parity.meaning import EDITABLE_SITES, OPERATIONS
 from tests.parity.places import ModelShape
-from tests.support.client import service_pb2, site_pb2
+from tests.support.client import run_pb2, site_pb2
 
 CELLS = tuple(
     (site, operation)
@@ -19,7 +19,7 @@ MOVES = 1e-4
 
 def request(
     shape: ModelShape, site: int, operation: str, seed: int, narrow: float, length_max: int = 8
-) -> tuple[service_pb2.RunRequest, list[list[int]]]:
+) -> tuple[run_pb2.RunRequest, list[list[int]]]:
     """One intervention in two prompts, with the site before and after it, and the logits of all
     positions, edited and clean."""
     specs = random_specs.Specs(shape, seed, prompts=2, length_max=length_max)

@@ -16,7 +16,7 @@ import numpy as np
 
 from tests.parity.answer import Answer, Item
 from tests.support import environment
-from tests.support.client import json_format, make_request, service_pb2
+from tests.support.client import json_format, make_request, run_pb2
 
 FOLDER = pathlib.Path(__file__).parent / "golden"
 MODELS = FOLDER / "models"
@@ -29,7 +29,7 @@ class Case:
     """One request and its answer."""
 
     name: str
-    request: service_pb2.RunRequest
+    request: run_pb2.RunRequest
     tokens: list[list[int]]
     answer: Answer
 

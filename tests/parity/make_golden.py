@@ -5,7 +5,7 @@ from transformers import GPT2TokenizerFast
 
 from tests.parity import cells, golden, models, places, random_specs, strings, twin
 from tests.support import environment
-from tests.support.client import make_request, service_pb2
+from tests.support.client import make_request, run_pb2
 
 TINY = dict(vocab_size=37, n_positions=24, n_embd=12, n_layer=2, n_head=3)
 CONFIGS = {
@@ -26,7 +26,7 @@ CASE_BYTES_MAX = 30_000  # of an example; larger answers are left to the live te
 STRINGS = 300
 
 
-def run(model, request: service_pb2.RunRequest, tokens: list[list[int]], name: str) -> golden.Case:
+def run(model, request: run_pb2.RunRequest, tokens: list[list[int]], name: str) -> golden.Case:
     return golden.Case(name, request, tokens, twin.answer(model, request, tokens))
 
 

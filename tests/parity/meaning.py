@@ -3,7 +3,7 @@
 from collections.abc import Container
 
 from tests.parity import places
-from tests.support.client import site_pb2, spec_pb2
+from tests.support.client import site_pb2, statistic_pb2
 
 OPERATIONS = (
     "zero",
@@ -19,7 +19,9 @@ OPERATIONS = (
 )
 EDITABLE_SITES = tuple(site for site in places.ALL_SITES if places.facts(site).editable)
 STATISTICS = tuple(
-    number for number in spec_pb2.Statistic.values() if number != spec_pb2.STATISTIC_UNSPECIFIED
+    number
+    for number in statistic_pb2.Statistic.values()
+    if number != statistic_pb2.STATISTIC_UNSPECIFIED
 )
 
 
@@ -37,8 +39,8 @@ def allowed(site: int, operation: str) -> bool:
 
 def measurable(statistic: int, site: int, keep: Container[int]) -> bool:
     """Whether the contract has the statistic at the site, with these axes kept."""
-    if statistic == spec_pb2.STATISTIC_ENTROPY:
+    if statistic == statistic_pb2.STATISTIC_ENTROPY:
         return site == site_pb2.SITE_PATTERN and site_pb2.AXIS_KEY not in keep
-    if statistic == spec_pb2.STATISTIC_MEAN_L2_NORM:
+    if statistic == statistic_pb2.STATISTIC_MEAN_L2_NORM:
         return site != site_pb2.SITE_ATTN_SCORES and places.facts(site).axes[-1] not in keep
     return True

@@ -8,7 +8,7 @@ import torch
 
 from tests.parity import noise, places
 from tests.parity.answer import ACTIVATION_TOLERANCE
-from tests.support.client import decode_tensor, site_pb2, spec_pb2, tensor_pb2
+from tests.support.client import decode_tensor, intervention_pb2, site_pb2, tensor_pb2
 
 
 @dataclasses.dataclass
@@ -38,7 +38,7 @@ class Step:
     """One intervention at one layer in one row."""
 
     index: int
-    intervention: spec_pb2.Intervention
+    intervention: intervention_pb2.Intervention
     site: int
     layer: int
     prompt: int
@@ -117,7 +117,7 @@ class Step:
                 std=spec.std if spec.HasField("std") else 1.0,
             )
         )
-        return x + values if spec.mode == spec_pb2.NOISE_MODE_ADD else values
+        return x + values if spec.mode == intervention_pb2.NOISE_MODE_ADD else values
 
     def _mask(self, region) -> torch.Tensor:
         """Which of the selected entries may change: where keys are an axis, the past."""
@@ -185,7 +185,7 @@ def read(view: torch.Tensor, region: list[np.ndarray]) -> torch.Tensor:
 
 
 def source_region(
-    patch: spec_pb2.Patch, site: int, region: list[np.ndarray], tokens: list[int]
+    patch: intervention_pb2.Patch, site: int, region: list[np.ndarray], tokens: list[int]
 ) -> list[np.ndarray]:
     """Where a patch reads: the written place, with what the patch maps elsewhere. `tokens` are the
     source's."""

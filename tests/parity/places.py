@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tests.support.client import service_pb2, site_pb2, spec_pb2
+from tests.support.client import model_pb2, place_pb2, site_pb2
 
 NO_LAYER = -1
 ATTENTION_SITES = (site_pb2.SITE_ATTN_SCORES, site_pb2.SITE_PATTERN)
@@ -64,7 +64,7 @@ def shape_of_config(config) -> ModelShape:
     )
 
 
-def shape_of_model(model: service_pb2.GetModelResponse) -> ModelShape:
+def shape_of_model(model: model_pb2.GetModelResponse) -> ModelShape:
     """From what a server says about its model."""
     config = model.config
     return ModelShape(
@@ -97,10 +97,10 @@ class Place:
     site: int
     layers: tuple[int, ...]
     prompts: tuple[int, ...]
-    where: spec_pb2.Selection
+    where: place_pb2.Selection
 
 
-def resolve_place(place: spec_pb2.Place, shape: ModelShape, prompts: int) -> Place:
+def resolve_place(place: place_pb2.Place, shape: ModelShape, prompts: int) -> Place:
     site, layer = (place.site, None) if place.site else resolve_path(place.path)
     layers = (NO_LAYER,)
     if facts(site).per_layer:
@@ -125,7 +125,7 @@ def resolve_path(path: str) -> tuple[int, int | None]:
 
 
 def resolve_region(
-    site: int, where: spec_pb2.Selection, tokens: Sequence[int], shape: ModelShape
+    site: int, where: place_pb2.Selection, tokens: Sequence[int], shape: ModelShape
 ) -> list[np.ndarray]:
     """The selected indices along each axis of the site, in the order said."""
     positions = where.positions if where.HasField("positions") else None
@@ -145,7 +145,7 @@ def resolve_region(
     return axes
 
 
-def resolve_positions(positions: spec_pb2.Positions | None, tokens: Sequence[int]) -> np.ndarray:
+def resolve_positions(positions: place_pb2.Positions | None, tokens: Sequence[int]) -> np.ndarray:
     if positions is None:
         return np.arange(len(tokens))
     if positions.WhichOneof("kind") == "tokens":

@@ -6,7 +6,14 @@ import numpy as np
 from tests.parity import places
 from tests.parity.meaning import EDITABLE_SITES, OPERATIONS, STATISTICS, allowed, measurable
 from tests.parity.places import ModelShape
-from tests.support.client import service_pb2, site_pb2, spec_pb2, tensor_pb2
+from tests.support.client import (
+    intervention_pb2,
+    observation_pb2,
+    place_pb2,
+    run_pb2,
+    site_pb2,
+    tensor_pb2,
+)
 
 _DTYPES = (
     tensor_pb2.DATA_TYPE_FLOAT32,
@@ -30,9 +37,7 @@ class Specs:
         self.tokens = [
             self.rng.integers(0, shape.vocab_size, size=length).tolist() for length in lengths
         ]
-        self.request = service_pb2.RunRequest(
-            seed=int(self.rng.integers(0, 2**64, dtype=np.uint64))
-        )
+        self.request = run_pb2.RunRequest(seed=int(self.rng.integers(0, 2**64, dtype=np.uint64)))
         for ids in self.tokens:
             self.request.prompts.add().token_ids.ids.extend(ids)
 
@@ -70,7 +75,7 @@ class Specs:
             self.rng.shuffle(indices)
             kind.indices.values.extend(i - size if self.chance(0.2) else i for i in indices)
 
-    def fill_positions(self, positions: spec_pb2.Positions, prompts: list[int]) -> None:
+    def fill_positions(self, positions: place_pb2.Positions, prompts: list[int]) -> None:
         """Positions that every one of the prompts has. In a longer one a range from the end to a
         fixed position may be empty, and two indices from either end the same."""
         while True:
@@ -85,7 +90,7 @@ class Specs:
             if all(len(indices) and len(indices) == len(set(indices)) for indices in resolved):
                 return
 
-    def place(self, place: spec_pb2.Place, site: int, narrow: float = 0.5) -> list[int]:
+    def place(self, place: place_pb2.Place, site: int, narrow: float = 0.5) -> list[int]:
         """A random part of the site; `narrow` is how likely each field restricts it. Returns the
         prompts."""
         while True:
@@ -94,7 +99,7 @@ class Specs:
             if self._selects_something(site, place.where, prompts):
                 return prompts
 
-    def _fill_place(self, place: spec_pb2.Place, site: int, narrow: float) -> list[int]:
+    def _fill_place(self, place: place_pb2.Place, site: int, narrow: float) -> list[int]:
         known, where = places.facts(site), place.where
         prompts = list(range(len(self.tokens)))
         if self.chance(narrow):
@@ -113,7 +118,7 @@ class Specs:
         self._name_site(place, site)
         return prompts
 
-    def _name_site(self, place: spec_pb2.Place, site: int) -> None:
+    def _name_site(self, place: place_pb2.Place, site: int) -> None:
         """By its number or one of its names."""
         known = places.facts(site)
         names = [places.site_name(site), *known.aliases]
@@ -134,7 +139,7 @@ class Specs:
         else:
             place.path = self.choose(names)
 
-    def _selects_something(self, site: int, where: spec_pb2.Selection, prompts: list[int]) -> bool:
+    def _selects_something(self, site: int, where: place_pb2.Selection, prompts: list[int]) -> bool:
         regions = [
             places.resolve_region(site, where, self.tokens[prompt], self.shape)
             for prompt in prompts
@@ -181,7 +186,7 @@ class Specs:
     def _noise(self, intervention, site, prompts) -> None:
         noise = intervention.noise
         noise.SetInParent()
-        noise.mode = self.choose(spec_pb2.NoiseMode.values())
+        noise.mode = self.choose(intervention_pb2.NoiseMode.values())
         if self.chance(0.5):
             noise.mean = self.number(-1, 1)
         if self.chance(0.5):
@@ -221,10 +226,10 @@ class Specs:
                     query=query, key=int(self.rng.integers(0, query + 1))
                 )
 
-    def _region(self, place: spec_pb2.Place, site: int, prompt: int) -> list[np.ndarray]:
+    def _region(self, place: place_pb2.Place, site: int, prompt: int) -> list[np.ndarray]:
         return places.resolve_region(site, place.where, self.tokens[prompt], self.shape)
 
-    def _value(self, spec, place: spec_pb2.Place, site: int, prompts: list[int]) -> None:
+    def _value(self, spec, place: place_pb2.Place, site: int, prompts: list[int]) -> None:
         """A constant, or a tensor that broadcasts to the selected part in every prompt."""
         shapes = [
             tuple(len(indices) for indices in self._region(place, site, prompt))
@@ -330,7 +335,7 @@ class Specs:
         if self.chance(0.4) or not (probe.statistics or probe.quantiles):
             low = self.number(-2, 0.5)
             probe.histogram.MergeFrom(
-                spec_pb2.Histogram(
+                observation_pb2.Histogram(
                     bins=int(self.rng.integers(1, 12)), min=low, max=low + self.number(0.1, 3)
                 )
             )
@@ -370,7 +375,7 @@ class Specs:
             case "none":
                 logits.none.SetInParent()
 
-    def composition(self) -> service_pb2.RunRequest:
+    def composition(self) -> run_pb2.RunRequest:
         """One to five interventions, a few probes and captures, and any outputs."""
         for _ in range(int(self.rng.integers(1, 6))):
             self.add_intervention()

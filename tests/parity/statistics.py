@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.parity import places
 from tests.parity.answer import ACTIVATION_TOLERANCE, Answer, Item, statistic_name
-from tests.support.client import site_pb2, spec_pb2
+from tests.support.client import observation_pb2, site_pb2
 
 # Of statistics, relative to what they measure.
 TOLERANCE = 1e-5
@@ -16,7 +16,7 @@ GELU_NOISE = 1e-6
 
 
 def measure(
-    probe: spec_pb2.Probe,
+    probe: observation_pb2.Probe,
     site: int,
     region: list[np.ndarray],
     part: np.ndarray,
@@ -186,7 +186,7 @@ class _Samples:
                 return 0.0
         return slack.reshape(self.kept_shape)
 
-    def histogram(self, bins: spec_pb2.Histogram, name: str) -> Answer:
+    def histogram(self, bins: observation_pb2.Histogram, name: str) -> Answer:
         """Counts; an element so near an edge that rounding may carry it over is allowed to be
         counted on either side."""
         edges = np.linspace(bins.min, bins.max, bins.bins + 1)

@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 
 from tests.parity import meaning, places
 from tests.parity.by_hand import EDITS, HEAD, LAYER, OTHERS, TOKENS, at, request
-from tests.support.client import site_pb2, spec_pb2
+from tests.support.client import site_pb2, statistic_pb2
 
 # Of the logits' scale, where the same bytes are a goal but not promised.
 LOGITS_TOLERANCE = 2e-5
@@ -30,7 +30,7 @@ def weights(model_dir):
 # 1. Observing changes nothing.
 
 
-AGAINST_CLEAN = (spec_pb2.STATISTIC_RELATIVE_L2, spec_pb2.STATISTIC_COSINE)
+AGAINST_CLEAN = (statistic_pb2.STATISTIC_RELATIVE_L2, statistic_pb2.STATISTIC_COSINE)
 
 
 def everything_observed(statistics=meaning.STATISTICS) -> dict:

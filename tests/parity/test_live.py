@@ -11,7 +11,7 @@ import torch
 from tests.parity import answer, cells, models, places, random_specs
 from tests.parity.harness import Parity
 from tests.support import environment
-from tests.support.client import service_pb2, site_pb2, tensor_pb2
+from tests.support.client import run_pb2, site_pb2, tensor_pb2
 
 pytestmark = pytest.mark.live
 
@@ -95,7 +95,7 @@ def test_operation_at_site_at_full_size(full, site, operation):
     check_cell(full, site, operation, narrows=(0.5,))
 
 
-def everything(shape: places.ModelShape, seed: int, interventions: int) -> service_pb2.RunRequest:
+def everything(shape: places.ModelShape, seed: int, interventions: int) -> run_pb2.RunRequest:
     """Every site captured before and after, and all outputs."""
     specs = random_specs.Specs(shape, seed, prompts=3)
     for _ in range(interventions):
@@ -158,7 +158,7 @@ def test_composition_at_full_size(full, seed):
 def test_logits_at_full_size(full, length):
     """Largest difference below 1e-3, and the same top token at every position."""
     tokens = np.random.default_rng(length).integers(0, full.shape.vocab_size, size=length).tolist()
-    request = service_pb2.RunRequest()
+    request = run_pb2.RunRequest()
     request.prompts.add().token_ids.ids.extend(tokens)
     request.logits.full.SetInParent()
     request.logits.positions.range.SetInParent()

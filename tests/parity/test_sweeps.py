@@ -12,7 +12,7 @@ import pytest
 from tests.parity import random_specs
 from tests.parity.places import shape_of_model
 from tests.support import environment
-from tests.support.client import make_request, service_pb2, sweep_pb2
+from tests.support.client import make_request, run_pb2, sweep_pb2
 
 # Of numbers that a logarithm of a sum is part of, in float64.
 ROUNDING = 1e-12
@@ -24,9 +24,9 @@ IDS = [3, 40, 77]
 # ---- a variant as a Run --------------------------------------------------------------------------
 
 
-def run_of(sweep: sweep_pb2.SweepRequest, interventions) -> service_pb2.RunRequest:
+def run_of(sweep: sweep_pb2.SweepRequest, interventions) -> run_pb2.RunRequest:
     """The prompts and sources of a sweep under a variant's interventions, with all logits."""
-    run = service_pb2.RunRequest(
+    run = run_pb2.RunRequest(
         prompts=[*sweep.prompts, *sweep.sources],
         interventions=interventions,
         probes=sweep.probes,
@@ -235,7 +235,7 @@ def test_examples_are_as_huggingface_shows_them(client, model_dir, name):
 
     def twin_logits(interventions):
         run = client.run(
-            service_pb2.RunRequest(
+            run_pb2.RunRequest(
                 validate_only=True,
                 prompts=[*sweep.prompts, *sweep.sources],
                 interventions=run_of(sweep, interventions).interventions,

@@ -19,12 +19,12 @@ from transformers import GPT2LMHeadModel
 from tests.parity import operations, places, statistics
 from tests.parity.answer import LOGITS_TOLERANCE, Answer, Item, activation, key
 from tests.parity.twin_hooks import Hooks, SoftmaxTap
-from tests.support.client import service_pb2, site_pb2, spec_pb2, tensor_pb2
+from tests.support.client import run_pb2, site_pb2, statistic_pb2, tensor_pb2
 
 # Rows already run side by side; with threads of their own they would only be in each other's way.
 torch.set_num_threads(1)
 
-_AGAINST_CLEAN = (spec_pb2.STATISTIC_RELATIVE_L2, spec_pb2.STATISTIC_COSINE)
+_AGAINST_CLEAN = (statistic_pb2.STATISTIC_RELATIVE_L2, statistic_pb2.STATISTIC_COSINE)
 _TORCH_TYPES = {
     tensor_pb2.DATA_TYPE_FLOAT16: torch.float16,
     tensor_pb2.DATA_TYPE_BFLOAT16: torch.bfloat16,
@@ -47,9 +47,7 @@ def load(folder, dtype: torch.dtype = torch.float32) -> GPT2LMHeadModel:
     return model.eval()
 
 
-def answer(
-    model: GPT2LMHeadModel, request: service_pb2.RunRequest, tokens: list[list[int]]
-) -> Answer:
+def answer(model: GPT2LMHeadModel, request: run_pb2.RunRequest, tokens: list[list[int]]) -> Answer:
     """What the server should answer. `tokens`: the prompts as token ids."""
     return _Run(model, request, tokens).answer()
 
@@ -68,7 +66,7 @@ class _Run:
     """One request."""
 
     def __init__(
-        self, model: GPT2LMHeadModel, request: service_pb2.RunRequest, tokens: list[list[int]]
+        self, model: GPT2LMHeadModel, request: run_pb2.RunRequest, tokens: list[list[int]]
     ):
         self.model, self.request = model, request
         self.shape = places.shape_of_config(model.config)

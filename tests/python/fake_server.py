@@ -9,7 +9,7 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 
 from scalpel.rpc import error_details_pb2, status_pb2
-from scalpel.v1 import service_pb2, service_pb2_grpc
+from scalpel.v1 import run_pb2, service_pb2_grpc
 
 
 class Failure(Exception):
@@ -136,4 +136,4 @@ def run_events(real_address, request=None):
     """The responses of a real run, to be sent again, in part or in another order."""
     with grpc.insecure_channel(real_address) as channel:
         stub = service_pb2_grpc.InterventionServiceStub(channel)
-        return list(stub.Run(request or service_pb2.RunRequest(prompts=[{"text": "Hello there"}])))
+        return list(stub.Run(request or run_pb2.RunRequest(prompts=[{"text": "Hello there"}])))

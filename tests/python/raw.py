@@ -81,9 +81,9 @@ def assert_same_sweep(sweep, raw):
     assert sweep.cost.flops == raw.started.cost.flops
     assert sweep.finished.tokens_computed > 0
     assert sweep.shape == tuple(len(a.labels) for a in raw.started.axes) or not raw.started.axes
-    for matrix in raw.matrices:
+    for metric, prompt in raw.metrics_of_one_number():
         np.testing.assert_array_equal(
-            sweep.array(matrix.name, prompt=matrix.prompt).ravel(), matrix.values
+            sweep.array(metric, prompt=prompt), raw.matrix(metric, prompt)
         )
     for variant in sweep.variants:
         expected = raw.variants[variant.index]

@@ -21,7 +21,7 @@ from scalpel import (
     zero,
 )
 from scalpel.events import Cost, Finished, MetricValue, SweepAxis, SweepClean, SweepStarted, Variant
-from scalpel.v1 import service_pb2, sweep_pb2
+from scalpel.v1 import model_pb2, sweep_pb2
 
 
 def grid(*axes, **options):
@@ -158,7 +158,7 @@ def test_every_server_gets_several_chunks_of_a_large_sweep(variants, servers):
 
 
 def test_variants_are_counted_without_asking():
-    config = service_pb2.ModelConfig(n_layer=12, n_head=6, n_ctx=100)
+    config = model_pb2.ModelConfig(n_layer=12, n_head=6, n_ctx=100)
     for request, count in [
         (grid(layers(), heads()), 72),
         (grid(layers([1, 2]), heads(), values([1, 2, 3])), 36),

@@ -142,7 +142,7 @@ def test_the_models_name_goes_with_requests(server, model):
         run = named.run("a")
         assert run.normalized.model == model.info.name and run.digest == model.run("a").digest
         with pytest.raises(scalpel.NotFound):
-            named.run_request(scalpel.v1.service_pb2.RunRequest(model="another", prompts=[]))
+            named.run_request(scalpel.v1.run_pb2.RunRequest(model="another", prompts=[]))
 
 
 def test_keepalive_is_one_that_servers_allow():

@@ -8,7 +8,7 @@ import scalpel
 import scalpel.report
 from scalpel import Logits, capture, display, plots, probe, zero
 from scalpel.report.statistics_part import probe_figures
-from scalpel.v1 import service_pb2, site_pb2
+from scalpel.v1 import run_pb2, site_pb2
 from tests.python.fake_server import FakeServer, run_events
 from tests.python.raw import PROMPT
 
@@ -252,7 +252,7 @@ def older(events):
 
 
 def test_of_an_older_server_only_what_is_whole_is_labelled(server):
-    request = service_pb2.RunRequest(
+    request = run_pb2.RunRequest(
         prompts=[{"text": PROMPT}],
         probes=[
             probe("z", "std", keep="head", layer=3, head=[7, 3], name="part").proto,
@@ -284,7 +284,7 @@ def test_of_an_older_server_only_what_is_whole_is_labelled(server):
 
 
 def test_indices_that_do_not_fit_the_array_are_refused(server):
-    request = service_pb2.RunRequest(
+    request = run_pb2.RunRequest(
         prompts=[{"text": PROMPT}], captures=[capture("z", layer=3, head=[7, 3]).proto]
     )
     events = run_events(server.address, request)

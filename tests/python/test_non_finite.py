@@ -23,7 +23,7 @@ from scalpel import (
     values,
 )
 from scalpel.report.run_report import _largest
-from scalpel.v1 import spec_pb2, sweep_pb2
+from scalpel.v1 import output_pb2, sweep_pb2
 from tests.python.fake_server import FakeServer
 from tests.python.raw import PROMPT
 
@@ -205,7 +205,7 @@ def beyond(server):
         started = responses[0].started.prompts[0]
         started.ids[1], started.tokens[1] = 2050, "[2050]"
         token = next(r.logits for r in responses if r.HasField("logits")).positions[0].tokens[0]
-        token.CopyFrom(spec_pb2.TokenLogit(token_id=2051, token="[2051]", logit=9, log_prob=-0.1))
+        token.CopyFrom(output_pb2.TokenLogit(token_id=2051, token="[2051]", logit=9, log_prob=-0.1))
         fake.script["Run"] = [responses]
         yield model.run(PROMPT), model
 

@@ -17,6 +17,7 @@ from scalpel import (
     capture,
     heads,
     kl_from_clean,
+    labels,
     layers,
     logit_diff,
     plots,
@@ -27,6 +28,7 @@ from scalpel import (
     values,
     zero,
 )
+from scalpel.v1 import sweep_pb2
 from tests.python.raw import OTHER, PROMPT
 
 DOSES = [0, 0.01, 1, 100]
@@ -309,6 +311,11 @@ def test_names_are_never_read_as_mathematics(model):
     run = model.run("A $x^$ b", stats=probe("resid_post", "std", name=name), capture="pattern")
     for ax in (plots.stat_by_layer(run, name), plots.attention(run, layer=0, head=0)):
         ax.figure.savefig(io.BytesIO(), format="png")
+
+
+def test_every_metric_of_numbers_has_its_unit():
+    kinds = {kind.name for kind in sweep_pb2.Metric.DESCRIPTOR.oneofs_by_name["kind"].fields}
+    assert set(labels.METRIC_UNITS) == kinds - {"top_k"}
 
 
 def test_matplotlib_is_imported_only_to_draw():

@@ -8,7 +8,7 @@ import pytest
 
 import scalpel
 from scalpel import aio, calls, events, operations, prompts, spread, study
-from scalpel.v1 import spec_pb2
+from scalpel.v1 import prompt_pb2
 from tests.python.raw import OTHER, PROMPT
 from tests.python.test_aio import with_model
 
@@ -175,7 +175,6 @@ ENTRIES = {
     "sources": ("sources", lambda m, p: m.sweep("a", sources=p, variants=[[]])),
     "patch, clean": ("clean", lambda m, p: m.patch(p, "a", answer=" a", wrong=" b")),
     "patch, corrupted": ("corrupted", lambda m, p: m.patch("a", p, answer=" a", wrong=" b")),
-    "mean": ("reference_prompts", lambda m, p: operations.mean("z", reference_prompts=p)),
     "logit_lens": ("prompt", lambda m, p: study.logit_lens(m, p)),
     "tokenize": ("text", lambda m, p: m.tokenize(p)),
     "token_id": ("text", lambda m, p: m.token_id(p)),
@@ -241,14 +240,13 @@ def test_ids_are_read_as_prompts_are(model):
 
 
 def test_a_message_of_the_contract_is_a_prompt(model):
-    message = spec_pb2.Prompt(text=PROMPT)
+    message = prompt_pb2.Prompt(text=PROMPT)
     assert model.run(message).prompts == model.run(PROMPT).prompts
     assert len(prompts.parse([message, message]).messages) == 2
 
 
 def test_long_arguments_are_shown_by_their_type():
-    shown = operations.mean("z", reference_prompts={"input_ids": [list(range(200))]})
-    assert repr(shown) == "mean('z', reference_prompts=<dict>)"
+    assert repr(operations.add("z", [[0.5] * 200])) == "add('z', <list>)"
 
 
 def test_the_violations_of_an_encoding_name_its_argument(model):

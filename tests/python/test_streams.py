@@ -21,7 +21,7 @@ from scalpel.events import (
     Variant,
 )
 from scalpel.tensors import Tensor, TensorAssembler
-from scalpel.v1 import service_pb2, tensor_pb2
+from scalpel.v1 import run_pb2, tensor_pb2
 from tests.python.fake_server import FakeServer, run_events
 from tests.python.raw import PROMPT
 
@@ -184,9 +184,7 @@ def test_an_answer_that_breaks_off_is_no_answer(server, keep):
 
 
 def test_a_tensor_that_breaks_off_is_no_answer(server):
-    request = service_pb2.RunRequest(
-        prompts=[{"text": PROMPT}], captures=[{"place": {"path": "q"}}]
-    )
+    request = run_pb2.RunRequest(prompts=[{"text": PROMPT}], captures=[{"place": {"path": "q"}}])
     events = run_events(server.address, request)
     last = max(i for i, event in enumerate(events) if event.HasField("tensor_chunk"))
     events[last].tensor_chunk.data = events[last].tensor_chunk.data[:-4]
@@ -199,7 +197,7 @@ def test_a_tensor_that_breaks_off_is_no_answer(server):
 def test_events_that_are_not_known_are_skipped(server):
     """A newer server may send more."""
     events = run_events(server.address)
-    events.insert(1, service_pb2.RunResponse())
+    events.insert(1, run_pb2.RunResponse())
     with FakeServer(server.address) as fake, scalpel.connect(fake.address) as model:
         fake.script["Run"] = [events]
         assert model.run("a").top()

@@ -6,7 +6,7 @@ from google.protobuf import json_format
 
 import scalpel
 from scalpel import add, calls, metrics, operations, probe, tokens
-from scalpel.v1 import spec_pb2, sweep_pb2
+from scalpel.v1 import prompt_pb2, sweep_pb2
 
 METRICS = [
     (metrics.logit(5, " a"), {"logits": {"ids": [5], "texts": [" a"]}}),
@@ -58,8 +58,8 @@ def test_every_option_of_a_sweep_is_reached():
     )
     data = np.eye(2, dtype="<f4").tobytes()
     expected = sweep_pb2.SweepRequest(
-        prompts=[spec_pb2.Prompt(text=text) for text in "ab"],
-        sources=[spec_pb2.Prompt(text=text) for text in "cd"],
+        prompts=[prompt_pb2.Prompt(text=text) for text in "ab"],
+        sources=[prompt_pb2.Prompt(text=text) for text in "cd"],
         metrics=[sweep_pb2.Metric(loss=sweep_pb2.Loss())],
         probes=[probe("z", "std").proto],
         reports=True,

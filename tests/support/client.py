@@ -17,10 +17,16 @@ from tests.support.channel import open_channel
 environment.import_stubs()
 
 from scalpel.v1 import (  # noqa: E402
+    intervention_pb2,
+    model_pb2,
+    observation_pb2,
+    output_pb2,
+    place_pb2,  # noqa: F401 (others import it from here)
+    run_pb2,
     service_pb2,
     service_pb2_grpc,
     site_pb2,
-    spec_pb2,
+    statistic_pb2,
     sweep_pb2,
     tensor_pb2,
 )
@@ -36,7 +42,7 @@ _ELEMENT_BYTES = {
 }
 
 
-def make_request(source: Any, kind: type = service_pb2.RunRequest) -> Any:
+def make_request(source: Any, kind: type = run_pb2.RunRequest) -> Any:
     """A RunRequest, or one of another `kind`, from a message, a dict or text in protobuf's JSON
     form, or a file of it."""
     if isinstance(source, kind):
@@ -97,25 +103,27 @@ class RunResult:
     def __init__(self, events: list[Event]):
         self.events = events
         self.tensors: list[Tensor] = list(_assemble(events))
-        self.statistics: list[spec_pb2.ProbeResult] = [
+        self.statistics: list[observation_pb2.ProbeResult] = [
             result
             for event in events
             if event.kind == "layer_statistics"
             for result in event.message.results
         ]
-        self.block_outputs: list[service_pb2.BlockOutput] = self._messages("block_output")
-        self.top_logits: list[spec_pb2.Logits] = self._messages("logits")
-        self.reports: list[spec_pb2.InterventionReport] = self._messages("intervention_report")
+        self.block_outputs: list[run_pb2.BlockOutput] = self._messages("block_output")
+        self.top_logits: list[output_pb2.Logits] = self._messages("logits")
+        self.reports: list[intervention_pb2.InterventionReport] = self._messages(
+            "intervention_report"
+        )
 
     def _messages(self, kind: str) -> list[Any]:
         return [event.message for event in self.events if event.kind == kind]
 
     @property
-    def started(self) -> service_pb2.Started:
+    def started(self) -> run_pb2.Started:
         return self._messages("started")[0]
 
     @property
-    def finished(self) -> service_pb2.Finished:
+    def finished(self) -> run_pb2.Finished:
         return self._messages("finished")[0]
 
     @property
@@ -188,13 +196,13 @@ class RunResult:
         """One statistic of a probe by name, in the shape of its kept axes."""
         result = self.probe(probe, layer, prompt, clean)
         if isinstance(statistic, str):
-            statistic = spec_pb2.Statistic.Value("STATISTIC_" + statistic.upper())
+            statistic = statistic_pb2.Statistic.Value("STATISTIC_" + statistic.upper())
         values = next(entry.values for entry in result.statistics if entry.statistic == statistic)
         return np.array(values).reshape(list(result.shape))
 
     def probe(
         self, name: str, layer: int | None = None, prompt: int = 0, clean: bool = False
-    ) -> spec_pb2.ProbeResult:
+    ) -> observation_pb2.ProbeResult:
         """What a probe saw at one layer in one prompt."""
         found = [
             result
@@ -210,7 +218,7 @@ class RunResult:
             )
         return found[0]
 
-    def top_tokens(self, prompt: int = 0, clean: bool = False) -> list[spec_pb2.PositionLogits]:
+    def top_tokens(self, prompt: int = 0, clean: bool = False) -> list[output_pb2.PositionLogits]:
         """Logits asked as top_k or ids, by position."""
         found = [
             logits
@@ -239,7 +247,6 @@ class SweepResult:
         self.variants: dict[int, sweep_pb2.VariantResult] = {
             event.message.index: event.message for event in events if event.kind == "variant"
         }
-        self.matrices: list[sweep_pb2.SweepMatrix] = self._messages("matrix")
 
     def _messages(self, kind: str) -> list[Any]:
         return [event.message for event in self.events if event.kind == kind]
@@ -256,10 +263,17 @@ class SweepResult:
     def finished(self) -> sweep_pb2.SweepFinished:
         return self._messages("finished")[0]
 
+    def metrics_of_one_number(self) -> list[tuple[str, int]]:
+        """Each with its prompt."""
+        first = self.variants[0].metrics
+        return [(metric.name, metric.prompt) for metric in first if len(metric.values) == 1]
+
     def matrix(self, metric: str, prompt: int = 0) -> np.ndarray:
-        """The values of a metric by name, in the grid's shape."""
-        (found,) = (m for m in self.matrices if m.name == metric and m.prompt == prompt)
-        return np.array(found.values).reshape(list(found.shape))
+        """The values of a metric of one number by name, in the grid's shape."""
+        variants = range(self.started.variants)
+        values = [self.values(variant, metric, prompt).item() for variant in variants]
+        shape = [len(axis.labels) for axis in self.started.axes]
+        return np.array(values).reshape(shape or [len(values)])
 
     def values(self, variant: int, metric: str, prompt: int = 0) -> np.ndarray:
         """One variant's values of a metric by name."""
@@ -373,8 +387,8 @@ class Client:
         request = make_request(request, sweep_pb2.SweepRequest)
         return SweepResult(list(self._events(self.stub.Sweep, request, timeout_seconds, metadata)))
 
-    def model(self) -> service_pb2.GetModelResponse:
-        return self.stub.GetModel(service_pb2.GetModelRequest(), timeout=self.timeout_seconds)
+    def model(self) -> model_pb2.GetModelResponse:
+        return self.stub.GetModel(model_pb2.GetModelRequest(), timeout=self.timeout_seconds)
 
     def tokenize(self, text: str) -> list[int]:
         return list(

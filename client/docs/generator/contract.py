@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 
 from scalpel.tensors import site_axes
-from scalpel.v1 import site_pb2
+from scalpel.v1 import options_pb2, site_pb2
 
 # Field numbers in descriptor.proto, of which paths to comments are made.
 _SYNTAX, _MESSAGE, _ENUM, _SERVICE = 12, 4, 5, 6
@@ -72,14 +72,18 @@ class _File:
             yield from (f"### {method.name}", "")
             stream = "stream of " if method.server_streaming else ""
             given, made = self._link(method.input_type), self._link(method.output_type)
-            yield from (f"{given} → {stream}{made}", "")
+            role = method.options.Extensions[options_pb2.least_role]
+            needs = f"needs the role `{_lower(options_pb2.Role, role)}`"
+            yield from (f"{given} → {stream}{made}, {needs}", "")
             yield self._paragraphs(_SERVICE, i, _METHOD, j)
 
     def _message(self, i: int, message: Any) -> Iterator[str]:
         yield from (f"## {message.name}", "", self._paragraphs(_MESSAGE, i))
         if not message.field:
             return
-        yield from ("| field | type | |", "|---|---|---|")
+        limits = message.name == "Limits"
+        yield "| field | type | " + ("default | may be | |" if limits else "|")
+        yield "|---|---|---|" + ("---|---|" if limits else "")
         group = None
         for j, field in enumerate(message.field):
             inside = _oneof(field)
@@ -88,7 +92,9 @@ class _File:
                 yield f"| *one of:* | | *{message.oneof_decl[inside].name}*: {about} |"
             group = inside
             name = f"· `{field.name}`" if inside is not None else f"`{field.name}`"
-            yield f"| {name} | {self._type(field)} | {self._cell(_MESSAGE, i, _FIELD, j)} |"
+            middle = f" {_limit_facts(field)} |" if limits else ""
+            about = self._cell(_MESSAGE, i, _FIELD, j)
+            yield f"| {name} | {self._type(field)} |{middle} {about} |"
         yield ""
 
     def _enum(self, i: int, enum: Any) -> Iterator[str]:
@@ -127,6 +133,16 @@ class _File:
 def _oneof(field: Any) -> int | None:
     real = field.HasField("oneof_index") and not field.proto3_optional
     return field.oneof_index if real else None
+
+
+def _limit_facts(field: Any) -> str:
+    facts = field.options.Extensions[options_pb2.limit]
+    return f"{facts.default_value:,} | {facts.least:,} to {facts.most:,}"
+
+
+def _lower(enum: Any, number: int) -> str:
+    name: str = enum.Name(number)
+    return name.partition("_")[2].lower()
 
 
 def _site_facts(site: int) -> str:

@@ -8,7 +8,7 @@ import time
 import grpc
 import numpy as np
 
-from scalpel.v1 import service_pb2, service_pb2_grpc, spec_pb2
+from scalpel.v1 import run_pb2, service_pb2_grpc, statistic_pb2
 from tests.bench.answers import Answer
 from tests.bench.peers.contestant import Contestant
 from tests.bench.questions import BOUNDARY_STATISTICS, DECODE_TOKENS, Question, Work
@@ -27,7 +27,7 @@ _OPTIONS = [
 class Call:
     """One call: what arrived and when, in seconds since it began."""
 
-    responses: list[tuple[float, service_pb2.RunResponse]]
+    responses: list[tuple[float, run_pb2.RunResponse]]
     seconds: float
 
     def result(self) -> RunResult:
@@ -125,7 +125,7 @@ class Remote(Contestant):
         return calls
 
 
-def _call(stub, request: service_pb2.RunRequest) -> Call:
+def _call(stub, request: run_pb2.RunRequest) -> Call:
     begin = time.perf_counter()
     responses = [
         (time.perf_counter() - begin, response)
@@ -170,5 +170,5 @@ def _boundary(result: RunResult, shape: ModelShape, layer: int, name: str) -> fl
         for found in result.statistics
         if found.index == index and found.layer == min(layer, shape.n_layer - 1)
     ]
-    wanted = spec_pb2.Statistic.Value(f"STATISTIC_{name.upper()}")
+    wanted = statistic_pb2.Statistic.Value(f"STATISTIC_{name.upper()}")
     return next(entry.values[0] for entry in probe.statistics if entry.statistic == wanted)

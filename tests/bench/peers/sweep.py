@@ -3,7 +3,7 @@
 import grpc
 import numpy as np
 
-from scalpel.v1 import service_pb2_grpc, spec_pb2, sweep_pb2
+from scalpel.v1 import service_pb2_grpc, statistic_pb2, sweep_pb2
 from tests.bench.answers import Answer
 from tests.bench.peers.contestant import Contestant
 from tests.bench.questions import SITES, Work, asked_ids
@@ -55,7 +55,7 @@ def sweep_request(shape: ModelShape, work: Work) -> sweep_pb2.SweepRequest:
     request.metrics.add(name="logits").logits.ids.extend(asked_ids(shape.vocab_size).tolist())
     request.metrics.add(name="top").top_k.k = 1
     if work.wants == "std":
-        probe = request.probes.add(statistics=[spec_pb2.STATISTIC_STD])
+        probe = request.probes.add(statistics=[statistic_pb2.STATISTIC_STD])
         probe.place.site = SITES["resid_post"]
     return request
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import run_pb2
 from tests.support.client import Client
 
 INVALID_ARGUMENT = grpc.StatusCode.INVALID_ARGUMENT
@@ -29,7 +29,7 @@ class Case:
 
 def run(
     name: str,
-    request: dict[str, Any] | service_pb2.RunRequest,
+    request: dict[str, Any] | run_pb2.RunRequest,
     *fields: str,
     code: grpc.StatusCode = INVALID_ARGUMENT,
 ) -> Case:

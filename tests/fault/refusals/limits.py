@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import run_pb2
 from tests.fault.refusals.case import PROMPTS, RESID, Case, run
 from tests.support.client import Client, make_request
 
@@ -14,11 +14,11 @@ ENTRIES: dict[str, dict[str, Any]] = {
 }
 
 
-def many(count: int, field: str, item: dict[str, Any]) -> service_pb2.RunRequest:
+def many(count: int, field: str, item: dict[str, Any]) -> run_pb2.RunRequest:
     """A request with `count` equal entries, put together as bytes: JSON would take seconds."""
     without = make_request({"prompts": PROMPTS}).SerializeToString()
     entry = make_request({"prompts": PROMPTS, field: [item]}).SerializeToString()[len(without) :]
-    return service_pb2.RunRequest.FromString(without + entry * count)
+    return run_pb2.RunRequest.FromString(without + entry * count)
 
 
 def cases() -> Iterator[Case]:

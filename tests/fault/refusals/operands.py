@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from scalpel.v1 import service_pb2, spec_pb2, tensor_pb2
+from scalpel.v1 import intervention_pb2, run_pb2, tensor_pb2
 from tests.fault.calls import CONFIG
 from tests.fault.refusals.case import INT64_MAX, PROMPTS, RESID, Case, edit, run
 from tests.support.client import make_request
@@ -15,7 +15,7 @@ NAN, INF = math.nan, math.inf
 WIDTH = CONFIG["n_embd"]
 
 
-def with_operation(operation: spec_pb2.Intervention, **fields: Any) -> service_pb2.RunRequest:
+def with_operation(operation: intervention_pb2.Intervention, **fields: Any) -> run_pb2.RunRequest:
     """A request with one intervention, as a message: JSON cannot say every number."""
     request = make_request({"prompts": PROMPTS, "interventions": [{"place": RESID}], **fields})
     request.interventions[0].MergeFrom(operation)
@@ -27,49 +27,49 @@ def floats(count: int) -> str:
     return base64.b64encode(struct.pack(f"<{count}f", *range(1, count + 1))).decode()
 
 
-def _op(**operation: Any) -> spec_pb2.Intervention:
-    return spec_pb2.Intervention(**operation)
+def _op(**operation: Any) -> intervention_pb2.Intervention:
+    return intervention_pb2.Intervention(**operation)
 
 
 def _tensor(*values: float) -> tensor_pb2.Tensor:
     return tensor_pb2.Tensor(values=values)
 
 
-NUMBERS: dict[str, Callable[[float], spec_pb2.Intervention]] = {
-    "scale.factor": lambda x: _op(scale=spec_pb2.Scale(factor=x)),
-    "add.constant": lambda x: _op(add=spec_pb2.Add(constant=x)),
-    "add.coefficient": lambda x: _op(add=spec_pb2.Add(constant=1, coefficient=x)),
-    "set.constant": lambda x: _op(set=spec_pb2.Set(constant=x)),
-    "noise.mean": lambda x: _op(noise=spec_pb2.Noise(mean=x)),
-    "noise.std": lambda x: _op(noise=spec_pb2.Noise(std=x)),
-    "clamp.min": lambda x: _op(clamp=spec_pb2.Clamp(min=x)),
-    "clamp.max": lambda x: _op(clamp=spec_pb2.Clamp(max=x)),
+NUMBERS: dict[str, Callable[[float], intervention_pb2.Intervention]] = {
+    "scale.factor": lambda x: _op(scale=intervention_pb2.Scale(factor=x)),
+    "add.constant": lambda x: _op(add=intervention_pb2.Add(constant=x)),
+    "add.coefficient": lambda x: _op(add=intervention_pb2.Add(constant=1, coefficient=x)),
+    "set.constant": lambda x: _op(set=intervention_pb2.Set(constant=x)),
+    "noise.mean": lambda x: _op(noise=intervention_pb2.Noise(mean=x)),
+    "noise.std": lambda x: _op(noise=intervention_pb2.Noise(std=x)),
+    "clamp.min": lambda x: _op(clamp=intervention_pb2.Clamp(min=x)),
+    "clamp.max": lambda x: _op(clamp=intervention_pb2.Clamp(max=x)),
     "project_out.factor": lambda x: _op(
-        project_out=spec_pb2.ProjectOut(direction=_tensor(*[1] * WIDTH), factor=x)
+        project_out=intervention_pb2.ProjectOut(direction=_tensor(*[1] * WIDTH), factor=x)
     ),
 }
-TENSORS: dict[str, Callable[[float], spec_pb2.Intervention]] = {
-    "add.tensor": lambda x: _op(add=spec_pb2.Add(tensor=_tensor(x))),
-    "set.tensor": lambda x: _op(set=spec_pb2.Set(tensor=_tensor(x))),
+TENSORS: dict[str, Callable[[float], intervention_pb2.Intervention]] = {
+    "add.tensor": lambda x: _op(add=intervention_pb2.Add(tensor=_tensor(x))),
+    "set.tensor": lambda x: _op(set=intervention_pb2.Set(tensor=_tensor(x))),
     "project_out.direction": lambda x: _op(
-        project_out=spec_pb2.ProjectOut(direction=_tensor(x, *[1] * (WIDTH - 1)))
+        project_out=intervention_pb2.ProjectOut(direction=_tensor(x, *[1] * (WIDTH - 1)))
     ),
 }
 MISSING = {
-    "no factor": ("scale.factor", _op(scale=spec_pb2.Scale())),
-    "nothing to add": ("add", _op(add=spec_pb2.Add())),
-    "nothing to set": ("set", _op(set=spec_pb2.Set())),
-    "no bound": ("clamp", _op(clamp=spec_pb2.Clamp())),
-    "bounds that cross": ("clamp.min", _op(clamp=spec_pb2.Clamp(min=2, max=1))),
-    "no source": ("patch", _op(patch=spec_pb2.Patch())),
-    "no direction": ("project_out.direction", _op(project_out=spec_pb2.ProjectOut())),
+    "no factor": ("scale.factor", _op(scale=intervention_pb2.Scale())),
+    "nothing to add": ("add", _op(add=intervention_pb2.Add())),
+    "nothing to set": ("set", _op(set=intervention_pb2.Set())),
+    "no bound": ("clamp", _op(clamp=intervention_pb2.Clamp())),
+    "bounds that cross": ("clamp.min", _op(clamp=intervention_pb2.Clamp(min=2, max=1))),
+    "no source": ("patch", _op(patch=intervention_pb2.Patch())),
+    "no direction": ("project_out.direction", _op(project_out=intervention_pb2.ProjectOut())),
     "direction of no length": (
         "project_out.direction",
-        _op(project_out=spec_pb2.ProjectOut(direction=_tensor(*[0] * WIDTH))),
+        _op(project_out=intervention_pb2.ProjectOut(direction=_tensor(*[0] * WIDTH))),
     ),
     "direction of another width": (
         "project_out.direction",
-        _op(project_out=spec_pb2.ProjectOut(direction=_tensor(1, 2))),
+        _op(project_out=intervention_pb2.ProjectOut(direction=_tensor(1, 2))),
     ),
 }
 # Tensors that are not what their shape says, and the part of `tensor` that is refused.

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import grpc
-
-from scalpel.v1 import service_pb2
+from scalpel.v1 import run_pb2
+from tests.fault.calls import send_raw
 from tests.fault.refusals.case import PROMPTS, RESID, Case, edit, run, zero
 from tests.fault.refusals.operands import WIDTH, floats
-from tests.support.client import make_request
+from tests.support.client import Client, make_request
 
-UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
 PROBE = {"place": RESID, "statistics": ["STATISTIC_STD"]}
 # Probes, captures and outputs; each is the whole of its list.
 OBSERVATIONS: list[tuple[str, dict[str, Any], str]] = [
@@ -45,7 +43,7 @@ def cases() -> Iterator[Case]:
     yield from _places()
     yield from _operations()
     yield from _operations_at_sites_where_they_mean_nothing()
-    yield from _operations_that_are_not_implemented()
+    yield from _fields_whose_numbers_are_reserved()
     for kind, entry, field in OBSERVATIONS:
         extra = {key: value for key, value in entry.items() if (key, value) not in PROBE.items()}
         yield run(f"{kind}: {extra or 'nothing'}", {kind: [entry]}, f"{kind}[0].{field}")
@@ -71,9 +69,9 @@ def _operations() -> Iterator[Case]:
     yield edit("tensor of type 99", {"place": RESID, "add": {"tensor": tensor}}, "add.tensor.dtype")
 
 
-def _of_a_later_version() -> service_pb2.RunRequest:
+def _of_a_later_version() -> run_pb2.RunRequest:
     """An intervention with a field of the oneof that is not known here: field 31, empty."""
-    intervention = service_pb2.RunRequest(interventions=[{"place": {"path": "hook_k"}}])
+    intervention = run_pb2.RunRequest(interventions=[{"place": {"path": "hook_k"}}])
     request = make_request({"prompts": PROMPTS})
     data = intervention.interventions[0].SerializeToString() + b"\xfa\x01\x00"
     request.interventions.add().MergeFromString(data)
@@ -94,12 +92,23 @@ def _operations_at_sites_where_they_mean_nothing() -> Iterator[Case]:
         yield edit(f"{next(iter(operation))} at {site}", intervention, "place.site")
 
 
-def _operations_that_are_not_implemented() -> Iterator[Case]:
-    """UNIMPLEMENTED only if nothing else is wrong."""
-    bad = {"place": {"path": "nothing"}, "zero": {}}
-    for operation in ("freeze", "subspace", "permute"):
-        good = {"place": RESID, operation: {}}
-        field = f"interventions[0].{operation}"
-        yield run(operation, {"interventions": [good]}, field, code=UNIMPLEMENTED)
-        both = {"interventions": [good, bad]}
-        yield run(f"{operation}, and a mistake", both, field, "interventions[1].place.path")
+def _fields_whose_numbers_are_reserved() -> Iterator[Case]:
+    """Operations that are planned, and the mean over other prompts. An old client's stubs may have
+    them: nothing is computed as if they were not there. Other unknown fields are ignored."""
+    good = make_request({"prompts": PROMPTS, "interventions": [{"place": RESID, "mean": {}}]})
+    prompts = make_request({"prompts": PROMPTS}).SerializeToString()
+    # Keys and values as on the wire: an empty message each; of the mean, one with an empty prompt.
+    fields = {
+        "freeze": b"\xa2\x01\x00",
+        "subspace": b"\xaa\x01\x00",
+        "permute": b"\xb2\x01\x00",
+        "mean.reference_prompts": b"\x82\x01\x02\x12\x00",
+    }
+    for name, field in fields.items():
+        intervention = good.interventions[0].SerializeToString() + field
+        request = prompts + b"\x1a" + bytes([len(intervention)]) + intervention
+
+        def call(client: Client, request: bytes = request) -> object:
+            return send_raw(client, request)
+
+        yield Case(f"reserved number of {name}", call, ("interventions",))

@@ -31,14 +31,14 @@ Policy WithTokens(std::vector<TokenEntry> entries) {
 }
 
 std::vector<TokenEntry> Entries() {
-  return {{.name = "rita", .hash = HashOf(kReader), .role = Role::kReader},
+  return {{.name = "rita", .hash = HashOf(kReader), .role = v1::ROLE_READER},
           {.name = "ron",
            .hash = HashOf(kRunner),
-           .role = Role::kRunner,
+           .role = v1::ROLE_RUNNER,
            .expires = kNow + absl::Seconds(1),
            .calls_max = 1,
            .tokens_per_second_max = 100},
-          {.name = "ex", .hash = HashOf(kExpired), .role = Role::kOperator, .expires = kNow}};
+          {.name = "ex", .hash = HashOf(kExpired), .role = v1::ROLE_OPERATOR, .expires = kNow}};
 }
 
 Credentials Bearer(const std::string& authorization) {
@@ -59,7 +59,7 @@ TEST(Gate, LetsInWhoShowsAToken) {
     const auto permit = gate.Enter(Bearer(authorization), "GetModel", kNow);
     ASSERT_TRUE(permit.ok()) << scheme << permit.status();
     EXPECT_EQ(permit->name(), "rita");
-    EXPECT_EQ(permit->role(), Role::kReader);
+    EXPECT_EQ(permit->role(), v1::ROLE_READER);
   }
 }
 
@@ -168,7 +168,7 @@ TEST(Gate, IsOpenWhereNothingIsConfigured) {
   const auto permit = gate.Enter({.peer = "10.0.0.1"}, "GetStatus", kNow);
   ASSERT_TRUE(permit.ok()) << permit.status();
   EXPECT_EQ(permit->name(), "anonymous");
-  EXPECT_EQ(permit->role(), Role::kOperator);
+  EXPECT_EQ(permit->role(), v1::ROLE_OPERATOR);
   EXPECT_FALSE(gate.Enter({.peer = "10.0.0.1"}, "Run", kNow).ok());  // a limit by host
   EXPECT_TRUE(gate.Enter({.peer = "10.0.0.2"}, "Run", kNow).ok());
   EXPECT_FALSE(gate.Enter({.peer = "10.0.0.3"}, "NoSuchMethod", kNow).ok());
@@ -181,7 +181,7 @@ TEST(Gate, ACertificateAloneNamesARunner) {
   const auto permit = gate.Enter({.certificate = "alice", .peer = "10.0.0.1"}, "Run", kNow);
   ASSERT_TRUE(permit.ok()) << permit.status();
   EXPECT_EQ(permit->name(), "alice");
-  EXPECT_EQ(permit->role(), Role::kRunner);
+  EXPECT_EQ(permit->role(), v1::ROLE_RUNNER);
   EXPECT_FALSE(gate.Enter({.certificate = "alice", .peer = "10.0.0.2"}, "Run", kNow).ok());
   EXPECT_EQ(gate.Enter({.certificate = "bob"}, "GetStatus", kNow).status().code(),
             absl::StatusCode::kPermissionDenied);
@@ -198,7 +198,7 @@ TEST(Gate, NeedsTokenAndCertificateWhereBothAreConfigured) {
       gate.Enter({.authorization = reader, .certificate = "any name"}, "GetModel", kNow);
   ASSERT_TRUE(permit.ok()) << permit.status();
   EXPECT_EQ(permit->name(), "rita");
-  EXPECT_EQ(permit->role(), Role::kReader);
+  EXPECT_EQ(permit->role(), v1::ROLE_READER);
 }
 
 TEST(Gate, RefusesEverythingOnTheHealthSocket) {

@@ -27,7 +27,7 @@ TEST(MakeToken, MakesATokenThatItsEntryLetsIn) {
   const TokenEntry* entry = list->Find(made->token);
   ASSERT_NE(entry, nullptr);
   EXPECT_EQ(entry->name, "alice");
-  EXPECT_EQ(entry->role, Role::kRunner);
+  EXPECT_EQ(entry->role, v1::ROLE_RUNNER);
   EXPECT_EQ(entry->expires, absl::InfiniteFuture());
 }
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/model.pb.h"
 
 namespace scalpel::access {
 namespace {
@@ -13,7 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(Role, HasANameThatIsRead) {
-  for (const Role role : {Role::kReader, Role::kRunner, Role::kOperator}) {
+  for (const Role role : {v1::ROLE_READER, v1::ROLE_RUNNER, v1::ROLE_OPERATOR}) {
     EXPECT_EQ(ParseRole(RoleName(role)), role);
   }
   EXPECT_EQ(ParseRole("Reader"), std::nullopt);
@@ -23,20 +23,20 @@ TEST(Role, HasANameThatIsRead) {
 TEST(LeastRole, TakesEveryFormOfAMethod) {
   for (const char* method :
        {"Run", "scalpel.v1.InterventionService/Run", "/scalpel.v1.InterventionService/Run"}) {
-    EXPECT_EQ(LeastRole(method), Role::kRunner) << method;
+    EXPECT_EQ(LeastRole(method), v1::ROLE_RUNNER) << method;
   }
-  EXPECT_EQ(LeastRole("GetModel"), Role::kReader);
-  EXPECT_EQ(LeastRole("Tokenize"), Role::kReader);
-  EXPECT_EQ(LeastRole("Detokenize"), Role::kReader);
-  EXPECT_EQ(LeastRole("Sweep"), Role::kRunner);
-  EXPECT_EQ(LeastRole("GetStatus"), Role::kOperator);
+  EXPECT_EQ(LeastRole("GetModel"), v1::ROLE_READER);
+  EXPECT_EQ(LeastRole("Tokenize"), v1::ROLE_READER);
+  EXPECT_EQ(LeastRole("Detokenize"), v1::ROLE_READER);
+  EXPECT_EQ(LeastRole("Sweep"), v1::ROLE_RUNNER);
+  EXPECT_EQ(LeastRole("GetStatus"), v1::ROLE_OPERATOR);
 }
 
 TEST(LeastRole, KnowsReflection) {
   for (const char* method :
        {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "ServerReflectionInfo"}) {
-    EXPECT_EQ(LeastRole(method), Role::kReader) << method;
+    EXPECT_EQ(LeastRole(method), v1::ROLE_READER) << method;
   }
 }
 
@@ -61,24 +61,24 @@ TEST(LeastRole, IsSaidOfEveryMethodOfTheService) {
 }
 
 TEST(CheckRole, LetsEachRoleCallWhatThoseBeforeItMay) {
-  EXPECT_TRUE(CheckRole(Role::kReader, "GetModel").ok());
-  EXPECT_TRUE(CheckRole(Role::kRunner, "GetModel").ok());
-  EXPECT_TRUE(CheckRole(Role::kRunner, "Run").ok());
-  EXPECT_TRUE(CheckRole(Role::kOperator, "Run").ok());
-  EXPECT_TRUE(CheckRole(Role::kOperator, "GetStatus").ok());
+  EXPECT_TRUE(CheckRole(v1::ROLE_READER, "GetModel").ok());
+  EXPECT_TRUE(CheckRole(v1::ROLE_RUNNER, "GetModel").ok());
+  EXPECT_TRUE(CheckRole(v1::ROLE_RUNNER, "Run").ok());
+  EXPECT_TRUE(CheckRole(v1::ROLE_OPERATOR, "Run").ok());
+  EXPECT_TRUE(CheckRole(v1::ROLE_OPERATOR, "GetStatus").ok());
 }
 
 TEST(CheckRole, NamesTheRoleThatWouldDo) {
-  const absl::Status run = CheckRole(Role::kReader, "Run");
+  const absl::Status run = CheckRole(v1::ROLE_READER, "Run");
   EXPECT_EQ(run.code(), absl::StatusCode::kPermissionDenied);
   EXPECT_THAT(std::string(run.message()), HasSubstr("Run needs the role runner"));
-  const absl::Status status = CheckRole(Role::kRunner, "GetStatus");
+  const absl::Status status = CheckRole(v1::ROLE_RUNNER, "GetStatus");
   EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied);
   EXPECT_THAT(std::string(status.message()), HasSubstr("the role operator"));
 }
 
 TEST(CheckRole, DeniesWhatIsNotListedToEverybody) {
-  const absl::Status status = CheckRole(Role::kOperator, "Delete\n");
+  const absl::Status status = CheckRole(v1::ROLE_OPERATOR, "Delete\n");
   EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied);
   EXPECT_THAT(std::string(status.message()), HasSubstr("\"Delete\\n\": no role"));
 }

@@ -54,14 +54,14 @@ TEST(TokenList, ReadsAllFields) {
   const TokenEntry& alice = list->entries()[0];
   EXPECT_EQ(alice.name, "alice");
   EXPECT_EQ(alice.hash, HashOf(kAlice));
-  EXPECT_EQ(alice.role, Role::kRunner);
+  EXPECT_EQ(alice.role, v1::ROLE_RUNNER);
   EXPECT_EQ(alice.expires, absl::FromCivil(absl::CivilDay(2027, 1, 1), absl::UTCTimeZone()));
   EXPECT_EQ(alice.calls_max, 4);
   EXPECT_EQ(alice.tokens_per_second_max, 20000);
   const TokenEntry& bob = list->entries()[1];
   EXPECT_EQ(bob.name, "b.o_b@x-1");
   EXPECT_EQ(bob.hash, HashOf(kBob));
-  EXPECT_EQ(bob.role, Role::kOperator);
+  EXPECT_EQ(bob.role, v1::ROLE_OPERATOR);
   EXPECT_EQ(bob.expires, absl::InfiniteFuture());
   EXPECT_EQ(bob.calls_max, std::nullopt);
   EXPECT_EQ(bob.tokens_per_second_max, std::nullopt);

@@ -42,15 +42,6 @@ TEST(Violations, CountsBeyondTheListedOnes) {
   EXPECT_EQ(DetailOf<google::rpc::BadRequest>(violations.ToStatus()).field_violations_size(), 2);
 }
 
-TEST(Violations, UnimplementedOnlyWhenNothingIsInvalid) {
-  Violations violations(5);
-  violations.AddUnimplemented("interventions[0].freeze", "is not implemented");
-  EXPECT_EQ(violations.ToStatus().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_EQ(DetailOf<google::rpc::BadRequest>(violations.ToStatus()).field_violations_size(), 1);
-  violations.Add("seed", "is odd");
-  EXPECT_EQ(violations.ToStatus().code(), absl::StatusCode::kInvalidArgument);
-}
-
 TEST(Violations, UnmetOnlyWhenNothingElseIsWrong) {
   Violations violations(5);
   violations.AddUnmet("prompts[0].text", "no tokenizer");
@@ -60,7 +51,7 @@ TEST(Violations, UnmetOnlyWhenNothingElseIsWrong) {
   Violations taken(5);
   taken.AddNew(violations, " (in variant 0)");
   EXPECT_EQ(taken.ToStatus().code(), absl::StatusCode::kFailedPrecondition);
-  violations.AddUnimplemented("interventions[0].freeze", "is not implemented");
+  violations.Add("seed", "is odd");
   EXPECT_EQ(violations.ToStatus().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(DetailOf<google::rpc::BadRequest>(violations.ToStatus()).field_violations_size(), 3);
 }
@@ -89,11 +80,11 @@ TEST(Violations, TakeOverWhatIsNew) {
   EXPECT_EQ(bad.field_violations(1).field(), "b");
 }
 
-TEST(Violations, StayUnimplementedWhenTakenOver) {
+TEST(Violations, StayUnmetWhenTakenOver) {
   Violations all(3), one(3), two(3);
-  one.AddUnimplemented("a", "is not implemented");
+  one.AddUnmet("a", "no tokenizer");
   all.AddNew(one, "");
-  EXPECT_TRUE(absl::IsUnimplemented(all.ToStatus()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(all.ToStatus()));
   two.Add("b", "is wrong");
   all.AddNew(two, "");
   EXPECT_TRUE(absl::IsInvalidArgument(all.ToStatus()));

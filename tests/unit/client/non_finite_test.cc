@@ -35,6 +35,7 @@ std::string Shown(std::initializer_list<double> values, double clean) {
     axis->add_labels("0");
     axis->add_labels("1");
   }
+  response.mutable_started()->set_variants(4);
   view.Add(response);
   v1::MetricResult* result = response.mutable_clean()->add_metrics();
   result->set_name("m");
@@ -46,14 +47,11 @@ std::string Shown(std::initializer_list<double> values, double clean) {
     variant->set_index(i);
     variant->add_coordinates(i / 2);
     variant->add_coordinates(i % 2);
+    v1::MetricResult* value = variant->add_metrics();
+    value->set_name("m");
+    value->add_values(values[i]);
     view.Add(response);
   }
-  v1::SweepMatrix* matrix = response.mutable_matrix();
-  matrix->set_name("m");
-  matrix->add_shape(2);
-  matrix->add_shape(2);
-  for (const double value : values) matrix->add_values(value);
-  view.Add(response);
   v1::SweepFinished* finished = response.mutable_finished();
   finished->set_variants(4);
   finished->set_non_finite_variants(2);

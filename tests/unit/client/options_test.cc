@@ -3,6 +3,7 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <sstream>
 
 #include "absl/strings/str_split.h"
@@ -40,6 +41,20 @@ TEST(ClientOptions, KeepsTheOrderOfInterventions) {
   EXPECT_TRUE(options->request.interventions(0).has_scale());
   EXPECT_TRUE(options->request.interventions(1).has_zero());
   EXPECT_TRUE(options->request.interventions(2).has_scale());
+}
+
+// Of the metrics that are numbers: the most probable tokens come from a request in a file.
+TEST(ClientOptions, HasAFlagForEachMetricOfTheContract) {
+  const auto options = ParseOptions(
+      {"sweep", "x", "--logit-diff", " a", " b", "--score", " a", " b", "--kl", "--agreement",
+       "--logit", " a", "--log-prob", " a", "--prob", " a", "--rank", " a", "--loss"},
+      "");
+  ASSERT_TRUE(options.ok()) << options.status();
+  std::set<int> kinds = {v1::Metric::kTopK};
+  for (const v1::Metric& metric : options->sweep.metrics()) kinds.insert(metric.kind_case());
+  const auto* oneof = v1::Metric::descriptor()->FindOneofByName("kind");
+  for (int i = 0; i < oneof->field_count(); ++i)
+    EXPECT_TRUE(kinds.contains(oneof->field(i)->number())) << oneof->field(i)->name();
 }
 
 TEST(ClientOptions, SaysWhatIsWrong) {

@@ -4,6 +4,11 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_replace.h"
+
 namespace scalpel::client {
 namespace {
 
@@ -80,6 +85,15 @@ TEST(ClientSpecRequest, ReadsEveryOperation) {
   ExpectEqual(Intervention("knockout", "attn_scores:pair=7:2,-1:0"),
               "place { site: SITE_ATTN_SCORES }"
               "knockout { pairs { query: 7 key: 2 } pairs { query: -1 key: 0 } }");
+}
+
+TEST(ClientSpecRequest, HasAFlagForEachOperationOfTheContract) {
+  std::vector<std::string> flags, fields;
+  for (const OperationFlag& flag : OperationFlags())
+    flags.push_back(absl::StrReplaceAll(flag.name, {{"-", "_"}}));
+  const auto* oneof = v1::Intervention::descriptor()->FindOneofByName("operation");
+  for (int i = 0; i < oneof->field_count(); ++i) fields.push_back(oneof->field(i)->name());
+  EXPECT_EQ(flags, fields);
 }
 
 TEST(ClientSpecRequest, ReadsProbesInTheOrderWritten) {

@@ -42,7 +42,7 @@ TEST(Flags, Defaults) {
   EXPECT_EQ(config->device, "auto");
   EXPECT_EQ(config->threads, 0);
   EXPECT_EQ(config->log_level, "info");
-  EXPECT_EQ(config->limits.queue_max, Limits().queue_max);
+  EXPECT_EQ(config->limits->max_queue(), Limits()->max_queue());
 }
 
 TEST(Flags, EveryFlagInBothForms) {
@@ -56,12 +56,12 @@ TEST(Flags, EveryFlagInBothForms) {
   EXPECT_EQ(config->listen, "[::1]:0");
   EXPECT_EQ(config->device, "cpu");
   EXPECT_EQ(config->threads, 3);
-  EXPECT_EQ(config->limits.response_bytes_max, 70000);
-  EXPECT_EQ(config->limits.request_bytes_max, 80000);
-  EXPECT_EQ(config->limits.tokens_max, 90);
-  EXPECT_EQ(config->limits.queue_max, 4);
-  EXPECT_EQ(config->limits.buffered_bytes_max, 100000);
-  EXPECT_EQ(config->limits.drain_seconds_max, 0);
+  EXPECT_EQ(config->limits->max_response_bytes(), 70000);
+  EXPECT_EQ(config->limits->max_request_bytes(), 80000);
+  EXPECT_EQ(config->limits->max_tokens(), 90);
+  EXPECT_EQ(config->limits->max_queue(), 4);
+  EXPECT_EQ(config->limits->max_buffered_bytes(), 100000);
+  EXPECT_EQ(config->drain_seconds, 0);
   EXPECT_EQ(config->log_level, "warn");
 }
 
@@ -232,7 +232,7 @@ TEST(Environment, SetsWhatNoFlagSets) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->model, "m");
   EXPECT_EQ(config->model_name, "a=b");
-  EXPECT_EQ(config->limits.queue_max, 3);
+  EXPECT_EQ(config->limits->max_queue(), 3);
   EXPECT_EQ(config->threads, 2);
   EXPECT_EQ(config->log_level, "info");  // an empty variable is none
 }
@@ -318,7 +318,7 @@ TEST_F(SettingsFile, TakesTextNumbersAndTruth) {
       R"({"max-queue": 5, "threads": "2", "device": "cpu", "allow-insecure": true,
           "listen": "0.0.0.0:1"})");
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->limits.queue_max, 5);
+  EXPECT_EQ(config->limits->max_queue(), 5);
   EXPECT_EQ(config->threads, 2);
   EXPECT_EQ(config->device, "cpu");
   EXPECT_TRUE(config->allow_insecure);
@@ -330,10 +330,10 @@ TEST_F(SettingsFile, AFlagBeatsAVariableAndAVariableTheFile) {
   const auto config =
       Read(text, {"--max-queue=3"}, {"SCALPEL_MAX_QUEUE=2", "SCALPEL_MAX_TOKENS=2"});
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->limits.queue_max, 3);
-  EXPECT_EQ(config->limits.tokens_max, 2);
-  EXPECT_EQ(config->limits.probes_max, 1);
-  EXPECT_EQ(config->limits.captures_max, Limits().captures_max);
+  EXPECT_EQ(config->limits->max_queue(), 3);
+  EXPECT_EQ(config->limits->max_tokens(), 2);
+  EXPECT_EQ(config->limits->max_probes(), 1);
+  EXPECT_EQ(config->limits->max_captures(), Limits()->max_captures());
   EXPECT_EQ(SettingsLine(*config), absl::StrCat("config=", file(),
                                                 " (flag), max-probes=1 (file), max-queue=3 (flag), "
                                                 "max-tokens=2 (environment), model=m (flag)"));

@@ -13,7 +13,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/intervention.pb.h"
+#include "proto/scalpel/v1/observation.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
+#include "proto/scalpel/v1/sweep.pb.h"
 
 namespace scalpel::engine {
 namespace {

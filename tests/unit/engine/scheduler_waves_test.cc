@@ -201,7 +201,7 @@ TEST(SchedulerSweeps, RunToTheirEnd) {
 // A sweep of many waves: what comes later takes part in the next one.
 TEST(SchedulerSweeps, LetARunJoinTheNextWave) {
   Limits limits;
-  limits.wave_tokens_max = 7;  // one variant
+  limits->set_wave_tokens(7);  // one variant
   Scheduler scheduler(test::TinyGpt2(), limits);
   const Call sweep = MakeSweep(kScales);
   Gate gate(*sweep.stream);

@@ -238,14 +238,6 @@ TEST(SweepJob, TellsOfTheCleanRunsFirst) {
 
 TEST(SweepJob, GathersMatricesAndEndsWithTheSum) {
   const SweepAnswer answer = AskSweep(SweepOf(std::string(kHeadGrid) + kMetrics));
-  const auto matrices = answer.Matrices();
-  ASSERT_THAT(matrices, SizeIs(7 * 2));  // every metric of one number, and every prompt
-  for (const v1::SweepMatrix& matrix : matrices) {
-    EXPECT_THAT(matrix.shape(), ElementsAre(3, 3));
-    const auto values = answer.Values(matrix.name(), matrix.prompt());
-    ASSERT_THAT(values, SizeIs(9));
-    for (int i = 0; i < 9; ++i) EXPECT_EQ(matrix.values(i), values[i][0]);
-  }
   EXPECT_THAT(answer.Variants().at(5).coordinates(), ElementsAre(1, 2));
   const v1::SweepResponse& last = answer.events.back();
   ASSERT_TRUE(last.has_finished());

@@ -31,6 +31,7 @@
 #include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
 #include "server/access/token_list.h"
 #include "server/base/errors.h"
+#include "server/contract/methods.h"
 #include "server/rpc/access_log.h"
 #include "server/rpc/entrance.h"
 #include "server/rpc/listener.h"
@@ -52,9 +53,9 @@ access::Policy WithTokens() {
   const auto entry = [](const char* name, const char* token, access::Role role) {
     return access::TokenEntry{.name = name, .hash = access::HashOf(token), .role = role};
   };
-  std::vector<access::TokenEntry> entries = {entry("rita", kReader, access::Role::kReader),
-                                             entry("ron", kRunner, access::Role::kRunner),
-                                             entry("olga", kOperator, access::Role::kOperator)};
+  std::vector<access::TokenEntry> entries = {entry("rita", kReader, v1::ROLE_READER),
+                                             entry("ron", kRunner, v1::ROLE_RUNNER),
+                                             entry("olga", kOperator, v1::ROLE_OPERATOR)};
   entries[1].calls_max = 1;
   entries[1].tokens_per_second_max = 1;
   const auto list = std::make_shared<const access::TokenList>(std::move(entries));
@@ -244,7 +245,7 @@ TEST_F(CallsTest, AReflectionThatHasEndedLeavesRoomForTheNextCall) {
 
 TEST_F(CallsTest, AllCallsTogetherAreBoundedButTheStatusIsTold) {
   Limits limits;
-  limits.calls_max = 1;
+  limits->set_max_calls(1);
   Start(access::Policy(), limits);
   auto held = Hold();
   const grpc::Status refused = GetModel();
@@ -328,7 +329,7 @@ TEST_F(CallsTest, TheStatusTellsWhatIsUnderWayAndWhatHasEnded) {
   std::map<std::string, std::pair<int64_t, int64_t>> methods;
   for (const v1::MethodStatus& method : status.methods())
     methods[method.method()] = {method.calls(), method.ended()};
-  EXPECT_EQ(methods.size(), std::size(kMethods));
+  EXPECT_EQ(methods.size(), contract::MethodNames().size());
   EXPECT_EQ(methods["Run"], std::pair(int64_t{1}, int64_t{0}));
   EXPECT_EQ(methods["GetModel"], std::pair(int64_t{0}, int64_t{1}));
   EXPECT_EQ(methods["GetStatus"], std::pair(int64_t{1}, int64_t{0}));

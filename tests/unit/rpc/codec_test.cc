@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "proto/scalpel/v1/run.pb.h"
 #include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/tensor.pb.h"
 
 namespace scalpel::rpc {
 namespace {

@@ -19,6 +19,7 @@
 #include "proto/grpc/health/v1/health.grpc.pb.h"
 #include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
 #include "proto/grpc/reflection/v1alpha/reflection.grpc.pb.h"
+#include "server/contract/methods.h"
 #include "server/net/credentials.h"
 #include "server/program/healthcheck.h"
 #include "tests/unit/support/identity.h"
@@ -76,7 +77,7 @@ class ListenerTest : public testing::Test {
   }
 
   access::Gate gate_{access::Policy()};
-  insight::Metrics metrics_{kMethods};
+  insight::Metrics metrics_{contract::MethodNames()};
   Service service_{Limits(), {.gate = gate_, .metrics = metrics_}};
   ListenOptions options_;
   std::unique_ptr<Listener> listener_;
@@ -190,7 +191,7 @@ TEST_P(HangUpTest, EndsTheConnectionsOfThoseWhoAreNamed) {
 }
 
 TEST_F(ListenerTest, ConnectionsAreLimited) {
-  options_.limits.connections_max = 1;
+  options_.limits->set_max_connections(1);
   Open();
   const auto first = Channel();
   EXPECT_TRUE(Check(first).ok());
@@ -344,7 +345,7 @@ TYPED_TEST(ReflectionTest, ListsServicesAndDescribesThem) {
     files.push_back(file.name());
   }
   EXPECT_EQ(files[0], "scalpel/v1/service.proto");
-  EXPECT_THAT(files, IsSupersetOf({"scalpel/v1/spec.proto", "google/protobuf/descriptor.proto"}));
+  EXPECT_THAT(files, IsSupersetOf({"scalpel/v1/run.proto", "google/protobuf/descriptor.proto"}));
   EXPECT_EQ(std::set<std::string>(files.begin(), files.end()).size(), files.size());
   EXPECT_EQ(responses[2].file_descriptor_response().file_descriptor_proto_size(), 1);
   EXPECT_EQ(responses[3].error_response().error_code(), grpc::StatusCode::NOT_FOUND);
@@ -437,6 +438,19 @@ TEST_F(TlsTest, TheGateSeesTheNameInTheCertificate) {
   EXPECT_TRUE(Ask<V1::Definition>(by_socket, requests, &responses).ok());
   EXPECT_THAT(names, ElementsAre("alice", ""));
   EXPECT_THAT(local, ElementsAre(false, true));
+}
+
+// gRPC's own answer to a method that is declared and not taken raw would be the first that is heard
+// of it.
+TEST(CheckServed, FindsAMethodThatIsLeftToGrpc) {
+  struct AllButGetStatus : v1::InterventionService::WithRawCallbackMethod_GetModel<
+                               v1::InterventionService::WithRawCallbackMethod_Tokenize<
+                                   v1::InterventionService::WithRawCallbackMethod_Detokenize<
+                                       v1::InterventionService::WithRawCallbackMethod_Run<
+                                           v1::InterventionService::WithRawCallbackMethod_Sweep<
+                                               v1::InterventionService::Service>>>>> {};
+  EXPECT_TRUE(absl::IsInternal(CheckServed(AllButGetStatus())));
+  EXPECT_TRUE(CheckServed(RawInterventionService()).ok());
 }
 
 }  // namespace

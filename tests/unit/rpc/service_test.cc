@@ -26,6 +26,7 @@
 #include "proto/google/rpc/error_details.pb.h"
 #include "proto/google/rpc/status.pb.h"
 #include "server/base/errors.h"
+#include "server/contract/methods.h"
 #include "server/rpc/listener.h"
 
 namespace scalpel::rpc {
@@ -123,7 +124,7 @@ class ServiceTest : public testing::Test {
   absl::Mutex mutex_;
   std::vector<std::thread> threads_;
   access::Gate gate_{access::Policy()};
-  insight::Metrics metrics_{kMethods};
+  insight::Metrics metrics_{contract::MethodNames()};
   Service service_;
   std::unique_ptr<Listener> listener_;
   std::shared_ptr<grpc::Channel> channel_;
@@ -159,9 +160,11 @@ TEST_F(ServiceTest, GetModelTellsTheModelAndItsLimits) {
   EXPECT_EQ(model.config().activation_function(), "gelu_new");
   EXPECT_THAT(model.sites(), SizeIs(v1::Site_descriptor()->value_count() - 1));
   EXPECT_THAT(model.statistics(), SizeIs(v1::Statistic_descriptor()->value_count() - 1));
-  EXPECT_THAT(model.operations(), testing::Contains("project_out"));
-  EXPECT_THAT(model.operations(), Not(testing::Contains("freeze")));
-  EXPECT_EQ(model.limits().max_queue(), limits_.queue_max);
+  const auto* operations = v1::Intervention::descriptor()->FindOneofByName("operation");
+  ASSERT_THAT(model.operations(), SizeIs(operations->field_count()));
+  for (int i = 0; i < operations->field_count(); ++i)
+    EXPECT_EQ(model.operations(i), operations->field(i)->name());
+  EXPECT_EQ(model.limits().max_queue(), limits_->max_queue());
   EXPECT_EQ(model.device(), "cpu");
   EXPECT_EQ(model.kernels(), "avx2");
   EXPECT_EQ(model.threads(), 3);
@@ -196,8 +199,7 @@ TEST_F(ServiceTest, TextNeedsATokenizer) {
 TEST_F(ServiceTest, UnreadableMessagesAreInvalidArgument) {
   Open();
   grpc::GenericStub stub(channel_);
-  for (const std::string method :
-       {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep", "GetStatus"}) {
+  for (const absl::string_view method : contract::MethodNames()) {
     grpc::ClientContext context;
     const grpc::Slice noise("\xff\xff\xff");
     const grpc::ByteBuffer request(&noise, 1);
@@ -213,7 +215,7 @@ TEST_F(ServiceTest, UnreadableMessagesAreInvalidArgument) {
 
 TEST_F(ServiceTest, EventsArriveInOrderAndTensorsInChunks) {
   Open();
-  const auto data = std::make_shared<std::string>(2 * limits_.chunk_bytes + 12, 'd');
+  const auto data = std::make_shared<std::string>(2 * limits_->chunk_bytes() + 12, 'd');
   EngineDoes([&](engine::Job& job) {
     job.stream().Push(Report(1));
     engine::TensorEvent tensor{.header = {}, .bytes = *data, .owner = data};
@@ -235,7 +237,7 @@ TEST_F(ServiceTest, EventsArriveInOrderAndTensorsInChunks) {
   EXPECT_EQ(responses[0].started().normalized().model(), "small");
   EXPECT_EQ(responses[1].intervention_report().index(), 1);
   EXPECT_EQ(responses[2].tensor_chunk().header().name(), "big");
-  EXPECT_EQ(responses[2].tensor_chunk().data().size(), limits_.chunk_bytes);
+  EXPECT_EQ(responses[2].tensor_chunk().data().size(), limits_->chunk_bytes());
   EXPECT_EQ(responses[4].tensor_chunk().data().size(), 12u);
   EXPECT_EQ(responses[5].intervention_report().index(), 2);
 }

@@ -46,7 +46,7 @@ TEST_F(Text, BecomesTokensAndComesBack) {
 }
 
 TEST_F(Text, IsRefusedBeyondItsLimit) {
-  limits_.text_bytes_max = 3;
+  limits_->set_max_text_bytes(3);
   EXPECT_EQ(Refused("abab"), "text: 4 bytes, at most 3 are allowed; split it");
   EXPECT_EQ(Refused(std::vector<int32_t>{2, 2}), "ids: more than 3 bytes of text; split the list");
 }

@@ -170,24 +170,5 @@ TEST(Refusals, KnockoutsAndPatches) {
   });
 }
 
-TEST(Refusals, UnimplementedOperations) {
-  const auto at_z = [](const std::string& operation) {
-    return "interventions { place { site: SITE_Z } " + operation + " }";
-  };
-  for (const Refusal& refusal : std::vector<Refusal>{
-           {at_z("freeze {}"), "interventions[0].freeze",
-            "freeze is not implemented; GetModel lists the operations"},
-           {at_z("subspace {}"), "interventions[0].subspace", "subspace is not implemented"},
-           {at_z("permute {}"), "interventions[0].permute", "permute is not implemented"},
-           {at_z("mean { reference_prompts {} }"), "interventions[0].mean.reference_prompts",
-            "is not implemented; average over positions with `over`"}}) {
-    ExpectRefused(Compile(RequestOf(refusal.request), TinyFacts(), Limits()).status(), refusal,
-                  absl::StatusCode::kUnimplemented);
-  }
-  const std::string both = at_z("freeze {}") + "interventions { zero {} }";
-  EXPECT_EQ(Compile(RequestOf(both), TinyFacts(), Limits()).status().code(),
-            absl::StatusCode::kInvalidArgument);
-}
-
 }  // namespace
 }  // namespace scalpel::spec

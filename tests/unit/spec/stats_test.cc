@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 
+#include "server/contract/statistics.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::spec {
@@ -75,6 +76,15 @@ const std::map<v1::Statistic, Reference>& References() {
        [](auto& x, auto& clean) { return at::dot(x, clean) / x.norm() / clean.norm(); }},
   };
   return references;
+}
+
+// Those that are made of vectors are tested apart.
+TEST(Measure, EveryStatisticHasAReference) {
+  for (int number = 1; number <= v1::Statistic_MAX; ++number) {
+    const auto statistic = static_cast<v1::Statistic>(number);
+    EXPECT_NE(References().contains(statistic), contract::FactsOf(statistic).of_vectors())
+        << v1::Statistic_Name(statistic);
+  }
 }
 
 // For every subset of kept axes, one number for each of their indices: that of the rest.

@@ -309,13 +309,6 @@ TEST(CompileSweep, ReportsAMistakeOfTheTemplateOnce) {
   EXPECT_EQ(bad.field_violations(1).field(), "grid.interventions[1].place.path");
 }
 
-TEST(CompileSweep, AnswersUnimplementedOperationsByName) {
-  const absl::Status status =
-      StatusOf("variants { variants { interventions { place { site: SITE_Z } freeze {} } } }" +
-               std::string(kKl));
-  EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
-}
-
 TEST(CompileSweep, RefusesMetricsThatDoNotFit) {
   const auto metric = [](const std::string& text) {
     return absl::StrCat(kTwoVariants, " metrics { ", text, " }");
@@ -388,35 +381,36 @@ TEST(CompileSweep, ReportsAllViolationsAtOnce) {
 
 TEST(CompileSweep, EnforcesItsLimits) {
   Limits limits;
-  limits.variants_max = 5;
-  limits.metrics_max = 1;
-  limits.grid_axes_max = 1;
-  limits.prompts_max = 2;
+  limits->set_max_variants(5);
+  limits->set_max_metrics(1);
+  limits->set_max_grid_axes(1);
+  limits->set_max_prompts(2);
   const std::string axes = "grid { interventions { place { site: SITE_Z } zero {} } axes ";
   ExpectRefused({{std::string(kTwoVariants) + kKl, "prompts", "has 3 entries, at most 2"}}, limits);
-  limits.prompts_max = 3;
+  limits->set_max_prompts(3);
   ExpectRefused({{std::string(kTwoVariants) + kKl + kKl, "metrics", "at most 1"},
                  {kHeadGrid + std::string(kKl), "grid.axes", "has 2 entries, at most 1"}},
                 limits);
-  limits.grid_axes_max = 2;
+  limits->set_max_grid_axes(2);
   ExpectRefused({{kHeadGrid + std::string(kKl), "grid.axes", "have 9 cells, at most 5"}}, limits);
-  limits.variants_max = 1;
+  limits->set_max_variants(1);
   ExpectRefused({{std::string(kTwoVariants) + kKl, "variants.variants", "has 2 entries"}}, limits);
-  limits.variants_max = 10;
-  limits.sweep_places_max = 17;
+  limits->set_max_variants(10);
+  limits->set_max_sweep_places(17);
   ExpectRefused({{kHeadGrid + std::string(kKl), "grid", "more than 17 places"}}, limits);
-  limits.sweep_places_max = 18;
+  limits->set_max_sweep_places(18);
   EXPECT_TRUE(StatusOf(kHeadGrid + std::string(kKl), limits).ok());
-  limits.tokens_max = 10;
+  limits->set_max_tokens(10);
   ExpectRefused({{kHeadGrid + std::string(kKl), "prompts", "11 tokens in 3 rows"}}, limits);
 }
 
 TEST(CompileSweep, RefusesAResponseBeyondTheLimitBeforeItRuns) {
   Limits limits;
   const auto sweep = CompileSweepOrThrow(SweepOf(kHeadGrid + std::string(kKl)));
-  limits.response_bytes_max = sweep->started().cost().response_bytes();
+  const int64_t bytes = sweep->started().cost().response_bytes();
+  limits->set_max_response_bytes(bytes);
   EXPECT_TRUE(StatusOf(kHeadGrid + std::string(kKl), limits).ok());
-  --limits.response_bytes_max;
+  limits->set_max_response_bytes(bytes - 1);
   const absl::Status status = StatusOf(kHeadGrid + std::string(kKl), limits);
   EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
   EXPECT_TRUE(status.GetPayload("type.googleapis.com/google.rpc.QuotaFailure"));

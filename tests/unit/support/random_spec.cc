@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "server/contract/statistics.h"
 #include "server/spec/sites.h"
 
 namespace scalpel::test {
@@ -209,7 +210,8 @@ class Generator {
         }
         if (Chance(0.5)) intervention->mutable_project_out()->set_factor(Number());
         return;
-      default:
+      case Operation::kZero:
+      case Operation::OPERATION_NOT_SET:
         intervention->mutable_zero();
     }
   }
@@ -228,11 +230,9 @@ class Generator {
       keeps_innermost = keeps_innermost || axis == innermost;
     }
     for (int statistic = v1::STATISTIC_MEAN; statistic <= v1::Statistic_MAX; ++statistic) {
-      if (statistic == v1::STATISTIC_ENTROPY &&
-          (site.site != v1::SITE_PATTERN || keeps_innermost)) {
-        continue;
-      }
-      if (statistic == v1::STATISTIC_MEAN_L2_NORM && (scores || keeps_innermost)) continue;
+      const auto& facts = contract::FactsOf(static_cast<v1::Statistic>(statistic));
+      if (facts.only_at() != v1::SITE_UNSPECIFIED && facts.only_at() != site.site) continue;
+      if (facts.of_vectors() && (scores || keeps_innermost)) continue;
       if (Chance(0.5)) probe->add_statistics(static_cast<v1::Statistic>(statistic));
     }
     for (int64_t n = Below(3); n > 0; --n) probe->add_quantiles(static_cast<double>(Below(5)) / 4);

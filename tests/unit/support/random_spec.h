@@ -5,7 +5,7 @@
 
 #include <random>
 
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
 #include "server/model/config.h"
 
 namespace scalpel::test {

@@ -12,7 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "proto/scalpel/v1/service.pb.h"
+#include "proto/scalpel/v1/intervention.pb.h"
+#include "proto/scalpel/v1/observation.pb.h"
+#include "proto/scalpel/v1/output.pb.h"
+#include "proto/scalpel/v1/run.pb.h"
 #include "server/engine/baseline_cache.h"
 #include "server/engine/event_stream.h"
 #include "server/engine/job.h"

@@ -38,14 +38,6 @@ std::map<int32_t, v1::VariantResult> SweepAnswer::Variants() const {
   return variants;
 }
 
-std::vector<v1::SweepMatrix> SweepAnswer::Matrices() const {
-  std::vector<v1::SweepMatrix> matrices;
-  for (const v1::SweepResponse& event : events) {
-    if (event.has_matrix()) matrices.push_back(event.matrix());
-  }
-  return matrices;
-}
-
 std::vector<std::vector<double>> SweepAnswer::Values(const std::string& metric,
                                                      int32_t prompt) const {
   std::vector<std::vector<double>> values;

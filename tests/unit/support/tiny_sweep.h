@@ -27,7 +27,6 @@ struct SweepAnswer {
 
   const v1::SweepClean& Clean() const;
   std::map<int32_t, v1::VariantResult> Variants() const;
-  std::vector<v1::SweepMatrix> Matrices() const;
   // Returns the values of a metric in one prompt, by variant.
   std::vector<std::vector<double>> Values(const std::string& metric, int32_t prompt = 0) const;
 };

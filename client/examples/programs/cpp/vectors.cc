@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "scalpel/v1/service.pb.h"
+#include "scalpel/v1/run.pb.h"
 #include "tensors.h"
 
 namespace fs = std::filesystem;

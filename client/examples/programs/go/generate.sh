@@ -6,8 +6,8 @@ GOBIN=$PWD/bin go install \
   google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 
 options=
-for name in service site spec sweep tensor; do
-  options="$options,Mscalpel/v1/$name.proto=scalpel-example/scalpelv1"
+for file in ../../../proto/scalpel/v1/*.proto; do
+  options="$options,Mscalpel/v1/${file##*/}=scalpel-example/scalpelv1"
 done
 PATH=$PWD/bin:$PATH protoc -I ../../../../proto \
   --go_out=. --go_opt="module=scalpel-example$options" \

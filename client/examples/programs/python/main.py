@@ -8,38 +8,49 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 import vectors
-from scalpel.v1 import service_pb2, service_pb2_grpc, spec_pb2
+from scalpel.v1 import (
+    intervention_pb2,
+    observation_pb2,
+    output_pb2,
+    place_pb2,
+    prompt_pb2,
+    run_pb2,
+    service_pb2_grpc,
+    statistic_pb2,
+)
 from tensors import Assembler
 
 TEXT = "When Mary and John went to the store, John gave a drink to"
 
 
-def make_request(prompts: int = 1) -> service_pb2.RunRequest:
+def make_request(prompts: int = 1) -> run_pb2.RunRequest:
     """Block 9 scaled by 0.1, beside the clean run; statistics, and an attention pattern."""
-    prompt = spec_pb2.Prompt(text=" ".join([TEXT] * 16))
-    return service_pb2.RunRequest(
+    prompt = prompt_pb2.Prompt(text=" ".join([TEXT] * 16))
+    return run_pb2.RunRequest(
         prompts=[prompt] * prompts,
         interventions=[
-            spec_pb2.Intervention(
-                place=spec_pb2.Place(path="blocks.9.hook_resid_post"),
-                scale=spec_pb2.Scale(factor=0.1),
+            intervention_pb2.Intervention(
+                place=place_pb2.Place(path="blocks.9.hook_resid_post"),
+                scale=intervention_pb2.Scale(factor=0.1),
             )
         ],
         probes=[
-            spec_pb2.Probe(
-                place=spec_pb2.Place(path="resid_post"), statistics=[spec_pb2.STATISTIC_STD]
+            observation_pb2.Probe(
+                place=place_pb2.Place(path="resid_post"), statistics=[statistic_pb2.STATISTIC_STD]
             )
         ],
-        captures=[spec_pb2.Capture(place=spec_pb2.Place(path="blocks.10.attn.hook_pattern"))],
-        logits=spec_pb2.LogitsRequest(none=spec_pb2.NoLogits()),
+        captures=[
+            observation_pb2.Capture(place=place_pb2.Place(path="blocks.10.attn.hook_pattern"))
+        ],
+        logits=output_pb2.LogitsRequest(none=output_pb2.NoLogits()),
         include_clean_run=True,
     )
 
 
-def slow_request() -> service_pb2.RunRequest:
+def slow_request() -> run_pb2.RunRequest:
     """A request of seconds: the medians of the attention patterns of 32 prompts."""
     request = make_request(prompts=32)
-    request.probes.add(place=spec_pb2.Place(path="pattern"), quantiles=[0.5])
+    request.probes.add(place=place_pb2.Place(path="pattern"), quantiles=[0.5])
     return request
 
 

@@ -4,7 +4,7 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import run_pb2
 from tensors import Assembler, BrokenStream
 
 
@@ -35,7 +35,7 @@ def assemble(data: bytes) -> list[str]:
     return lines
 
 
-def delimited(data: bytes) -> Iterator[service_pb2.RunResponse]:
+def delimited(data: bytes) -> Iterator[run_pb2.RunResponse]:
     """Messages that each follow their length as a varint."""
     position = 0
     while position < len(data):
@@ -46,5 +46,5 @@ def delimited(data: bytes) -> Iterator[service_pb2.RunResponse]:
             more = data[position] >= 0x80
             shift += 7
             position += 1
-        yield service_pb2.RunResponse.FromString(data[position : position + size])
+        yield run_pb2.RunResponse.FromString(data[position : position + size])
         position += size

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from scalpel.axes import Axis
 from scalpel.calls import Question
 from scalpel.events import Tokens
-from scalpel.v1 import spec_pb2
+from scalpel.v1 import place_pb2, prompt_pb2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,13 +18,13 @@ class Alignment:
 
     names: tuple[str, str]
     """What the two prompts are called: the one that is written, and the one that is read."""
-    where: spec_pb2.Selection
+    where: place_pb2.Selection
     """What the patches select."""
     axes: Sequence[Axis]
     """What they are swept over."""
 
     def questions(
-        self, prompts: Sequence[spec_pb2.Prompt], sources: Sequence[spec_pb2.Prompt]
+        self, prompts: Sequence[prompt_pb2.Prompt], sources: Sequence[prompt_pb2.Prompt]
     ) -> tuple[Question, ...]:
         """What the server is to be asked. Nothing where it is known: token ids are checked here.
         Raises ValueError."""
@@ -70,7 +70,7 @@ def _positions(count: int, length: int) -> str:
     return f"{length} tokens" if count == length else f"{count} such positions in {length} tokens"
 
 
-def _selected(positions: spec_pb2.Positions, prompt: Tokens) -> int:
+def _selected(positions: place_pb2.Positions, prompt: Tokens) -> int:
     """How many positions of a prompt are selected."""
     kind = positions.WhichOneof("kind")
     if kind == "indices":

@@ -9,7 +9,7 @@ from typing import Any
 from scalpel.place import Indices, index_fields, index_list
 from scalpel.spec import Spec, given, written
 from scalpel.tensors import tensor_of
-from scalpel.v1 import spec_pb2, sweep_pb2
+from scalpel.v1 import place_pb2, sweep_pb2
 
 
 class Axis(Spec[sweep_pb2.GridAxis]):
@@ -78,7 +78,7 @@ def axes_of(over: AxisLike | Sequence[AxisLike]) -> list[Axis]:
 
 def _indices(kind: str, indices: Indices | None, of: Indices | None, name: str | None) -> Axis:
     call = written(kind, indices, of=of, name=name)
-    message = spec_pb2.Indices()
+    message = place_pb2.Indices()
     if indices is not None:
         message.values.extend(index_list(indices, "values"))
         if not message.values:  # On the wire that would mean all of them.

@@ -24,7 +24,7 @@ from scalpel.request_parts import Interventions, Variants
 from scalpel.run_result import RunResult
 from scalpel.spec import given
 from scalpel.sweep_result import SweepResult
-from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2
+from scalpel.v1 import model_pb2, prompt_pb2, run_pb2, server_status_pb2, service_pb2, sweep_pb2
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
@@ -45,14 +45,14 @@ class UnaryCall(Generic[Result]):
 class Question:
     """Something about a call that only the server's tokenizer knows. It is asked first."""
 
-    prompts: tuple[spec_pb2.Prompt, ...]
+    prompts: tuple[prompt_pb2.Prompt, ...]
     """What is to be tokenized."""
     consider: Callable[[Sequence[Tokens]], None]
     """Raises or warns, as follows from their tokens."""
 
     def call(self, timeout: float | None) -> StreamCall[Any, Started]:
         """Asks for their tokens, all at once. Nothing runs."""
-        request = service_pb2.RunRequest(prompts=self.prompts)
+        request = run_pb2.RunRequest(prompts=self.prompts)
         return validation(_run_call(request, Arguments(), timeout, False, None), Started)
 
 
@@ -206,7 +206,7 @@ def sweep(
 
 
 def run_request(
-    request: service_pb2.RunRequest,
+    request: run_pb2.RunRequest,
     *,
     timeout: float | None = None,
     progress: bool = False,
@@ -246,14 +246,14 @@ def validation(call: StreamCall[Any, Any], kind: type[Result]) -> StreamCall[Any
 
 def get_info(*, model: str | None = None, timeout: float | None = None) -> UnaryCall[ModelInfo]:
     """Asks for the served model, its sites and limits, and what its cache holds now."""
-    request = service_pb2.GetModelRequest(**given(model=model))
+    request = model_pb2.GetModelRequest(**given(model=model))
     return UnaryCall("GetModel", request, ModelInfo, timeout)
 
 
 def status(*, timeout: float | None = None) -> UnaryCall[ServerStatus]:
     """Asks how the server is: what is under way, and what it has done since it started. For
     operators: raises PermissionDenied for callers of another role."""
-    return UnaryCall("GetStatus", service_pb2.GetStatusRequest(), ServerStatus, timeout)
+    return UnaryCall("GetStatus", server_status_pb2.GetStatusRequest(), ServerStatus, timeout)
 
 
 def tokenize(text: str, *, timeout: float | None = None) -> UnaryCall[Tokens]:
@@ -290,12 +290,12 @@ def _about_words(measured: Sequence[Metric]) -> tuple[Question, ...]:
     if not words:
         return ()
     both = [*words, *(f" {word}" for word in words)]
-    prompts = tuple(spec_pb2.Prompt(text=text) for text in both)
+    prompts = tuple(prompt_pb2.Prompt(text=text) for text in both)
     return (Question(prompts, functools.partial(notes.warn_of_bare_words, words)),)
 
 
 def _run_call(
-    request: service_pb2.RunRequest,
+    request: run_pb2.RunRequest,
     arguments: Arguments,
     timeout: float | None,
     progress: bool,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from scalpel.events import Cost, Finished, SweepClean, SweepEvent, SweepStarted, Variant
-from scalpel.v1 import service_pb2, sweep_pb2, tensor_pb2
+from scalpel.v1 import model_pb2, sweep_pb2, tensor_pb2
 
 # Of one sweep, for each server: enough that none waits long for the last, and few enough that what
 # the variants of a chunk share is worth computing once for it.
@@ -49,7 +49,7 @@ def split(
     return list(_parts_of_grid(request, normalized, size))
 
 
-def count_at_most(request: sweep_pb2.SweepRequest, config: service_pb2.ModelConfig) -> int:
+def count_at_most(request: sweep_pb2.SweepRequest, config: model_pb2.ModelConfig) -> int:
     """How many variants the sweep has, or more where an axis is of all positions: only a server
     knows how many tokens a text is."""
     if request.WhichOneof("sweep") == "variants":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import grpc
 
 from scalpel import errors
-from scalpel.v1 import service_pb2, sweep_pb2
+from scalpel.v1 import model_pb2, run_pb2, server_status_pb2, service_pb2, sweep_pb2
 
 if TYPE_CHECKING:
     from scalpel.arguments import Arguments
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 SERVICE = "/scalpel.v1.InterventionService/"
 # The response type of each method.
 RESPONSES: Mapping[str, Any] = {
-    "GetModel": service_pb2.GetModelResponse,
+    "GetModel": model_pb2.GetModelResponse,
     "Tokenize": service_pb2.TokenizeResponse,
     "Detokenize": service_pb2.DetokenizeResponse,
-    "Run": service_pb2.RunResponse,
+    "Run": run_pb2.RunResponse,
     "Sweep": sweep_pb2.SweepResponse,
-    "GetStatus": service_pb2.GetStatusResponse,
+    "GetStatus": server_status_pb2.GetStatusResponse,
 }
 # Above a chunk of tensor data by far: statistics per position of many prompts come in one message.
 _MESSAGE_BYTES_MAX = 256 << 20

@@ -34,7 +34,15 @@ from scalpel.events import (
 )
 from scalpel.spec import enum_name
 from scalpel.tensors import Tensor, TensorAssembler, moment_name, site_name
-from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2
+from scalpel.v1 import (
+    intervention_pb2,
+    observation_pb2,
+    output_pb2,
+    prompt_pb2,
+    run_pb2,
+    statistic_pb2,
+    sweep_pb2,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -60,12 +68,12 @@ class RunDecoder:
         self._complete = False
         self._tensors = TensorAssembler(0)
         self._keep: list[tuple[str, ...]] = []
-        self._probes: Sequence[spec_pb2.Probe] = ()
+        self._probes: Sequence[observation_pb2.Probe] = ()
         # The block output that is announced, and its tensors so far.
-        self._block: service_pb2.BlockOutput | None = None
+        self._block: run_pb2.BlockOutput | None = None
         self._elements: list[Tensor] = []
 
-    def decode(self, response: service_pb2.RunResponse) -> Iterator[RunEvent]:
+    def decode(self, response: run_pb2.RunResponse) -> Iterator[RunEvent]:
         kind = response.WhichOneof("event")
         if kind == "started":
             yield self._start(response.started)
@@ -89,7 +97,7 @@ class RunDecoder:
         if not self._complete or self._tensors.is_open or self._block is not None:
             raise ProtocolError("the stream ended before the run was complete; try again")
 
-    def _start(self, started: service_pb2.Started) -> Started:
+    def _start(self, started: run_pb2.Started) -> Started:
         self._complete = started.normalized.validate_only
         selections = {one.name: one.place.where for one in started.normalized.captures}
         self._tensors = TensorAssembler(started.cost.response_bytes, selections)
@@ -102,7 +110,7 @@ class RunDecoder:
             normalized=started.normalized,
         )
 
-    def _layer(self, layer: service_pb2.LayerStatistics) -> LayerStatistics:
+    def _layer(self, layer: run_pb2.LayerStatistics) -> LayerStatistics:
         return LayerStatistics(
             layer=layer.layer if layer.HasField("layer") else None,
             results=tuple(probe_result(result, self._probes) for result in layer.results),
@@ -126,7 +134,7 @@ class SweepDecoder:
 
     def __init__(self) -> None:
         self._complete = False
-        self._probes: Sequence[spec_pb2.Probe] = ()
+        self._probes: Sequence[observation_pb2.Probe] = ()
 
     def decode(self, response: sweep_pb2.SweepResponse) -> Iterator[SweepEvent]:
         kind = response.WhichOneof("event")
@@ -165,7 +173,7 @@ class SweepDecoder:
             normalized=request,
         )
 
-    def _results(self, results: Sequence[spec_pb2.ProbeResult]) -> tuple[ProbeResult, ...]:
+    def _results(self, results: Sequence[observation_pb2.ProbeResult]) -> tuple[ProbeResult, ...]:
         return tuple(probe_result(result, self._probes) for result in results)
 
     def _variant(self, variant: sweep_pb2.VariantResult) -> Variant:
@@ -179,7 +187,9 @@ class SweepDecoder:
         )
 
 
-def probe_result(result: spec_pb2.ProbeResult, probes: Sequence[spec_pb2.Probe]) -> ProbeResult:
+def probe_result(
+    result: observation_pb2.ProbeResult, probes: Sequence[observation_pb2.Probe]
+) -> ProbeResult:
     """A probe's result. `probes`: those of the normalised request, which know the kept axes."""
     shape = tuple(result.shape)
     probe = probes[result.index]
@@ -196,7 +206,7 @@ def probe_result(result: spec_pb2.ProbeResult, probes: Sequence[spec_pb2.Probe])
         axes=axes,
         indices=indices.along_axes(result.axes, axes, shape, probe.place.where),
         statistics={
-            enum_name(spec_pb2.Statistic, "STATISTIC_", s.statistic): _array(s.values, shape)
+            enum_name(statistic_pb2.Statistic, "STATISTIC_", s.statistic): _array(s.values, shape)
             for s in result.statistics
         },
         quantiles={q.quantile: _array(q.values, shape) for q in result.quantiles},
@@ -208,7 +218,7 @@ def _array(values: Sequence[float], shape: tuple[int, ...]) -> npt.NDArray[np.fl
     return np.array(values, np.float64).reshape(shape)
 
 
-def _histogram(result: spec_pb2.ProbeResult, probe: spec_pb2.Probe) -> Histogram:
+def _histogram(result: observation_pb2.ProbeResult, probe: observation_pb2.Probe) -> Histogram:
     shape, asked = tuple(result.shape), probe.histogram
     return Histogram(
         edges=np.linspace(asked.min, asked.max, asked.bins + 1),
@@ -218,7 +228,7 @@ def _histogram(result: spec_pb2.ProbeResult, probe: spec_pb2.Probe) -> Histogram
     )
 
 
-def _prompts(prompts: Sequence[spec_pb2.TokenizedPrompt]) -> tuple[Tokens, ...]:
+def _prompts(prompts: Sequence[prompt_pb2.TokenizedPrompt]) -> tuple[Tokens, ...]:
     return tuple(tokens_of(prompt.ids, prompt.tokens) for prompt in prompts)
 
 
@@ -227,24 +237,24 @@ def tokens_of(ids: Sequence[int], tokens: Sequence[str]) -> Tokens:
     return Tokens(tuple(ids), tuple(map(token_text.decoded, tokens, ids)))
 
 
-def _cost(cost: spec_pb2.Cost) -> Cost:
+def _cost(cost: run_pb2.Cost) -> Cost:
     return Cost(cost.rows, cost.tokens, cost.flops, cost.response_bytes)
 
 
-def _token_logits(tokens: Sequence[spec_pb2.TokenLogit]) -> tuple[TokenLogit, ...]:
+def _token_logits(tokens: Sequence[output_pb2.TokenLogit]) -> tuple[TokenLogit, ...]:
     return tuple(
         TokenLogit(t.token_id, token_text.decoded(t.token, t.token_id), t.logit, t.log_prob)
         for t in tokens
     )
 
 
-def _predictions(logits: spec_pb2.Logits) -> Iterator[Prediction]:
+def _predictions(logits: output_pb2.Logits) -> Iterator[Prediction]:
     for position in logits.positions:
         tokens = _token_logits(position.tokens)
         yield Prediction(logits.prompt, logits.clean, position.position, tokens)
 
 
-def _report(report: spec_pb2.InterventionReport) -> Report:
+def _report(report: intervention_pb2.InterventionReport) -> Report:
     return Report(
         index=report.index,
         name=report.name,
@@ -255,7 +265,7 @@ def _report(report: spec_pb2.InterventionReport) -> Report:
     )
 
 
-def _run_finished(finished: service_pb2.Finished) -> Finished:
+def _run_finished(finished: run_pb2.Finished) -> Finished:
     return Finished(
         queue_seconds=finished.queue_us * 1e-6,
         compute_seconds=finished.compute_us * 1e-6,
@@ -281,7 +291,7 @@ def _sweep_finished(finished: sweep_pb2.SweepFinished) -> Finished:
 
 
 def _first_non_finite(
-    finished: service_pb2.Finished | sweep_pb2.SweepFinished,
+    finished: run_pb2.Finished | sweep_pb2.SweepFinished,
 ) -> FirstNonFinite | None:
     if not finished.HasField("first_non_finite"):
         return None

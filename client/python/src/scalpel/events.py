@@ -10,7 +10,7 @@ import numpy as np
 from scalpel import token_text
 from scalpel.indices import Along
 from scalpel.tensors import Tensor
-from scalpel.v1 import service_pb2, sweep_pb2
+from scalpel.v1 import run_pb2, sweep_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -150,7 +150,7 @@ class Started:
     """What it will cost."""
     prompts: tuple[Tokens, ...]
     """The prompts as tokens."""
-    normalized: service_pb2.RunRequest
+    normalized: run_pb2.RunRequest
     """The request as understood."""
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from scalpel.errors import ProtocolError
 from scalpel.spec import enum_name
-from scalpel.v1 import site_pb2, spec_pb2
+from scalpel.v1 import place_pb2, site_pb2
 
 # The indices along one axis, in order; None where an older server, which says none, sent a part.
 Along = range | tuple[int, ...] | None
@@ -32,7 +32,7 @@ def along_axes(
     said: Sequence[site_pb2.AxisIndices],
     names: Sequence[str],
     shape: Sequence[int],
-    where: spec_pb2.Selection | None,
+    where: place_pb2.Selection | None,
 ) -> tuple[Along, ...]:
     """The indices along each axis. `where`: what was selected, for servers that do not say them: an
     axis of which nothing was selected is whole. None: nothing is known. Raises ProtocolError where

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scalpel import display
 from scalpel.spec import enum_name
-from scalpel.v1 import service_pb2, site_pb2, spec_pb2
+from scalpel.v1 import limits_pb2, model_pb2, server_status_pb2, site_pb2, statistic_pb2
 
 if TYPE_CHECKING:
     import pandas
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class SiteInfo:
     """A site of the served model."""
 
-    def __init__(self, message: service_pb2.SiteInfo):
+    def __init__(self, message: model_pb2.SiteInfo):
         self.proto = message
 
     @property
@@ -57,7 +57,7 @@ class ModelInfo:
     """The served model, and what a request to it may say. A snapshot: `model.get_info()` asks
     again."""
 
-    def __init__(self, message: service_pb2.GetModelResponse):
+    def __init__(self, message: model_pb2.GetModelResponse):
         self.proto = message
 
     @property
@@ -66,13 +66,13 @@ class ModelInfo:
         return self.proto.model
 
     @property
-    def config(self) -> service_pb2.ModelConfig:
+    def config(self) -> model_pb2.ModelConfig:
         """`.n_layer`, `.n_head`, `.d_model`, `.d_head`, `.d_mlp`, `.n_ctx`, `.vocab_size` and other
         fields of the configuration that change the maths."""
         return self.proto.config
 
     @property
-    def limits(self) -> service_pb2.Limits:
+    def limits(self) -> limits_pb2.Limits:
         """The most that a request may ask for, such as `.max_tokens`."""
         return self.proto.limits
 
@@ -90,7 +90,7 @@ class ModelInfo:
     def statistics(self) -> tuple[str, ...]:
         """Statistics that the server implements."""
         numbers = self.proto.statistics
-        return tuple(enum_name(spec_pb2.Statistic, "STATISTIC_", number) for number in numbers)
+        return tuple(enum_name(statistic_pb2.Statistic, "STATISTIC_", number) for number in numbers)
 
     @property
     def device(self) -> str:
@@ -118,7 +118,7 @@ class ModelInfo:
         return self.proto.tokenizer_problem
 
     @property
-    def cache(self) -> service_pb2.BaselineCache:
+    def cache(self) -> model_pb2.BaselineCache:
         """The cache of clean runs: `.bytes`, `.hits`, `.misses` and others."""
         return self.proto.baseline_cache
 
@@ -179,16 +179,16 @@ class ModelInfo:
 
 class ServerStatus:
     """How the server is. A snapshot: `model.status()` asks again. Everything that the server says
-    is in `proto`, a `scalpel.v1.service_pb2.GetStatusResponse`; a rate is the difference of two
-    counters by that of `uptime`."""
+    is in `proto`, a `scalpel.v1.server_status_pb2.GetStatusResponse`; a rate is the difference of
+    two counters by that of `uptime`."""
 
-    def __init__(self, message: service_pb2.GetStatusResponse):
+    def __init__(self, message: server_status_pb2.GetStatusResponse):
         self.proto = message
 
     @property
     def state(self) -> str:
         """`loading`, `serving` or `draining`."""
-        return enum_name(service_pb2.ServerState, "SERVER_STATE_", self.proto.state)
+        return enum_name(server_status_pb2.ServerState, "SERVER_STATE_", self.proto.state)
 
     @property
     def uptime(self) -> float:
@@ -211,7 +211,7 @@ class ServerStatus:
         return {one.reason: one.count for one in self.proto.rejections}
 
     @property
-    def engine(self) -> service_pb2.EngineStatus:
+    def engine(self) -> server_status_pb2.EngineStatus:
         """`.queued` and `.running` calls now; `.waves`, `.rows`, `.tokens`, `.tokens_computed`,
         `.flops`, `.flops_computed` and `.busy_us` since the start."""
         return self.proto.engine

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalpel.spec import Spec, given, written
-from scalpel.v1 import spec_pb2, sweep_pb2
+from scalpel.v1 import output_pb2, sweep_pb2
 
 # A token by text or id.
 Token = str | int
@@ -73,7 +73,7 @@ def top1_agreement(*, position: int | None = None, name: str | None = None) -> M
 def top_k(k: int, *, position: int | None = None, name: str | None = None) -> Metric:
     """The k most probable tokens, decoded: no numbers, see `Variant.top`."""
     call = written("top_k", k, position=position, name=name)
-    return _metric(call, position, name, {"k": "k"}, top_k=spec_pb2.TopK(k=k))
+    return _metric(call, position, name, {"k": "k"}, top_k=output_pb2.TopK(k=k))
 
 
 def loss(*, name: str | None = None) -> Metric:

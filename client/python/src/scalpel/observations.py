@@ -17,7 +17,7 @@ from scalpel.place import (
 )
 from scalpel.spec import Spec, enum_value, given, written
 from scalpel.tensors import dtype_of
-from scalpel.v1 import site_pb2, spec_pb2
+from scalpel.v1 import observation_pb2, output_pb2, prompt_pb2, site_pb2, statistic_pb2
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 When = Literal["before", "after"]
 
 
-class Probe(Spec[spec_pb2.Probe]):
+class Probe(Spec[observation_pb2.Probe]):
     """Statistics asked for at a place: made by `probe`."""
 
 
-class Capture(Spec[spec_pb2.Capture]):
+class Capture(Spec[observation_pb2.Capture]):
     """An activation asked for: made by `capture`."""
 
 
-class Logits(Spec[spec_pb2.LogitsRequest]):
+class Logits(Spec[output_pb2.LogitsRequest]):
     """Which logits come back, and how. `position`: one or more of each prompt, negative from its
     end; left out, the last one."""
 
     @classmethod
     def top_k(cls, k: int, *, position: Positions | None = None) -> Logits:
         """The k largest, decoded."""
-        form = {"top_k": spec_pb2.TopK(k=k)}
+        form = {"top_k": output_pb2.TopK(k=k)}
         call = written("Logits.top_k", k, position=position)
         return cls(
             _logits(position, form),
@@ -51,7 +51,7 @@ class Logits(Spec[spec_pb2.LogitsRequest]):
     @classmethod
     def full(cls, *, position: Positions | None = None, dtype: Any = None) -> Logits:
         """All of them, as an array [position, vocab]. `position=slice(None)`: every position."""
-        form = {"full": spec_pb2.FullLogits(dtype=_dtype(dtype))}
+        form = {"full": output_pb2.FullLogits(dtype=_dtype(dtype))}
         call = written("Logits.full", position=position, dtype=dtype)
         return cls(
             _logits(position, form),
@@ -62,7 +62,7 @@ class Logits(Spec[spec_pb2.LogitsRequest]):
     @classmethod
     def of(cls, token_ids: Sequence[int], *, position: Positions | None = None) -> Logits:
         """Those of these tokens, decoded, in this order."""
-        form = {"ids": spec_pb2.TokenIds(ids=index_list(token_ids, "token_ids"))}
+        form = {"ids": prompt_pb2.TokenIds(ids=index_list(token_ids, "token_ids"))}
         call = written("Logits.of", list(token_ids), position=position)
         fields = {
             "ids": "token_ids",
@@ -74,16 +74,16 @@ class Logits(Spec[spec_pb2.LogitsRequest]):
     @classmethod
     def none(cls) -> Logits:
         """None: the head is not computed unless something else reads it."""
-        form = {"none": spec_pb2.NoLogits()}
+        form = {"none": output_pb2.NoLogits()}
         return cls(_logits(None, form), "Logits.none()", {})
 
 
-class BlockOutputs(Spec[spec_pb2.BlockOutputs]):
+class BlockOutputs(Spec[output_pb2.BlockOutputs]):
     """Blocks whose output tuple comes back, and the type of the tensors."""
 
     def __init__(self, layers: Indices | None = None, *, dtype: Any = None):
         """`layers` left out: all. `dtype` also rounds `output_hidden_states`."""
-        message = spec_pb2.BlockOutputs(dtype=_dtype(dtype))
+        message = output_pb2.BlockOutputs(dtype=_dtype(dtype))
         if layers is not None:
             message.layers.extend(index_list(layers, "layers"))
         call = written("BlockOutputs", layers, dtype=dtype)
@@ -128,7 +128,7 @@ def probe(
         "probe", site, *statistics, keep=keep or None, quantiles=list(quantiles) or None,
         histogram=histogram, when=when, **where, name=name,
     )  # fmt: skip
-    message = spec_pb2.Probe(
+    message = observation_pb2.Probe(
         place=place_of(site, where),
         moment=_moment(when),
         statistics=[_statistic(statistic) for statistic in statistics],  # type: ignore[misc]
@@ -138,7 +138,7 @@ def probe(
     )
     if histogram is not None:
         bins, low, high = histogram
-        message.histogram.CopyFrom(spec_pb2.Histogram(bins=bins, min=low, max=high))
+        message.histogram.CopyFrom(observation_pb2.Histogram(bins=bins, min=low, max=high))
     names = ("statistics", "keep", "quantiles", "histogram", "name")
     fields = {**place_fields(where), **{key: key for key in names}, "moment": "when"}
     return Probe(message, call, fields)
@@ -160,7 +160,7 @@ def capture(
     name: finds the arrays again; left out, the site does.
     """
     call = written("capture", site, dtype=dtype, when=when, **where, name=name)
-    message = spec_pb2.Capture(
+    message = observation_pb2.Capture(
         place=place_of(site, where), moment=_moment(when), dtype=_dtype(dtype), **given(name=name)
     )
     fields = {**place_fields(where), "moment": "when", "dtype": "dtype", "name": "name"}
@@ -214,15 +214,15 @@ def block_outputs_of(layers: BlockOutputsLike) -> BlockOutputs | None:
     return outputs
 
 
-def _logits(position: Positions | None, form: dict[str, Any]) -> spec_pb2.LogitsRequest:
-    message = spec_pb2.LogitsRequest(**form)
+def _logits(position: Positions | None, form: dict[str, Any]) -> output_pb2.LogitsRequest:
+    message = output_pb2.LogitsRequest(**form)
     if position is not None:
         message.positions.CopyFrom(positions_of(position, "position"))
     return message
 
 
 def _statistic(statistic: str) -> int:
-    return enum_value(spec_pb2.Statistic, "STATISTIC_", statistic, "statistics")
+    return enum_value(statistic_pb2.Statistic, "STATISTIC_", statistic, "statistics")
 
 
 def _moment(when: str | None) -> Any:

@@ -26,10 +26,9 @@ from scalpel.place import (
     place_of,
     positions_of,
 )
-from scalpel.prompts import Prompts, parse
 from scalpel.spec import Spec, enum_value, given, written
 from scalpel.tensors import tensor_of
-from scalpel.v1 import spec_pb2
+from scalpel.v1 import intervention_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,7 +39,7 @@ Value = Union[float, Sequence[Any], "npt.NDArray[Any]"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Operation(Spec[spec_pb2.Intervention]):
+class Operation(Spec[intervention_pb2.Intervention]):
     """An intervention: made by `zero`, `scale`, `patch` and the other functions of this module."""
 
     from_source: int | None = None
@@ -52,7 +51,7 @@ def _operation(
 ) -> Operation:
     """`message` is the operation's field of the oneof, and its content."""
     ((field, content),) = message.items()
-    proto = spec_pb2.Intervention(place=place_of(site, where), **given(name=name))
+    proto = intervention_pb2.Intervention(place=place_of(site, where), **given(name=name))
     getattr(proto, field).CopyFrom(content)
     return Operation(proto, call, {**place_fields(where), "name": "name", **_below(field, fields)})
 
@@ -71,7 +70,7 @@ def zero(site: str, *, name: str | None = None, **where: Unpack[Where]) -> Opera
     A head whose `k` or `q` is zeroed attends uniformly; it is `z` or `v` that turns a head off.
     """
     call = written("zero", site, **where, name=name)
-    return _operation(call, site, where, name, {}, zero=spec_pb2.Zero())
+    return _operation(call, site, where, name, {}, zero=intervention_pb2.Zero())
 
 
 def scale(
@@ -80,7 +79,7 @@ def scale(
     """Multiplies by `factor`. Left out where an axis of a sweep sets it."""
     call = written("scale", site, factor, **where, name=name)
     fields = {"factor": "factor"}
-    message = spec_pb2.Scale(**given(factor=factor))
+    message = intervention_pb2.Scale(**given(factor=factor))
     return _operation(call, site, where, name, fields, scale=message)
 
 
@@ -98,7 +97,7 @@ def add(
     Turner et al. 2023.
     """
     call = written("add", site, value, coefficient=coefficient, **where, name=name)
-    message = spec_pb2.Add(**_value(value), **given(coefficient=coefficient))
+    message = intervention_pb2.Add(**_value(value), **given(coefficient=coefficient))
     fields = {"constant": "value", "tensor": "value", "coefficient": "coefficient"}
     return _operation(call, site, where, name, fields, add=message)
 
@@ -109,7 +108,7 @@ def set_(
     """Replaces by `value`: a number or an array. Left out where an axis of a sweep sets it."""
     call = written("set_", site, value, **where, name=name)
     fields = {"constant": "value", "tensor": "value"}
-    return _operation(call, site, where, name, fields, set=spec_pb2.Set(**_value(value)))
+    return _operation(call, site, where, name, fields, set=intervention_pb2.Set(**_value(value)))
 
 
 def _value(value: Value | None) -> dict[str, Any]:
@@ -137,8 +136,9 @@ def noise(
     else is in the request. `seed` left out: the request's.
     """
     call = written("noise", site, std, mean=mean, mode=mode, seed=seed, **where, name=name)
-    number = enum_value(spec_pb2.NoiseMode, "NOISE_MODE_", mode, "mode")
-    message = spec_pb2.Noise(mode=number, **given(std=std, mean=mean, seed=seed))  # type: ignore[arg-type]
+    number = enum_value(intervention_pb2.NoiseMode, "NOISE_MODE_", mode, "mode")
+    numbers = given(std=std, mean=mean, seed=seed)
+    message = intervention_pb2.Noise(mode=number, **numbers)  # type: ignore[arg-type]
     fields = {key: key for key in ("std", "mean", "mode", "seed")}
     return _operation(call, site, where, name, fields, noise=message)
 
@@ -153,7 +153,7 @@ def clamp(
 ) -> Operation:
     """Limits to [min, max]; one of the bounds may be left out."""
     call = written("clamp", site, min=min, max=max, **where, name=name)
-    message = spec_pb2.Clamp(**given(min=min, max=max))
+    message = intervention_pb2.Clamp(**given(min=min, max=max))
     fields = {"min": "min", "max": "max"}
     return _operation(call, site, where, name, fields, clamp=message)
 
@@ -162,22 +162,18 @@ def mean(
     site: str,
     *,
     over: Positions | None = None,
-    reference_prompts: Prompts = (),
     name: str | None = None,
     **where: Unpack[Where],
 ) -> Operation:
     """Replaces by the mean over positions of the same prompt (mean ablation; Wang et al. 2022).
 
-    `over`: the positions averaged, default all. `reference_prompts`: prompts whose mean is taken
-    instead, where the server implements it. Not at `attn_scores`.
+    `over`: the positions averaged, default all. Not at `attn_scores`.
     """
-    references = parse(reference_prompts, "reference_prompts").messages
-    shown = reference_prompts if references else None
-    call = written("mean", site, over=over, reference_prompts=shown, **where, name=name)
-    message = spec_pb2.Mean(reference_prompts=references)
+    call = written("mean", site, over=over, **where, name=name)
+    message = intervention_pb2.Mean()
     if over is not None:
         message.over.CopyFrom(positions_of(over, "over"))
-    fields = {"reference_prompts": "reference_prompts", **index_fields("over", "over", over)}
+    fields = index_fields("over", "over", over)
     return _operation(call, site, where, name, fields, mean=message)
 
 
@@ -227,8 +223,8 @@ def _patch(
     key: Positions | None,
     head: Indices | None,
     layer: int | None,
-) -> spec_pb2.Patch:
-    message = spec_pb2.Patch(**given(prompt=prompt, clean_prompt=clean, layer=layer))
+) -> intervention_pb2.Patch:
+    message = intervention_pb2.Patch(**given(prompt=prompt, clean_prompt=clean, layer=layer))
     if position is not None:
         message.positions.CopyFrom(positions_of(position, "from_position"))
     if key is not None:
@@ -272,7 +268,7 @@ def project_out(
     Directional ablation: Arditi et al. 2024.
     """
     call = written("project_out", site, direction, factor=factor, **where, name=name)
-    message = spec_pb2.ProjectOut(**given(factor=factor))
+    message = intervention_pb2.ProjectOut(**given(factor=factor))
     if direction is not None:
         message.direction.CopyFrom(tensor_of(direction, "direction"))
     fields = {"direction": "direction", "factor": "factor"}
@@ -297,55 +293,7 @@ def knockout(
     """
     other_site = None if site == "attn_scores" else site
     call = written("knockout", list(pairs) or None, site=other_site, **where, name=name)
-    messages = [spec_pb2.QueryKey(query=query, key=key) for query, key in pairs]
+    messages = [intervention_pb2.QueryKey(query=query, key=key) for query, key in pairs]
     fields = {"pairs": "pairs"}
-    message = spec_pb2.Knockout(pairs=messages)
+    message = intervention_pb2.Knockout(pairs=messages)
     return _operation(call, site, where, name, fields, knockout=message)
-
-
-def freeze(site: str, *, name: str | None = None, **where: Unpack[Where]) -> Operation:
-    """Holds the values of the clean run. Where the server implements it: see
-    `model.info.operations`."""
-    call = written("freeze", site, **where, name=name)
-    return _operation(call, site, where, name, {}, freeze=spec_pb2.Freeze())
-
-
-def subspace(
-    site: str,
-    basis: Value,
-    *,
-    from_prompt: int | None = None,
-    from_clean: int | None = None,
-    from_position: Positions | None = None,
-    from_key: Positions | None = None,
-    from_head: Indices | None = None,
-    from_layer: int | None = None,
-    name: str | None = None,
-    **where: Unpack[Where],
-) -> Operation:
-    """Takes the component within a subspace from another run (distributed alignment search; Geiger
-    et al. 2023). `basis`: orthonormal rows, [rank, units]; the run as in `patch`. Where the server
-    implements it: see `model.info.operations`."""
-    call = written(
-        "subspace", site, basis, from_prompt=from_prompt, from_clean=from_clean,
-        from_position=from_position, from_key=from_key, from_head=from_head,
-        from_layer=from_layer, **where, name=name,
-    )  # fmt: skip
-    source = _patch(from_prompt, from_clean, from_position, from_key, from_head, from_layer)
-    message = spec_pb2.Subspace(basis=tensor_of(basis, "basis"), source=source)
-    fields = {
-        "basis": "basis",
-        **_below("source", _patch_fields(from_position, from_key, from_head)),
-    }
-    return _operation(call, site, where, name, fields, subspace=message)
-
-
-def permute(
-    site: str, positions: Sequence[int], *, name: str | None = None, **where: Unpack[Where]
-) -> Operation:
-    """Reorders or resamples positions: each selected one takes the value of the one listed. Where
-    the server implements it: see `model.info.operations`."""
-    call = written("permute", site, list(positions), **where, name=name)
-    message = spec_pb2.Permute(positions=index_list(positions, "positions"))
-    fields = {"positions": "positions"}
-    return _operation(call, site, where, name, fields, permute=message)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Union
 
 import numpy as np
 
-from scalpel.v1 import spec_pb2
+from scalpel.v1 import place_pb2, prompt_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -116,32 +116,32 @@ def is_one(indices: Positions) -> bool:
     return not isinstance(indices, (slice, np.ndarray)) and hasattr(indices, "__index__")
 
 
-def range_of(indices: slice) -> spec_pb2.Range:
+def range_of(indices: slice) -> place_pb2.Range:
     """A slice as the contract's half-open range; an end that is left out stays left out."""
-    return spec_pb2.Range(start=indices.start, end=indices.stop, step=indices.step)
+    return place_pb2.Range(start=indices.start, end=indices.stop, step=indices.step)
 
 
-def positions_of(positions: Positions, argument: str) -> spec_pb2.Positions:
+def positions_of(positions: Positions, argument: str) -> place_pb2.Positions:
     """Token positions."""
     if isinstance(positions, tokens):
-        return spec_pb2.Positions(tokens=spec_pb2.TokenIds(ids=positions.ids))
+        return place_pb2.Positions(tokens=prompt_pb2.TokenIds(ids=positions.ids))
     if isinstance(positions, slice):
-        return spec_pb2.Positions(range=range_of(positions))
+        return place_pb2.Positions(range=range_of(positions))
     values = index_list(positions, argument)
-    return spec_pb2.Positions(indices=spec_pb2.Indices(values=values))
+    return place_pb2.Positions(indices=place_pb2.Indices(values=values))
 
 
-def units_of(indices: Indices, argument: str) -> spec_pb2.Units:
+def units_of(indices: Indices, argument: str) -> place_pb2.Units:
     """Columns, neurons or vocabulary ids."""
     if isinstance(indices, slice):
-        return spec_pb2.Units(range=range_of(indices))
+        return place_pb2.Units(range=range_of(indices))
     values = index_list(indices, argument)
-    return spec_pb2.Units(indices=spec_pb2.Indices(values=values))
+    return place_pb2.Units(indices=place_pb2.Indices(values=values))
 
 
-def selection_of(where: Where) -> spec_pb2.Selection:
+def selection_of(where: Where) -> place_pb2.Selection:
     """The selectors as a message."""
-    selection = spec_pb2.Selection()
+    selection = place_pb2.Selection()
     given: dict[str, str] = {}
     for name, value in where.items():
         field = _FIELDS.get(name)
@@ -158,7 +158,7 @@ def selection_of(where: Where) -> spec_pb2.Selection:
     return selection
 
 
-def _select(selection: spec_pb2.Selection, field: str, name: str, value: Any) -> None:
+def _select(selection: place_pb2.Selection, field: str, name: str, value: Any) -> None:
     if field in ("layers", "heads", "prompts"):
         if isinstance(value, slice) and value == slice(None):
             return  # All, which is what is left out.
@@ -172,11 +172,11 @@ def _select(selection: spec_pb2.Selection, field: str, name: str, value: Any) ->
         getattr(selection, field).CopyFrom(positions_of(value, name))
 
 
-def place_of(site: str, where: Where) -> spec_pb2.Place:
+def place_of(site: str, where: Where) -> place_pb2.Place:
     """A place. The site goes as it was written: the server knows every library's names."""
     if not isinstance(site, str):
         raise TypeError(f"site: {site!r} is not a name such as 'resid_post'")
-    place = spec_pb2.Place(path=site)
+    place = place_pb2.Place(path=site)
     selection = selection_of(where)
     if selection.ListFields():
         place.where.CopyFrom(selection)

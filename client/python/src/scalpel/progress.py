@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalpel.v1 import service_pb2, sweep_pb2
+from scalpel.v1 import run_pb2, sweep_pb2
 
 
 class Progress:
@@ -16,7 +16,7 @@ class Progress:
         self._tqdm = tqdm
         self._bar: Any = None
 
-    def see(self, response: service_pb2.RunResponse | sweep_pb2.SweepResponse) -> None:
+    def see(self, response: run_pb2.RunResponse | sweep_pb2.SweepResponse) -> None:
         """Takes the next response."""
         kind = response.WhichOneof("event")
         event: Any = getattr(response, kind) if kind else None

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Union
 
-from scalpel.v1 import spec_pb2
+from scalpel.v1 import prompt_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,7 +35,7 @@ class HasToList(Protocol):
 
 # A text, token ids, or what `model.tokenize` or HuggingFace's tokenizer gives for one text.
 Prompt = Union[
-    str, Sequence[int], "npt.NDArray[Any]", HasToList, HasIds, Mapping[str, Any], spec_pb2.Prompt
+    str, Sequence[int], "npt.NDArray[Any]", HasToList, HasIds, Mapping[str, Any], prompt_pb2.Prompt
 ]
 # One, or several: any iterable, a matrix of ids, or what HuggingFace's tokenizer gives for several.
 Prompts = Prompt | Iterable[Prompt]
@@ -50,7 +50,7 @@ _TAKEN = (
 class Parsed:
     """Prompts as messages."""
 
-    messages: tuple[spec_pb2.Prompt, ...]
+    messages: tuple[prompt_pb2.Prompt, ...]
     """In order."""
     one: bool
     """Whether a single prompt was given, not a list of them."""
@@ -60,10 +60,10 @@ def parse(prompts: Prompts, argument: str = "prompts") -> Parsed:
     """What an argument gives as prompts. An iterator is read to its end. Raises TypeError for what
     is no prompt and ValueError for a mask that leaves none, both with the argument's name."""
     given: Any = prompts
-    if isinstance(given, spec_pb2.Prompt):
+    if isinstance(given, prompt_pb2.Prompt):
         return Parsed((given,), one=True)
     if isinstance(given, str):
-        return Parsed((spec_pb2.Prompt(text=str(given)),), one=True)
+        return Parsed((prompt_pb2.Prompt(text=str(given)),), one=True)
     if _is_array(given):
         return _of_list(_listed(given, argument), argument)
     if _is_encoding(given):
@@ -78,7 +78,7 @@ def parse(prompts: Prompts, argument: str = "prompts") -> Parsed:
     return _of_list(list(given), argument)
 
 
-def prompt_of(prompt: Prompt, argument: str = "prompt") -> spec_pb2.Prompt:
+def prompt_of(prompt: Prompt, argument: str = "prompt") -> prompt_pb2.Prompt:
     """A single prompt for a request. Raises as `parse`."""
     parsed = parse(prompt, argument)
     if not parsed.one and len(parsed.messages) != 1:
@@ -149,24 +149,24 @@ def _of_list(elements: list[Any], argument: str) -> Parsed:
     return Parsed(tuple(several), one=False)
 
 
-def _element(element: Any, argument: str) -> spec_pb2.Prompt:
+def _element(element: Any, argument: str) -> prompt_pb2.Prompt:
     """A prompt of a list. A matrix of one row is one: so tokenizers give a single text."""
     parsed = parse(element, argument)
     is_list = isinstance(element, (list, tuple))
     if is_list and not element:
-        return spec_pb2.Prompt(token_ids=spec_pb2.TokenIds())
+        return prompt_pb2.Prompt(token_ids=prompt_pb2.TokenIds())
     if not parsed.one and (is_list or len(parsed.messages) != 1):
         raise TypeError(f"{argument}: a list of prompts inside a list; {_TAKEN}")
     return parsed.messages[0]
 
 
-def _of_ids(ids: Sequence[Any], argument: str) -> spec_pb2.Prompt:
+def _of_ids(ids: Sequence[Any], argument: str) -> prompt_pb2.Prompt:
     for i, token_id in enumerate(ids):
         if not _is_index(token_id):
             kind = type(token_id).__name__
             raise TypeError(f"{argument}[{i}]: {kind} among token ids, which are integers")
     whole = [operator.index(token_id) for token_id in ids]
-    return spec_pb2.Prompt(token_ids=spec_pb2.TokenIds(ids=whole))
+    return prompt_pb2.Prompt(token_ids=prompt_pb2.TokenIds(ids=whole))
 
 
 # ---- what tokenizers give ------------------------------------------------------------------------

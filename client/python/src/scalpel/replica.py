@@ -16,7 +16,7 @@ from scalpel.errors import ReplicasDiffer
 from scalpel.events import SweepEvent, Tokens
 from scalpel.info import ModelInfo
 from scalpel.model import Model, Stream
-from scalpel.v1 import spec_pb2
+from scalpel.v1 import prompt_pb2
 
 # What another server may do better.
 ELSEWHERE = (
@@ -135,7 +135,9 @@ def _info_elsewhere(settings: Settings) -> ModelInfo:
     return _connected_elsewhere(settings).get_info()
 
 
-def _tokens_elsewhere(settings: Settings, prompts: tuple[spec_pb2.Prompt, ...]) -> Sequence[Tokens]:
+def _tokens_elsewhere(
+    settings: Settings, prompts: tuple[prompt_pb2.Prompt, ...]
+) -> Sequence[Tokens]:
     question = Question(prompts, lambda tokens: None)
     return _connected_elsewhere(settings).read(question.call(None)).prompts
 

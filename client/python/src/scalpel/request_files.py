@@ -8,9 +8,9 @@ import pathlib
 
 from google.protobuf import json_format
 
-from scalpel.v1 import service_pb2, sweep_pb2
+from scalpel.v1 import run_pb2, sweep_pb2
 
-Request = service_pb2.RunRequest | sweep_pb2.SweepRequest
+Request = run_pb2.RunRequest | sweep_pb2.SweepRequest
 
 # A sweep has at least one of these, and a run none.
 _ONLY_SWEEP = {"variants", "grid", "metrics", "sources", "reports"}
@@ -23,7 +23,7 @@ def load_request(path: str | os.PathLike[str]) -> Request:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a request is a JSON object")
     is_sweep = not _ONLY_SWEEP.isdisjoint(content)
-    message: Request = sweep_pb2.SweepRequest() if is_sweep else service_pb2.RunRequest()
+    message: Request = sweep_pb2.SweepRequest() if is_sweep else run_pb2.RunRequest()
     try:
         json_format.ParseDict(content, message)
     except json_format.ParseError as error:

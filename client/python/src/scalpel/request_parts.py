@@ -12,7 +12,7 @@ from scalpel.axes import AxisLike, axes_of
 from scalpel.observations import Captures, Stats
 from scalpel.operations import Operation
 from scalpel.prompts import Prompts, parse
-from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2
+from scalpel.v1 import intervention_pb2, run_pb2, sweep_pb2
 
 # One intervention, or several, applied in this order where they meet.
 Interventions = Operation | Sequence[Operation]
@@ -22,9 +22,9 @@ Variants = Sequence[Interventions] | Mapping[str, Interventions]
 
 def run_message(
     prompts: Prompts, interventions: Interventions, stats: Stats, capture: Captures
-) -> tuple[service_pb2.RunRequest, Arguments]:
+) -> tuple[run_pb2.RunRequest, Arguments]:
     """A run's request, but for what comes back of it."""
-    request, arguments = service_pb2.RunRequest(), Arguments()
+    request, arguments = run_pb2.RunRequest(), Arguments()
     add_prompts(request.prompts, arguments, "prompts", prompts)
     operations = _operations(interventions)
     request.interventions.extend(_intervention(one, None) for one in operations)
@@ -101,13 +101,13 @@ def _operations(interventions: Interventions) -> list[Operation]:
     return several
 
 
-def _intervention(operation: Operation, prompt_count: int | None) -> spec_pb2.Intervention:
+def _intervention(operation: Operation, prompt_count: int | None) -> intervention_pb2.Intervention:
     """The message; a source counts on from the prompts."""
     if operation.from_source is None:
         return operation.proto
     if prompt_count is None:
         raise TypeError(f"{operation}: from_source is for sweeps; write from_clean or from_prompt")
-    proto: spec_pb2.Intervention = copied(operation.proto)
+    proto: intervention_pb2.Intervention = copied(operation.proto)
     proto.patch.clean_prompt = prompt_count + operation.from_source
     return proto
 

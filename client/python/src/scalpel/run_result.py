@@ -23,7 +23,7 @@ from scalpel.events import (
 )
 from scalpel.stats import Stats
 from scalpel.tensors import Tensor
-from scalpel.v1 import service_pb2
+from scalpel.v1 import run_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -41,9 +41,9 @@ class RunResult:
     `clean=True` means the run without interventions, where it was asked for.
     """
 
-    request: service_pb2.RunRequest
+    request: run_pb2.RunRequest
     """The request as it was sent."""
-    normalized: service_pb2.RunRequest
+    normalized: run_pb2.RunRequest
     """The request as the server understood it."""
     request_id: str
     """Names the call in the server's log."""
@@ -66,7 +66,7 @@ class RunResult:
     finished: Finished
     """Times, and how much was computed."""
 
-    def __init__(self, request: service_pb2.RunRequest, events: Sequence[RunEvent]):
+    def __init__(self, request: run_pb2.RunRequest, events: Sequence[RunEvent]):
         (started,) = _of(Started, events)
         self.request, self.normalized = request, started.normalized
         self.request_id, self.digest = started.request_id, started.digest

@@ -16,7 +16,7 @@ import numpy as np
 from scalpel import errors, indices
 from scalpel.indices import Along
 from scalpel.spec import enum_name, enum_value
-from scalpel.v1 import site_pb2, spec_pb2, tensor_pb2
+from scalpel.v1 import place_pb2, site_pb2, tensor_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,7 +38,7 @@ _BATCHED_AXES: dict[int, tuple[str, ...]] = {
 
 
 # Of full logits, whose units are all there.
-_SOME_POSITIONS = spec_pb2.Selection(positions=spec_pb2.Positions())
+_SOME_POSITIONS = place_pb2.Selection(positions=place_pb2.Positions())
 
 
 def dtype_of(dtype: Any, argument: str = "dtype") -> tensor_pb2.DataType:
@@ -183,7 +183,7 @@ class TensorAssembler:
     """Puts the chunks of one stream together, in order. Memory is taken once for each tensor, and
     only as much as the whole answer may have."""
 
-    def __init__(self, bytes_max: int, selections: Mapping[str, spec_pb2.Selection] | None = None):
+    def __init__(self, bytes_max: int, selections: Mapping[str, place_pb2.Selection] | None = None):
         """`selections`: what was selected, by the name of the capture."""
         self._bytes_left = bytes_max
         self._selections = selections or {}
@@ -240,7 +240,7 @@ class TensorAssembler:
 def _tensor(
     header: tensor_pb2.TensorHeader,
     data: npt.NDArray[np.uint8],
-    where: spec_pb2.Selection | None,
+    where: place_pb2.Selection | None,
 ) -> Tensor:
     shape = tuple(header.shape)
     axes = _axes(header)
@@ -272,7 +272,7 @@ def _axes(header: tensor_pb2.TensorHeader) -> tuple[str, ...]:
 
 
 def _indices(
-    header: tensor_pb2.TensorHeader, axes: tuple[str, ...], where: spec_pb2.Selection | None
+    header: tensor_pb2.TensorHeader, axes: tuple[str, ...], where: place_pb2.Selection | None
 ) -> tuple[Along, ...]:
     if axes[:1] == ("batch",):
         return (tuple(header.prompts), *(range(size) for size in header.shape[1:]))

@@ -3,13 +3,10 @@ import { credentials, status, type ClientReadableStream, type ServiceError } fro
 
 import { BadRequest } from "./generated/google/rpc/error_details.js";
 import { Status } from "./generated/google/rpc/status.js";
-import {
-  InterventionServiceClient,
-  RunRequest,
-  type LayerStatistics,
-  type RunResponse,
-} from "./generated/scalpel/v1/service.js";
-import { Probe, Statistic } from "./generated/scalpel/v1/spec.js";
+import { Probe } from "./generated/scalpel/v1/observation.js";
+import { RunRequest, type LayerStatistics, type RunResponse } from "./generated/scalpel/v1/run.js";
+import { InterventionServiceClient } from "./generated/scalpel/v1/service.js";
+import { Statistic } from "./generated/scalpel/v1/statistic.js";
 import { Assembler } from "./tensors.js";
 import { checkVectors } from "./vectors.js";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 
-import { RunResponse } from "./generated/scalpel/v1/service.js";
+import { RunResponse } from "./generated/scalpel/v1/run.js";
 import { Assembler, BrokenStream } from "./tensors.js";
 
 /** Prints each stream's lines; throws if one differs from what its .txt file says. */

@@ -11,7 +11,7 @@ from scalpel import __main__ as command
 from scalpel import calls
 from scalpel.events import Started, SweepStarted
 from scalpel.report import plan_report, run_report, sweep_report
-from scalpel.v1 import service_pb2, sweep_pb2
+from scalpel.v1 import run_pb2, sweep_pb2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def page_of(
-    model: scalpel.Model, request: service_pb2.RunRequest | sweep_pb2.SweepRequest, title: str
+    model: scalpel.Model, request: run_pb2.RunRequest | sweep_pb2.SweepRequest, title: str
 ) -> str:
     """The page about a request's answer."""
     if isinstance(request, sweep_pb2.SweepRequest):

@@ -14,12 +14,12 @@ from scalpel.info import ModelInfo
 from scalpel.report import parts, words
 from scalpel.report.figures import Dimension
 from scalpel.report.parts import Html
-from scalpel.v1 import service_pb2, spec_pb2, sweep_pb2
+from scalpel.v1 import intervention_pb2, run_pb2, sweep_pb2
 
 if TYPE_CHECKING:
     from scalpel.run_result import RunResult
 
-Request = service_pb2.RunRequest | sweep_pb2.SweepRequest
+Request = run_pb2.RunRequest | sweep_pb2.SweepRequest
 
 
 def model_facts(info: ModelInfo) -> list[tuple[str, Any]]:
@@ -60,7 +60,7 @@ def prompts(title: str, several: Sequence[Tokens]) -> Html:
     return parts.section(title, *shown)
 
 
-def interventions(several: Sequence[spec_pb2.Intervention], varied: bool = False) -> Html:
+def interventions(several: Sequence[intervention_pb2.Intervention], varied: bool = False) -> Html:
     """What was asked to be done, before anything is known of what it did."""
     rows = [
         [one.name or f"{one.WhichOneof('operation')}[{i}]",

@@ -8,12 +8,12 @@ from google.protobuf.message import Message
 
 from scalpel.spec import enum_name
 from scalpel.tensors import site_name
-from scalpel.v1 import spec_pb2, tensor_pb2
+from scalpel.v1 import intervention_pb2, place_pb2, tensor_pb2
 
 _LIST_MAX = 8
 
 
-def place(where: spec_pb2.Place) -> str:
+def place(where: place_pb2.Place) -> str:
     """Such as `resid_post, layer 9, positions -1`."""
     site = where.path or site_name(where.site)
     selection = where.where
@@ -27,7 +27,7 @@ def place(where: spec_pb2.Place) -> str:
     return ", ".join(parts)
 
 
-def operation(intervention: spec_pb2.Intervention) -> str:
+def operation(intervention: intervention_pb2.Intervention) -> str:
     """Such as `scale(factor=0.1)`."""
     kind = intervention.WhichOneof("operation")
     if kind is None:
@@ -43,12 +43,12 @@ def _value(field: Any, value: Any) -> str:
     if isinstance(value, tensor_pb2.Tensor):
         size = list(value.shape) or [len(value.values)]
         return f"tensor {size}"
-    if isinstance(value, (spec_pb2.Positions, spec_pb2.Units)):
+    if isinstance(value, (place_pb2.Positions, place_pb2.Units)):
         return _selected("", value)
     if isinstance(value, Message):
         return f"({_fields(value)})"
     if field.enum_type is not None:
-        return enum_name(spec_pb2.NoiseMode, "NOISE_MODE_", value)
+        return enum_name(intervention_pb2.NoiseMode, "NOISE_MODE_", value)
     if hasattr(value, "__len__") and not isinstance(value, (str, bytes)):
         if len(value) > _LIST_MAX:
             return f"{len(value)} of them"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scalpel.model import Model
     from scalpel.prompts import Prompt
     from scalpel.request_parts import Interventions
-    from scalpel.v1 import spec_pb2
+    from scalpel.v1 import prompt_pb2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def cut_after(layer: int, depth: int) -> Interventions:
     return [operations.zero(site, layer=later) for site in ("attn_out", "mlp_out") if later]
 
 
-def _length(model: Model, prompt: spec_pb2.Prompt) -> int:
+def _length(model: Model, prompt: prompt_pb2.Prompt) -> int:
     if prompt.HasField("text"):
         return len(model.tokenize(prompt.text))
     return len(prompt.token_ids.ids)

@@ -15,22 +15,22 @@ import java.util.Collections;
 import java.util.Iterator;
 import java.util.Locale;
 import java.util.concurrent.TimeUnit;
+import scalpel.v1.InterventionOuterClass.Intervention;
+import scalpel.v1.InterventionOuterClass.Scale;
 import scalpel.v1.InterventionServiceGrpc;
 import scalpel.v1.InterventionServiceGrpc.InterventionServiceBlockingStub;
-import scalpel.v1.Service.LayerStatistics;
-import scalpel.v1.Service.RunRequest;
-import scalpel.v1.Service.RunResponse;
-import scalpel.v1.Spec.Capture;
-import scalpel.v1.Spec.Intervention;
-import scalpel.v1.Spec.LogitsRequest;
-import scalpel.v1.Spec.NoLogits;
-import scalpel.v1.Spec.Place;
-import scalpel.v1.Spec.Probe;
-import scalpel.v1.Spec.ProbeResult;
-import scalpel.v1.Spec.Prompt;
-import scalpel.v1.Spec.Scale;
-import scalpel.v1.Spec.Selection;
-import scalpel.v1.Spec.Statistic;
+import scalpel.v1.Observation.Capture;
+import scalpel.v1.Observation.Probe;
+import scalpel.v1.Observation.ProbeResult;
+import scalpel.v1.Output.LogitsRequest;
+import scalpel.v1.Output.NoLogits;
+import scalpel.v1.PlaceOuterClass.Place;
+import scalpel.v1.PlaceOuterClass.Selection;
+import scalpel.v1.PromptOuterClass.Prompt;
+import scalpel.v1.Run.LayerStatistics;
+import scalpel.v1.Run.RunRequest;
+import scalpel.v1.Run.RunResponse;
+import scalpel.v1.StatisticOuterClass.Statistic;
 
 /** Scalpel from Java: statistics and tensors of a run, a refused request, a deadline, a cancel. */
 public final class Main {

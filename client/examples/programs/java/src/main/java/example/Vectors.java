@@ -8,7 +8,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
-import scalpel.v1.Service.RunResponse;
+import scalpel.v1.Run.RunResponse;
 
 /** Checks the assembly of tensors against the streams in proto/vectors. */
 final class Vectors {
