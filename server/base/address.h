@@ -1,4 +1,4 @@
-// HOST:PORT, as --listen has it.
+// Addresses of the form HOST:PORT, as --listen takes them.
 
 #ifndef SCALPEL_SERVER_BASE_ADDRESS_H_
 #define SCALPEL_SERVER_BASE_ADDRESS_H_
@@ -7,8 +7,8 @@
 
 namespace scalpel {
 
-// Where a client on this machine reaches a server that listens on `address`: a host that stands for
-// every address of the machine becomes its loopback address.
+// Returns the address at which a client on this machine reaches a server that listens on `address`
+// (HOST:PORT): a wildcard host, 0.0.0.0 or [::], becomes the loopback address of its family.
 std::string Reachable(const std::string& address);
 
 }  // namespace scalpel

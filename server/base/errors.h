@@ -1,4 +1,4 @@
-// Errors as data: google.rpc details travel inside absl::Status as payloads, so that only the wire
+// Errors as absl::Status. google.rpc details travel as payloads of the status, so that only rpc/
 // needs to know gRPC. All functions are thread-safe.
 
 #ifndef SCALPEL_SERVER_BASE_ERRORS_H_
@@ -17,41 +17,43 @@ namespace scalpel {
 // Attaches a google.rpc detail under its type URL, `type.googleapis.com/<full name>`.
 void AttachDetail(absl::Status& status, const google::protobuf::Message& detail);
 
-// INVALID_ARGUMENT with a google.rpc.BadRequest that has this one violation.
+// Returns INVALID_ARGUMENT with a google.rpc.BadRequest that holds one violation. `field`: the path
+// of the field, as in Violations::Add.
 absl::Status InvalidField(absl::string_view field, absl::string_view description);
 
-// RESOURCE_EXHAUSTED with google.rpc.RetryInfo: a later attempt can succeed.
+// Returns RESOURCE_EXHAUSTED with google.rpc.RetryInfo: the same request can succeed after
+// `retry_delay`. A negative delay counts as zero.
 absl::Status Busy(absl::string_view message, absl::Duration retry_delay);
 
-// RESOURCE_EXHAUSTED with google.rpc.QuotaFailure: this request exceeds `limit` and always will.
-// Its reason is kResponseTooLarge.
+// Returns RESOURCE_EXHAUSTED with google.rpc.QuotaFailure: the request exceeds `limit`, and a retry
+// cannot succeed. The attached reason is kResponseTooLarge.
 absl::Status OverLimit(absl::string_view limit, absl::string_view description);
 
-// Why a call is refused, for logs and metrics.
+// Why a call was refused, for logs and metrics.
 enum class Reason {
-  kQueueFull,         // the engine's queue
-  kBufferedBytes,     // too many bytes wait for slow readers
+  kQueueFull,         // the engine's queue is full
+  kBufferedBytes,     // too many response bytes are reserved for slow readers
   kCallerCalls,       // the caller has too many calls under way
   kCallerRate,        // the caller has used up its tokens per second
   kCallsMax,          // the server has too many calls under way
-  kUnauthenticated,   // no token or certificate that is accepted
+  kUnauthenticated,   // the token or certificate is missing, unknown or expired
   kPermission,        // the caller's role does not allow the method
-  kResponseTooLarge,  // the response, or the memory that computing it takes
+  kResponseTooLarge,  // the response, or the memory needed to compute it, exceeds a limit
   kOutOfMemory,
-  kUnavailable,  // loading or draining
+  kUnavailable,  // the server is loading the model or draining
   kInvalid,      // the request itself is wrong
 };
-// All of them, in this order.
+// Returns every reason, in the order of the enum.
 absl::Span<const Reason> AllReasons();
-// As logs and metrics spell it, such as `queue_full`.
+// Returns the spelling used in logs and metrics, such as `queue_full`.
 absl::string_view ReasonWord(Reason reason);
 
-// Attaches the reason. If one is attached already, it stays; OK is returned as it is. The reason
-// never leaves the server (see kReasonPayload).
+// Returns `status` with `reason` attached. A reason that is already attached is kept, and OK is
+// returned unchanged. Reasons are never sent to clients.
 absl::Status Because(Reason reason, absl::Status status);
-// The reason that is attached; nullopt: none is.
+// Returns the attached reason, or nullopt if there is none.
 std::optional<Reason> ReasonOf(const absl::Status& status);
-// The type URL of the payload that holds it, which the wire leaves out.
+// The type URL of the payload that holds the reason. rpc/errors drops this payload.
 inline constexpr absl::string_view kReasonPayload = "scalpel/reason";
 
 }  // namespace scalpel

@@ -1,4 +1,4 @@
-// A file descriptor that is closed with its owner.
+// A file descriptor with RAII ownership.
 
 #ifndef SCALPEL_SERVER_BASE_FILE_DESCRIPTOR_H_
 #define SCALPEL_SERVER_BASE_FILE_DESCRIPTOR_H_
@@ -9,10 +9,10 @@
 
 namespace scalpel {
 
-// Movable, not copyable.
+// Owns a file descriptor and closes it on destruction. Movable, not copyable. Not thread-safe.
 class FileDescriptor {
  public:
-  // Takes `fd` over; a negative one stands for none.
+  // Takes ownership of `fd`. A negative value means that there is no descriptor.
   explicit FileDescriptor(int fd) : fd_(fd) {}
   FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   FileDescriptor& operator=(FileDescriptor&& other) noexcept {
@@ -25,7 +25,7 @@ class FileDescriptor {
 
   int get() const { return fd_; }
   bool valid() const { return fd_ >= 0; }
-  // Returns the descriptor, which is the caller's to close from then on.
+  // Gives up ownership: the caller must close the returned descriptor.
   int release() { return std::exchange(fd_, -1); }
 
  private:

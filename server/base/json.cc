@@ -15,8 +15,8 @@ using Json = nlohmann::json;
 
 constexpr size_t kQuotedBytesMax = 120;
 
-// Builds the value from the parser's events, so that a limit stops the parse where it is crossed:
-// the library's own builder takes the last of duplicate keys and nests without end.
+// Builds the value from the parser's events, so that parsing stops as soon as a limit is exceeded.
+// The library's own builder keeps the last of duplicate keys and does not limit nesting.
 class Builder : public nlohmann::json_sax<Json> {
  public:
   explicit Builder(const JsonLimits& limits) : limits_(limits) {}
@@ -61,7 +61,8 @@ class Builder : public nlohmann::json_sax<Json> {
     return Fail(absl::StrCat("more than ", limits_.values_max, " JSON values"));
   }
 
-  // Puts a value where the parser stands: the root, an array's end, or after a key.
+  // Stores a value at the parser's position: as the root, at the end of the innermost array, or
+  // under the key just read. Returns where it is stored, or null if a limit is exceeded.
   Json* Add(Json value) {
     if (!Count()) return nullptr;
     if (open_.empty()) {
@@ -93,10 +94,10 @@ class Builder : public nlohmann::json_sax<Json> {
 
   const JsonLimits limits_;
   Json root_;
-  // The containers around the parser's place. The pointers stay valid: only the innermost
+  // The open containers, outermost first. The pointers stay valid because only the innermost
   // container grows.
   std::vector<Json*> open_;
-  Json* slot_ = nullptr;  // the value of the key just read
+  Json* slot_ = nullptr;  // where the value of the key just read is stored
   size_t count_ = 0;
   std::string error_;
 };
@@ -104,7 +105,7 @@ class Builder : public nlohmann::json_sax<Json> {
 }  // namespace
 
 absl::StatusOr<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
-  // The library's lexer takes a NUL for the end of the text and would ignore what follows.
+  // The library's lexer treats a NUL as the end of the text and would ignore everything after it.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
     return absl::InvalidArgumentError(absl::StrCat("not valid JSON: a NUL at byte ", nul));
   }

@@ -1,4 +1,4 @@
-// JSON from files that are not trusted: duplicate keys, depth and size are errors.
+// Parses JSON from untrusted files: duplicate keys, deep nesting and too many values are errors.
 
 #ifndef SCALPEL_SERVER_BASE_JSON_H_
 #define SCALPEL_SERVER_BASE_JSON_H_
@@ -14,15 +14,17 @@
 namespace scalpel {
 
 struct JsonLimits {
-  size_t depth_max = 16;          // nested objects and arrays
-  size_t values_max = 1'000'000;  // values of any kind, and keys, in the whole text
+  size_t depth_max = 16;          // levels of nested objects and arrays
+  size_t values_max = 1'000'000;  // values and keys in the whole text
 };
 
-// Parses one JSON value that fills `text`. INVALID_ARGUMENT with the byte or key at fault; the
-// message fits after a file's name: "config.json: " + message. Never throws on bad input.
+// Parses `text`, which must be exactly one JSON value. Returns INVALID_ARGUMENT with the offending
+// byte or key; the message is phrased to follow a file name, as in "config.json: " + message. Does
+// not throw on bad input. Thread-safe.
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, const JsonLimits& limits = {});
 
-// A name from a file, quoted, escaped and shortened, so that a message stays one readable line.
+// Returns a name from an untrusted file quoted, escaped and shortened, so that an error message
+// that contains it stays one readable line.
 std::string QuotedName(absl::string_view name);
 
 }  // namespace scalpel

@@ -8,10 +8,10 @@
 namespace scalpel {
 namespace {
 
-// How many letters must be inserted, deleted or replaced to make one of the other.
+// The Levenshtein distance: the least number of bytes to insert, delete or replace.
 size_t EditDistance(absl::string_view from, absl::string_view to) {
-  // Row by row of the usual table: distances[j] is that of from's beginning to to's first j
-  // letters.
+  // The dynamic programming table, row by row: after row i, distances[j] is the distance between
+  // the first i bytes of `from` and the first j bytes of `to`.
   std::vector<size_t> distances(to.size() + 1);
   std::iota(distances.begin(), distances.end(), size_t{0});
   for (size_t i = 1; i <= from.size(); ++i) {
@@ -28,10 +28,10 @@ size_t EditDistance(absl::string_view from, absl::string_view to) {
 }  // namespace
 
 absl::string_view Suggestion(absl::string_view typed, const std::vector<absl::string_view>& known) {
-  constexpr size_t kLettersMax = 64;  // longer ones resemble nothing, and would take time
+  constexpr size_t kLettersMax = 64;  // no known name is that long, and the table is quadratic
   if (typed.size() > kLettersMax) return "";
   absl::string_view nearest;
-  size_t least = typed.size() / 3 + 2;  // two letters of a short one may have changed places
+  size_t least = typed.size() / 3 + 2;  // at least 2, so that a swap is found in a short name
   for (const absl::string_view name : known) {
     const size_t distance = EditDistance(typed, name);
     if (distance < least) {

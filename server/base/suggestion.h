@@ -1,4 +1,4 @@
-// "Did you mean": the known name that a mistyped one resembles.
+// "Did you mean" suggestions for mistyped names.
 
 #ifndef SCALPEL_SERVER_BASE_SUGGESTION_H_
 #define SCALPEL_SERVER_BASE_SUGGESTION_H_
@@ -9,8 +9,9 @@
 
 namespace scalpel {
 
-// The name at the smallest edit distance (Levenshtein), the first of several; empty where each
-// differs in more than a third of what was typed, and one letter.
+// Returns the name in `known` with the smallest Levenshtein distance to `typed`; on a tie, the
+// first. Returns an empty view if every distance exceeds a third of the length of `typed` plus one,
+// or if `typed` is longer than 64 bytes. Thread-safe.
 absl::string_view Suggestion(absl::string_view typed, const std::vector<absl::string_view>& known);
 
 }  // namespace scalpel

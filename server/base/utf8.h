@@ -1,4 +1,4 @@
-// UTF-8: stepping over it, cutting it, repairing it.
+// UTF-8: iteration, repair and truncation. All functions are thread-safe.
 
 #ifndef SCALPEL_SERVER_BASE_UTF8_H_
 #define SCALPEL_SERVER_BASE_UTF8_H_
@@ -12,18 +12,20 @@
 namespace scalpel {
 
 struct Utf8Step {
-  size_t bytes;  // of the character, or of the invalid sequence to be replaced as one
+  size_t bytes;  // length of the character, or of an invalid sequence to be replaced as a whole
   bool valid;
 };
 
-// The step at the beginning of `text`, which is not empty. An invalid sequence is as long as
-// Unicode's "maximal subpart", which is what Rust and Python replace by one U+FFFD.
+// Returns the first step of `text`, which must not be empty. An invalid sequence is a "maximal
+// subpart" as defined by the Unicode Standard, section 3.9; Rust and Python also replace it by a
+// single U+FFFD.
 Utf8Step NextUtf8(std::string_view text);
 
-// The text with U+FFFD for every invalid sequence.
+// Returns the text with each invalid sequence replaced by U+FFFD.
 std::string ReplaceInvalidUtf8(std::string_view text);
 
-// The text, or as many whole characters of it as fit into `bytes_max`, followed by "…".
+// Returns the text if it has at most `bytes_max` bytes. Otherwise returns as many whole characters
+// as fit into `bytes_max`, followed by "…", which comes on top of `bytes_max`.
 std::string Shortened(absl::string_view text, size_t bytes_max);
 
 }  // namespace scalpel

@@ -1,4 +1,4 @@
-// The server's version, which the build says.
+// The server's version, as set by the build.
 
 #ifndef SCALPEL_SERVER_BASE_VERSION_H_
 #define SCALPEL_SERVER_BASE_VERSION_H_

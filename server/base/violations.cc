@@ -10,8 +10,8 @@
 namespace scalpel {
 namespace {
 
-// Both quote the request, which may be long; an error is read by people and has to fit into a
-// trailer.
+// Both strings may quote the request, which can be long. An error has to be readable and to fit
+// into a trailer.
 constexpr size_t kFieldBytesMax = 256;
 constexpr size_t kDescriptionBytesMax = 512;
 

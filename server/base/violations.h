@@ -1,4 +1,4 @@
-// What is wrong with a request, field by field.
+// Collects the violations of an invalid request.
 
 #ifndef SCALPEL_SERVER_BASE_VIOLATIONS_H_
 #define SCALPEL_SERVER_BASE_VIOLATIONS_H_
@@ -9,20 +9,21 @@
 
 namespace scalpel {
 
-// Collects what is wrong with a request, by field path. Not thread-safe.
+// The violations of one request, by field path. Not thread-safe.
 class Violations {
  public:
-  // Counts further violations but lists only the first `listed_max`.
+  // Lists the first `listed_max` violations, and only counts those after them.
   explicit Violations(int listed_max) : listed_max_(listed_max) {}
 
-  // `field`: a path such as `interventions[2].place.where.layers[0]`. `description`: what is wrong
-  // and what would be right.
+  // Adds a violation. `field`: a path such as `interventions[2].place.where.layers[0]`.
+  // `description`: what is wrong and what would be valid. Both are shortened if they are long.
   void Add(absl::string_view field, absl::string_view description);
   // Something that the request may ask for, but not of the model that is served.
   void AddUnmet(absl::string_view field, absl::string_view description);
 
-  // Takes over what `other` lists for fields that are not listed here, with `remark` behind it: of
-  // many variants with the same mistake, the first one tells.
+  // Adds the violations listed in `other` for fields that are not listed here yet, and appends
+  // `remark` to their descriptions. So a mistake that many variants of a sweep share is reported
+  // once.
   void AddNew(const Violations& other, absl::string_view remark);
 
   bool empty() const { return count_ == 0; }

@@ -8,7 +8,8 @@ namespace scalpel {
 
 WatchedFile::WatchedFile(std::filesystem::path path, Read read, absl::Duration interval)
     : path_(std::move(path)), read_(std::move(read)), interval_(interval) {
-  const Stamp seen = StampOf(path_);  // before it is read: what changes in between is read again
+  // Taken before the read, so that a change in between causes another read.
+  const Stamp seen = StampOf(path_);
   const bool done = read_(/*retry=*/false);
   thread_ = std::thread([this, seen, done] { Watch(seen, done); });
 }
@@ -25,8 +26,8 @@ WatchedFile::~WatchedFile() {
 WatchedFile::Stamp WatchedFile::StampOf(const std::filesystem::path& path) {
   struct stat info;
   if (::stat(path.c_str(), &info) != 0) return {};
-  // The time of the last change of status too: it tells a changed mode, and a file that was
-  // replaced by one with an older time.
+  // The status change time (ctime) reveals a changed mode, and a replacement by a file with an
+  // older modification time.
   return {static_cast<int64_t>(info.st_dev),          static_cast<int64_t>(info.st_ino),
           static_cast<int64_t>(info.st_size),         static_cast<int64_t>(info.st_mtim.tv_sec),
           static_cast<int64_t>(info.st_mtim.tv_nsec), static_cast<int64_t>(info.st_ctim.tv_sec),

@@ -1,4 +1,4 @@
-// Notices that a file has changed.
+// Calls a function whenever a file changes.
 
 #ifndef SCALPEL_SERVER_BASE_WATCHED_FILE_H_
 #define SCALPEL_SERVER_BASE_WATCHED_FILE_H_
@@ -15,34 +15,40 @@
 
 namespace scalpel {
 
-// Polls the file, because inotify sees no change behind the symbolic links that Kubernetes swaps,
-// nor on network file systems.
+// Watches one file by polling: inotify misses changes behind the symbolic links that Kubernetes
+// swaps, and changes on network file systems.
 class WatchedFile {
  public:
-  // Calls `read` once from here, and then from a thread of its own after each change: of what the
-  // path leads to, the file's time, size or mode, and when it vanishes or comes back. No change
-  // between the two is missed. While `read` returns false it is called again after each interval,
-  // as a `retry`, since what was in its way need not be the file. It does not throw.
+  // Reads the file, and returns whether that succeeded. `retry`: the file has not changed since the
+  // last call, which failed. Must not throw.
   using Read = std::function<bool(bool retry)>;
+
+  // Calls `read` once before returning, and then on a thread of this object after each change: when
+  // the path leads to another file, when the file's times, size or mode change, and when it
+  // vanishes or reappears. Changes during construction are not missed. While `read` returns false,
+  // it is called again after each `interval` even if the file stays as it is, because the cause of
+  // the failure may lie elsewhere.
   WatchedFile(std::filesystem::path path, Read read, absl::Duration interval = absl::Seconds(1));
-  // Stops at once, but waits for a `read` under way.
+  // Stops watching. Waits for a call of `read` that is in progress.
   ~WatchedFile();
   WatchedFile(const WatchedFile&) = delete;
   WatchedFile& operator=(const WatchedFile&) = delete;
 
  private:
-  using Stamp = std::array<int64_t, 7>;  // differs when the file does; all zeros: no such file
+  // Identifies the state of a file, from its metadata; all zeros if there is no such file.
+  using Stamp = std::array<int64_t, 7>;
 
   static Stamp StampOf(const std::filesystem::path& path);
+  // The loop of the thread. `seen`: the stamp at the last read; `done`: whether that succeeded.
   void Watch(Stamp seen, bool done);
-  // False: stop.
+  // Waits for the interval. Returns false if the thread must stop.
   bool Pause();
 
   const std::filesystem::path path_;
   const Read read_;
   const absl::Duration interval_;
-  // Of the standard library, whose waits go by a clock that nobody sets: a step back of the
-  // system's must not put off a reading.
+  // The standard library's, not Abseil's, because these wait by the monotonic clock: setting the
+  // system's clock back must not delay the next poll.
   std::mutex mutex_;
   std::condition_variable woken_;
   bool stopping_ = false;  // guarded by mutex_

@@ -22,7 +22,7 @@ Detail DetailOf(const absl::Status& status) {
   return detail;
 }
 
-TEST(Busy, SaysWhenToComeBack) {
+TEST(Busy, HasARetryDelay) {
   const absl::Status status = Busy("the queue is full", absl::Milliseconds(1500));
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   const auto info = DetailOf<google::rpc::RetryInfo>(status);
@@ -30,7 +30,7 @@ TEST(Busy, SaysWhenToComeBack) {
   EXPECT_EQ(info.retry_delay().nanos(), 500'000'000);
 }
 
-TEST(OverLimit, NamesTheLimitAndPromisesNothing) {
+TEST(OverLimit, NamesTheLimitWithoutARetryDelay) {
   const absl::Status status = OverLimit("limits.max_response_bytes", "7 bytes, at most 6");
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   const auto failure = DetailOf<google::rpc::QuotaFailure>(status);
@@ -40,7 +40,7 @@ TEST(OverLimit, NamesTheLimitAndPromisesNothing) {
   EXPECT_FALSE(status.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
 }
 
-TEST(Because, TheFirstReasonCounts) {
+TEST(Because, KeepsTheFirstReason) {
   const absl::Status status =
       Because(Reason::kInvalid, Because(Reason::kQueueFull, Busy("later", absl::Seconds(1))));
   EXPECT_EQ(ReasonOf(status), Reason::kQueueFull);
@@ -56,7 +56,7 @@ TEST(InvalidField, IsOneViolation) {
   EXPECT_EQ(DetailOf<google::rpc::BadRequest>(status).field_violations(0).field(), "text");
 }
 
-TEST(Reason, EachHasAWordOfItsOwn) {
+TEST(Reason, EachHasADistinctWord) {
   std::set<absl::string_view> words;
   for (const Reason reason : AllReasons()) {
     words.insert(ReasonWord(reason));

@@ -17,7 +17,7 @@ TEST(Suggestion, IsTheNearestName) {
   EXPECT_EQ(Suggestion("thread", kKnown), "threads");
 }
 
-TEST(Suggestion, IsNoneWhereNothingIsNear) {
+TEST(Suggestion, IsEmptyIfNoNameIsSimilar) {
   EXPECT_EQ(Suggestion("", kKnown), "");
   EXPECT_EQ(Suggestion("-h", kKnown), "");
   EXPECT_EQ(Suggestion("colour", kKnown), "");

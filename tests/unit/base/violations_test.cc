@@ -21,7 +21,7 @@ Detail DetailOf(const absl::Status& status) {
 
 TEST(Violations, NoneIsOk) { EXPECT_TRUE(Violations(5).ToStatus().ok()); }
 
-TEST(Violations, AllAreListedByPathAndTheMessageSaysTheFirst) {
+TEST(Violations, ListsAllByPathAndQuotesTheFirst) {
   Violations violations(5);
   violations.Add("probes[1].place", "is required");
   violations.Add("seed", "is odd");
@@ -67,7 +67,7 @@ TEST(Violations, LongTextsAreCutBetweenCharacters) {
   EXPECT_EQ(listed.field().substr(listed.field().size() - 5), "é…");
 }
 
-TEST(Violations, TakeOverWhatIsNew) {
+TEST(Violations, AddNewSkipsKnownFields) {
   Violations all(3), one(3), two(3);
   one.Add("a", "is wrong");
   two.Add("a", "is wrong too");

@@ -87,7 +87,7 @@ TEST_F(WatchedFileTest, NoticesAChangedMode) {
   EXPECT_TRUE(ReadAgain());
 }
 
-TEST_F(WatchedFileTest, NoticesThatTheFileGoesAndComesBack) {
+TEST_F(WatchedFileTest, NoticesThatTheFileVanishesAndReappears) {
   Write(path_, "one");
   Watch();
   fs::remove(path_);
@@ -118,7 +118,7 @@ TEST_F(WatchedFileTest, FollowsSymbolicLinksThatAreSwapped) {
 }
 
 // The stamp is taken before the first reading, so what comes in between is read again.
-TEST_F(WatchedFileTest, MissesNoChangeDuringTheFirstReading) {
+TEST_F(WatchedFileTest, MissesNoChangeDuringTheFirstRead) {
   Write(path_, "one");
   std::atomic<int> reads = 0;
   absl::Notification again;
@@ -150,7 +150,7 @@ TEST_F(WatchedFileTest, ReadsAgainUntilItSucceeds) {
   EXPECT_EQ(reads_, 3);
 }
 
-TEST_F(WatchedFileTest, StopsAtOnceHoweverRarelyItLooks) {
+TEST_F(WatchedFileTest, StopsAtOnceDespiteALongInterval) {
   Write(path_, "one");
   const absl::Time began = absl::Now();
   {
@@ -160,7 +160,7 @@ TEST_F(WatchedFileTest, StopsAtOnceHoweverRarelyItLooks) {
   EXPECT_LT(absl::Now() - began, kPatience);
 }
 
-TEST_F(WatchedFileTest, WaitsForAReadingUnderWay) {
+TEST_F(WatchedFileTest, WaitsForAReadInProgress) {
   Write(path_, "one");
   absl::Notification entered;
   std::atomic<int> begun = 0, ended = 0;
