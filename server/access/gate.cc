@@ -14,12 +14,12 @@ constexpr char kAnonymous[] = "anonymous";
 struct Caller {
   std::string name;
   Role role;
-  std::string account;  // for its quota
+  std::string account;  // whose quota the call counts against
   QuotaLimits limits;
 };
 
-absl::StatusOr<Caller> ByToken(absl::string_view authorization, const TokenList& tokens,
-                               const QuotaLimits& per_caller, absl::Time now) {
+absl::StatusOr<Caller> IdentifyByToken(absl::string_view authorization, const TokenList& tokens,
+                                       const QuotaLimits& per_caller, absl::Time now) {
   if (authorization.empty()) {
     return absl::UnauthenticatedError(absl::StrCat("a token is missing; ", kRemedy));
   }
@@ -47,7 +47,7 @@ absl::StatusOr<Caller> Identify(const Credentials& shown, const Policy& policy, 
         "a client certificate with a common name is missing; connect with one");
   }
   if (policy.tokens != nullptr) {
-    return ByToken(shown.authorization, *policy.tokens(), policy.per_caller, now);
+    return IdentifyByToken(shown.authorization, *policy.tokens(), policy.per_caller, now);
   }
   if (!policy.client_certificates) {
     return Caller{kAnonymous, v1::ROLE_OPERATOR, std::string(shown.peer), policy.per_caller};
@@ -65,7 +65,7 @@ absl::StatusOr<Caller> Identify(const Credentials& shown, const Policy& policy, 
 absl::StatusOr<Permit> Gate::Enter(const Credentials& shown, absl::string_view method,
                                    absl::Time now) {
   if (shown.health_socket) {
-    return absl::PermissionDeniedError("this socket answers health checks alone");
+    return absl::PermissionDeniedError("this socket answers only health checks");
   }
   absl::StatusOr<Caller> caller = Identify(shown, policy_, now);
   if (!caller.ok()) return caller.status();

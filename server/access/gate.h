@@ -1,4 +1,4 @@
-// May this caller call this method now?
+// Decides whether a caller may call a method.
 
 #ifndef SCALPEL_SERVER_ACCESS_GATE_H_
 #define SCALPEL_SERVER_ACCESS_GATE_H_
@@ -19,26 +19,26 @@
 
 namespace scalpel::access {
 
-// What a caller shows.
+// How a caller identifies itself. The strings must stay valid while the gate is asked.
 struct Credentials {
-  absl::string_view authorization = {};  // the metadata of that name, whole; empty: none
-  absl::string_view certificate = {};  // the common name of a client certificate that was verified
-  absl::string_view peer = {};         // the host that it calls from, without the port
-  bool health_socket = false;          // it came by the socket that is there for health checks
+  absl::string_view authorization = {};  // the value of that metadata key; empty: none
+  absl::string_view certificate = {};    // the common name of a verified client certificate
+  absl::string_view peer = {};           // the caller's host, without the port
+  bool health_socket = false;            // the call came through the socket for health checks
 };
 
-// That a call is allowed, and has begun; it has ended when this is destroyed. Movable, not
-// copyable. May outlive its gate.
+// Permission for one call, which counts as in progress until the permit is destroyed. Movable, not
+// copyable. May outlive its gate. Not thread-safe, but each thread may use a permit of its own.
 class Permit {
  public:
-  // Who calls, for logs: of the characters of IsCallerName.
+  // Returns the caller's name, for logs. It satisfies IsCallerName.
   const std::string& name() const { return name_; }
   Role role() const { return role_; }
 
-  // Spends tokens of the caller, all of them or none. RESOURCE_EXHAUSTED with RetryInfo: it has
-  // used more than its rate.
+  // Charges the caller for model tokens, all of them or none. RESOURCE_EXHAUSTED with RetryInfo:
+  // the caller has exceeded its rate.
   absl::Status Charge(int64_t tokens, absl::Time now) { return lease_.Charge(tokens, now); }
-  // Gives back what was charged and will not be used.
+  // Returns charged tokens that will not be used.
   void Refund(int64_t tokens, absl::Time now) { lease_.Refund(tokens, now); }
 
  private:
@@ -51,24 +51,30 @@ class Permit {
   Quota::Lease lease_;
 };
 
+// What the gate requires of callers.
 struct Policy {
-  // Gives the tokens in force; null: callers need none.
+  // Returns the current tokens. Must be thread-safe. If null, callers need no token.
   std::function<std::shared_ptr<const TokenList>()> tokens = nullptr;
-  bool client_certificates = false;  // callers need one
-  // Of a caller whose token does not say otherwise.
+  // Whether callers need a client certificate.
+  bool client_certificates = false;
+  // The limits of a caller whose token sets none.
   QuotaLimits per_caller = {};
 };
 
-// Where both are needed, the token names the caller. With certificates alone, a caller goes by its
-// certificate's common name and is a runner. With neither, everybody is `anonymous` and an
-// operator, with limits by host. Thread-safe.
+// Authenticates callers, checks their roles, and enforces their quotas.
+//
+// If tokens are required, with or without certificates, the token gives the caller's name and role.
+// If only certificates are required, the caller has the name in its certificate and is a runner.
+// If neither is required, every caller is called `anonymous`, is an operator, and has the quota of
+// its host. Thread-safe.
 class Gate {
  public:
   explicit Gate(Policy policy) : policy_(std::move(policy)) {}
 
-  // `method`: as LeastRole takes it. UNAUTHENTICATED: a token or certificate is missing, not
-  // accepted or expired. PERMISSION_DENIED: not its role, or the wrong socket. RESOURCE_EXHAUSTED
-  // with RetryInfo: too many calls at once.
+  // Begins a call of `method`, named as in LeastRole. UNAUTHENTICATED: the token or certificate is
+  // missing, unknown or expired. PERMISSION_DENIED: the caller's role does not allow the method, or
+  // the call came through the health socket. RESOURCE_EXHAUSTED with RetryInfo: the caller has too
+  // many calls in progress.
   absl::StatusOr<Permit> Enter(const Credentials& shown, absl::string_view method, absl::Time now);
 
  private:

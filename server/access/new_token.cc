@@ -11,7 +11,7 @@
 namespace scalpel::access {
 namespace {
 
-constexpr char kPrefix[] = "scalpel_";  // so that scanners of source code can know a leaked token
+constexpr char kPrefix[] = "scalpel_";  // lets secret scanners recognise a leaked token
 constexpr size_t kRandomBytes = 32;
 
 absl::string_view AsText(const unsigned char* bytes, size_t size) {
@@ -26,7 +26,7 @@ absl::StatusOr<NewToken> MakeToken(absl::string_view name) {
   }
   unsigned char secret[kRandomBytes];
   if (RAND_bytes(secret, sizeof(secret)) != 1) {
-    return absl::InternalError("the system gives no random bytes");
+    return absl::InternalError("the system provides no random bytes");
   }
   NewToken made;
   made.token = absl::StrCat(kPrefix, absl::WebSafeBase64Escape(AsText(secret, sizeof(secret))));

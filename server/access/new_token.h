@@ -1,4 +1,4 @@
-// Makes tokens.
+// Creates tokens.
 
 #ifndef SCALPEL_SERVER_ACCESS_NEW_TOKEN_H_
 #define SCALPEL_SERVER_ACCESS_NEW_TOKEN_H_
@@ -11,14 +11,16 @@
 namespace scalpel::access {
 
 struct NewToken {
-  std::string token;  // secret: for the caller alone
-  std::string entry;  // JSON for the file of tokens: a runner without end or limits of its own
+  std::string token;  // the secret, to be given only to the caller
+  std::string entry;  // its JSON entry for the token file: a runner, with no expiry or own limits
 };
 
-// INVALID_ARGUMENT: callers cannot be named so. INTERNAL: the system has no randomness.
+// Creates a random token for the caller `name`. INVALID_ARGUMENT: `name` does not satisfy
+// IsCallerName. INTERNAL: the system provides no random bytes.
 absl::StatusOr<NewToken> MakeToken(absl::string_view name);
 
-// What --new-token prints: a line with the token, and one with its entry. Errors as MakeToken's.
+// Creates a token and returns what --new-token prints: a line with the token, and a line with its
+// entry. Errors as in MakeToken.
 absl::StatusOr<std::string> NewTokenText(absl::string_view name);
 
 }  // namespace scalpel::access

@@ -11,7 +11,7 @@ namespace scalpel::access {
 namespace {
 
 constexpr double kBurstSeconds = 10;
-// When a call of the caller will end is not known.
+// A guess: it is not known when one of the caller's calls will end.
 constexpr absl::Duration kCallRetryDelay = absl::Seconds(1);
 
 }  // namespace
@@ -48,7 +48,7 @@ absl::StatusOr<Quota::Lease> Quota::Enter(absl::string_view caller, const QuotaL
                              "try again when one has ended"),
                 kCallRetryDelay);
   }
-  Settle(*account, now);  // at the rate until now
+  Settle(*account, now);  // at the old rate, before it is replaced
   account->rate = static_cast<double>(limits.tokens_per_second_max);
   if (account->calls++ == 0) busy_.splice(busy_.end(), idle_, account);
   return Lease(shared_from_this(), account);
@@ -60,14 +60,14 @@ size_t Quota::callers() const {
 }
 
 void Quota::Settle(Account& account, absl::Time now) {
-  // A clock that is set back gives nothing, and takes nothing.
+  // If the clock is set back, the bucket is neither refilled nor drained.
   const double elapsed = std::max(0.0, absl::ToDoubleSeconds(now - account.settled));
   account.spent = std::max(0.0, account.spent - account.rate * elapsed);
   account.settled = now;
 }
 
 absl::StatusOr<Quota::Accounts::iterator> Quota::Find(absl::string_view caller, absl::Time now) {
-  // Who owes nothing is like a new caller.
+  // An idle caller with a full bucket is no different from a new one, and need not be remembered.
   while (!idle_.empty()) {
     Account& first = idle_.front();
     Settle(first, now);
@@ -100,7 +100,7 @@ absl::Status Quota::Charge(Accounts::iterator account, int64_t tokens, absl::Tim
     account->spent += static_cast<double>(tokens);
     return absl::OkStatus();
   }
-  // Until there is one token.
+  // The time until the bucket holds one token.
   const absl::Duration delay =
       absl::Ceil(absl::Seconds((1 - left) / account->rate), absl::Milliseconds(1));
   return Busy(

@@ -1,4 +1,4 @@
-// What each caller may use: calls at once, and tokens a second.
+// Limits what each caller uses: calls in progress, and model tokens per second.
 
 #ifndef SCALPEL_SERVER_ACCESS_QUOTA_H_
 #define SCALPEL_SERVER_ACCESS_QUOTA_H_
@@ -20,63 +20,68 @@
 namespace scalpel::access {
 
 struct QuotaLimits {
-  int32_t calls_max = 0;              // at once; 0: no limit
+  int32_t calls_max = 0;              // in progress; 0: no limit
   int64_t tokens_per_second_max = 0;  // 0: no limit
 };
 
-// Tokens are counted by a bucket that allows debt: a caller who has not used up what it has
-// gathered, at most that of ten seconds, may spend any number at once, and then waits until the
-// debt is paid. So a request larger than the bucket is slowed, and never refused for good.
+// Counts the calls and the tokens of each caller, in memory.
 //
-// Thread-safe. Made by std::make_shared; leases keep it alive.
+// The rate is limited by a token bucket that holds ten seconds' worth of tokens and may go into
+// debt: while the bucket is not empty, a caller may spend any number of tokens, and then has to
+// wait until the debt is paid off. So a request larger than the bucket is delayed, but never
+// refused for good.
+//
+// Thread-safe. Must be created by std::make_shared; leases keep it alive.
 class Quota : public std::enable_shared_from_this<Quota> {
   struct Account;
   using Accounts = std::list<Account>;
 
  public:
-  // One call of a caller. Ends it when destroyed. Movable, not copyable.
+  // One call in progress, which ends when the lease is destroyed. Movable, not copyable.
   class Lease {
    public:
     Lease(Lease&& other) noexcept = default;
     Lease& operator=(Lease&& other) noexcept;
     ~Lease();
 
-    // Spends tokens, all of them or none. RESOURCE_EXHAUSTED with RetryInfo: not before then.
+    // Charges the caller, for all the tokens or none. RESOURCE_EXHAUSTED with RetryInfo: the bucket
+    // is empty until then.
     absl::Status Charge(int64_t tokens, absl::Time now);
-    // Gives back what was charged and will not be used.
+    // Returns charged tokens that will not be used.
     void Refund(int64_t tokens, absl::Time now);
 
    private:
     friend class Quota;
     Lease(std::shared_ptr<Quota> quota, Accounts::iterator account);
 
-    std::shared_ptr<Quota> quota_;  // null: moved away
+    std::shared_ptr<Quota> quota_;  // null if moved from
     Accounts::iterator account_;
   };
 
-  // Callers that are kept in mind. Beyond, the one whose last call ended longest ago is forgotten,
-  // with its debt.
+  // The bound on remembered callers. When it is reached, the caller whose last call ended longest
+  // ago is forgotten, together with its debt.
   static constexpr size_t kCallersMax = 10'000;
   explicit Quota(size_t callers_max = kCallersMax) : callers_max_(callers_max) {}
 
-  // Begins a call. The limits hold for this caller from now on. RESOURCE_EXHAUSTED with RetryInfo:
-  // as many are under way as may be.
+  // Begins a call. From now on `limits` apply to this caller. RESOURCE_EXHAUSTED with RetryInfo:
+  // the caller has `limits.calls_max` calls in progress, or every remembered caller has some.
   absl::StatusOr<Lease> Enter(absl::string_view caller, const QuotaLimits& limits, absl::Time now);
 
-  size_t callers() const;  // kept in mind
+  // Returns the number of remembered callers.
+  size_t callers() const;
 
  private:
   struct Account {
     std::string caller;
-    int32_t calls = 0;   // under way
-    double rate = 0;     // tokens a second; 0: no limit
-    double spent = 0;    // tokens that time has not yet made good
-    absl::Time settled;  // the time of `spent`
+    int32_t calls = 0;   // in progress
+    double rate = 0;     // tokens per second; 0: no limit
+    double spent = 0;    // tokens taken from the bucket and not yet refilled
+    absl::Time settled;  // when `spent` was last updated
   };
 
-  // Brings `spent` up to date.
+  // Refills the bucket up to `now`.
   static void Settle(Account& account, absl::Time now);
-  // The caller's account, perhaps a new one. RESOURCE_EXHAUSTED: there is no room.
+  // Finds or creates the caller's account. RESOURCE_EXHAUSTED: all accounts are busy.
   absl::StatusOr<Accounts::iterator> Find(absl::string_view caller, absl::Time now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetFirstIdle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -86,8 +91,8 @@ class Quota : public std::enable_shared_from_this<Quota> {
 
   const size_t callers_max_;
   mutable absl::Mutex mutex_;
-  Accounts busy_ ABSL_GUARDED_BY(mutex_);  // with calls under way
-  Accounts idle_ ABSL_GUARDED_BY(mutex_);  // without, in the order in which their last ones ended
+  Accounts busy_ ABSL_GUARDED_BY(mutex_);  // with calls in progress
+  Accounts idle_ ABSL_GUARDED_BY(mutex_);  // without, ordered by the end of their last call
   absl::flat_hash_map<std::string, Accounts::iterator> by_caller_ ABSL_GUARDED_BY(mutex_);
 };
 

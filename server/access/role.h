@@ -18,11 +18,12 @@ absl::string_view RoleName(Role role);  // as in the file of tokens
 std::string RoleNames();                // all of them, as a list in prose
 std::optional<Role> ParseRole(absl::string_view name);
 
-// The least role that may call `method`: `/scalpel.v1.InterventionService/Run`, the same without
-// the first slash, or `Run` alone. Nothing: no role may, because nobody has said which.
+// Returns the lowest role that may call `method`, which is named as in
+// `/scalpel.v1.InterventionService/Run`, with or without the leading slash, or by `Run` alone.
+// Returns nullopt if the method is not listed: then no role may call it.
 std::optional<Role> LeastRole(absl::string_view method);
 
-// OK, or PERMISSION_DENIED with the role that would do.
+// Returns OK if `role` may call `method`, else PERMISSION_DENIED with the role that is needed.
 absl::Status CheckRole(Role role, absl::string_view method);
 
 }  // namespace scalpel::access

@@ -24,14 +24,14 @@ absl::Status CheckFile(int fd) {
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("not a regular file");
   if ((info.st_mode & S_IWOTH) != 0) {
     return absl::PermissionDeniedError(
-        "every user may write it, and so let anybody in; take that away: chmod o-w");
+        "every user may write it, and so could add tokens; remove that permission: chmod o-w");
   }
   return absl::OkStatus();
 }
 
-// The file's bytes, of which there is at most one more than it may have.
+// Reads the file, up to one byte more than it may have, so that the caller notices a longer one.
 absl::StatusOr<std::string> ReadBytes(const fs::path& path) {
-  // O_NONBLOCK: opening a FIFO must not hang; it does nothing to a regular file.
+  // O_NONBLOCK keeps the opening of a FIFO from hanging. It has no effect on a regular file.
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (absl::Status status = CheckFile(file.get()); !status.ok()) return status;
   std::string bytes(kTokenFileBytesMax + 1, '\0');
@@ -92,11 +92,11 @@ bool TokenFile::Read(bool retry) {
     tokens_ = std::make_shared<const TokenList>(*std::move(read));
     if (is_first) return true;
     ++counts_.reloads;
-    spdlog::info("tokens: {} of them, read again", tokens_->entries().size());
+    spdlog::info("tokens: the file has changed; {} tokens are in use", tokens_->entries().size());
   } else if (!is_first && (!retry || read.status().message() != told_)) {
     told_ = std::string(read.status().message());
     ++counts_.failures;
-    spdlog::error("tokens: the new file is bad, and the tokens before stay in force: {}",
+    spdlog::error("tokens: the changed file is not used, the old tokens stay: {}",
                   absl::Utf8SafeCEscape(told_));
   }
   return read.ok();

@@ -1,4 +1,4 @@
-// The file of tokens, kept current.
+// The token file, reloaded when it changes.
 
 #ifndef SCALPEL_SERVER_ACCESS_TOKEN_FILE_H_
 #define SCALPEL_SERVER_ACCESS_TOKEN_FILE_H_
@@ -18,35 +18,38 @@
 
 namespace scalpel::access {
 
-// Thread-safe.
+// Provides the tokens of a file. Thread-safe.
 class TokenFile {
  public:
+  // Counts reloads since the start.
   struct Counts {
-    int64_t reloads = 0;   // changes that were taken over
-    int64_t failures = 0;  // changes that were not, and left the tokens before in force
+    int64_t reloads = 0;   // changes that were put in use
+    int64_t failures = 0;  // changes that were rejected; the old tokens stay in use
   };
 
-  // Reads the file and watches it. Errors name it, and what to do. A file that others may write is
-  // PERMISSION_DENIED.
+  // Reads the file and then checks it for changes every `interval`. Errors name the file and the
+  // remedy. PERMISSION_DENIED: every user may write the file. INVALID_ARGUMENT: it is not a regular
+  // file, or TokenList::Parse rejects its content. The codes of absl::ErrnoToStatus: it cannot be
+  // opened or read.
   static absl::StatusOr<std::unique_ptr<TokenFile>> Open(
       const std::filesystem::path& path, absl::Duration interval = absl::Seconds(1));
 
-  // Those of the last good file; never null.
+  // Returns the tokens of the last valid file; never null.
   std::shared_ptr<const TokenList> tokens() const;
   Counts counts() const;
 
  private:
   TokenFile(const std::filesystem::path& path, absl::Duration interval);
-  // False: the tokens before are still in force.
+  // Reads the file, as WatchedFile::Read. Returns false if the old tokens stay in use.
   bool Read(bool retry);
 
   const std::filesystem::path path_;
   mutable absl::Mutex mutex_;
-  absl::Status first_ ABSL_GUARDED_BY(mutex_);  // how the first reading went
+  absl::Status first_ ABSL_GUARDED_BY(mutex_);  // the result of the first read
   std::shared_ptr<const TokenList> tokens_ ABSL_GUARDED_BY(mutex_);
   Counts counts_ ABSL_GUARDED_BY(mutex_);
-  std::string told_ ABSL_GUARDED_BY(mutex_);  // the last failure
-  WatchedFile watched_;                       // the last member: its thread uses the others
+  std::string told_ ABSL_GUARDED_BY(mutex_);  // the last failure logged
+  WatchedFile watched_;                       // must be the last member: its thread uses the others
 };
 
 }  // namespace scalpel::access

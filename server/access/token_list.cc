@@ -23,7 +23,7 @@ constexpr int64_t kCallsMax = 1'000'000;
 constexpr int64_t kTokensPerSecondMax = 1'000'000'000'000;
 constexpr JsonLimits kJsonLimits{/*depth_max=*/3, /*values_max=*/kTokensMax * 16};
 
-// Each reader of a field returns what is wrong with it; empty: nothing.
+// Each of these functions reads one field, and returns what is wrong with it, or "" if it is valid.
 
 std::string ReadName(const Json& value, std::string* name) {
   if (!value.is_string() || !IsCallerName(value.get_ref<const std::string&>())) {
@@ -59,7 +59,7 @@ std::string ReadTime(const Json& value, absl::Time* time) {
   constexpr char kProblem[] = "is no time as RFC 3339 writes it, such as 2027-01-01T00:00:00Z";
   if (!value.is_string()) return kProblem;
   const std::string& text = value.get_ref<const std::string&>();
-  // ParseTime takes more than RFC 3339 does: spaces, years of any length, "infinite-future".
+  // ParseTime accepts more than RFC 3339: spaces, years of any length, "infinite-future".
   const bool has_form = text.size() >= 20 && absl::ascii_isdigit(text[0]) && text[4] == '-' &&
                         text[10] == 'T' &&
                         text.find_first_not_of("0123456789-:.+TZ") == std::string::npos;
@@ -158,7 +158,7 @@ const TokenEntry* TokenList::Find(absl::string_view token) const {
   if (token.size() < kTokenCharactersMin) return nullptr;
   const Sha256Hash hash = HashOf(token);
   const TokenEntry* found = nullptr;
-  for (const TokenEntry& entry : entries_) {  // all of them, also after a match
+  for (const TokenEntry& entry : entries_) {  // no early exit: see the header
     if (CRYPTO_memcmp(entry.hash.data(), hash.data(), hash.size()) == 0) found = &entry;
   }
   return found;

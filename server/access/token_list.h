@@ -1,4 +1,4 @@
-// The tokens that callers may show, as a file lists them.
+// The accepted tokens, as listed in the token file.
 
 #ifndef SCALPEL_SERVER_ACCESS_TOKEN_LIST_H_
 #define SCALPEL_SERVER_ACCESS_TOKEN_LIST_H_
@@ -21,15 +21,17 @@ namespace scalpel::access {
 
 inline constexpr size_t kTokenFileBytesMax = size_t{1} << 20;
 inline constexpr size_t kTokensMax = 10'000;
-// A shorter token could be guessed, and its hash reversed: it is never found.
+// Shorter tokens are not accepted, even if their hash is listed: they could be guessed, or found
+// from the hash.
 inline constexpr size_t kTokenCharactersMin = 32;
 
 using Sha256Hash = std::array<unsigned char, 32>;
 Sha256Hash HashOf(absl::string_view token);
 
-// Whether callers may be named so: 1 to 64 of [A-Za-z0-9._@-], plain in any log.
+// Returns whether `name` is valid for a caller: 1 to 64 characters of [A-Za-z0-9._@-], which need
+// no escaping in a log.
 bool IsCallerName(absl::string_view name);
-// "is not ...", for messages.
+// Describes valid names, for messages such as "is not " + kCallerNameForm.
 inline constexpr char kCallerNameForm[] = "1 to 64 of the characters A-Z a-z 0-9 . _ @ -";
 
 struct TokenEntry {
@@ -37,21 +39,22 @@ struct TokenEntry {
   Sha256Hash hash{};
   Role role = v1::ROLE_READER;
   absl::Time expires = absl::InfiniteFuture();
-  // In place of the server's limits. 0: no limit.
+  // These replace the server's limits per caller; 0 means no limit.
   std::optional<int32_t> calls_max = std::nullopt;
   std::optional<int64_t> tokens_per_second_max = std::nullopt;
 };
 
-// Immutable.
+// Immutable, so thread-safe.
 class TokenList {
  public:
-  // Reads {"tokens": [...]}. INVALID_ARGUMENT names the entry and the remedy, and quotes no value.
+  // Parses the content of a token file, {"tokens": [...]}; README.md describes the entries.
+  // INVALID_ARGUMENT names the entry at fault and the remedy, and quotes no value from the file.
   static absl::StatusOr<TokenList> Parse(std::string_view text);
   explicit TokenList(std::vector<TokenEntry> entries) : entries_(std::move(entries)) {}
 
-  // The entry of this token, whether it has expired or not; null: there is none. Takes as long
-  // whichever entry it is, or none: the token's hash is compared with all of them, each in constant
-  // time.
+  // Returns the entry of this token, even if it has expired, or null if there is none. The pointer
+  // is valid as long as this object. The time does not depend on which entry matches, if any: the
+  // token's hash is compared with every entry's, each in constant time.
   const TokenEntry* Find(absl::string_view token) const;
 
   const std::vector<TokenEntry>& entries() const { return entries_; }

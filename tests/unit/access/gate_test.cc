@@ -52,7 +52,7 @@ std::string Unauthenticated(Gate& gate, const Credentials& shown) {
   return std::string(status.message());
 }
 
-TEST(Gate, LetsInWhoShowsAToken) {
+TEST(Gate, AdmitsACallerWithAToken) {
   Gate gate(WithTokens(Entries()));
   for (const char* scheme : {"Bearer ", "bearer ", "BEARER ", "Bearer   "}) {
     const std::string authorization = absl::StrCat(scheme, kReader);
@@ -68,7 +68,7 @@ TEST(Gate, SaysThatATokenIsMissingAndHowToSendOne) {
   EXPECT_EQ(Unauthenticated(gate, {}), absl::StrCat("a token is missing; ", kRemedy));
 }
 
-TEST(Gate, SaysTheSameOfEveryWrongToken) {
+TEST(Gate, AnswersEveryWrongTokenAlike) {
   Gate gate(WithTokens(Entries()));
   std::string near_miss = absl::StrCat("Bearer ", kReader);
   near_miss.back() ^= 1;
@@ -97,7 +97,7 @@ TEST(Gate, SaysThatATokenHasExpired) {
             absl::StatusCode::kUnauthenticated);
 }
 
-TEST(Gate, DeniesWhatTheRoleMayNot) {
+TEST(Gate, DeniesMethodsAboveTheRole) {
   Gate gate(WithTokens(Entries()));
   const std::string reader = absl::StrCat("Bearer ", kReader);
   const absl::Status run = gate.Enter(Bearer(reader), "Run", kNow).status();
@@ -108,13 +108,13 @@ TEST(Gate, DeniesWhatTheRoleMayNot) {
 }
 
 // Who is unknown learns nothing of roles.
-TEST(Gate, AsksWhoItIsBeforeWhatItMay) {
+TEST(Gate, AuthenticatesBeforeItAuthorizes) {
   Gate gate(WithTokens(Entries()));
   EXPECT_EQ(gate.Enter({}, "NoSuchMethod", kNow).status().code(),
             absl::StatusCode::kUnauthenticated);
 }
 
-TEST(Gate, TakesTheLimitsOfTheTokenBeforeTheServers) {
+TEST(Gate, PrefersTheTokensLimitsToTheServers) {
   Gate gate(WithTokens(Entries()));
   const std::string reader = absl::StrCat("Bearer ", kReader);
   const auto one = gate.Enter(Bearer(reader), "GetModel", kNow);
@@ -131,7 +131,7 @@ TEST(Gate, TakesTheLimitsOfTheTokenBeforeTheServers) {
   EXPECT_EQ(RetryDelay(only->Charge(1, kNow)), absl::Milliseconds(10));
 }
 
-TEST(Gate, ARefusedCallTakesNoPlace) {
+TEST(Gate, ARefusedCallIsNotCounted) {
   Gate gate(WithTokens(Entries()));
   const std::string runner = absl::StrCat("Bearer ", kRunner);
   EXPECT_FALSE(gate.Enter(Bearer(runner), "GetStatus", kNow).ok());
@@ -139,7 +139,7 @@ TEST(Gate, ARefusedCallTakesNoPlace) {
   EXPECT_TRUE(permit.ok()) << permit.status();
 }
 
-TEST(Gate, ACallEndsWithItsPassWhoeverHoldsIt) {
+TEST(Gate, ACallEndsWhenItsPermitIsDestroyed) {
   Gate gate(WithTokens(Entries()));
   const std::string runner = absl::StrCat("Bearer ", kRunner);
   std::optional<Permit> held;
@@ -154,7 +154,7 @@ TEST(Gate, ACallEndsWithItsPassWhoeverHoldsIt) {
   EXPECT_TRUE(gate.Enter(Bearer(runner), "Run", kNow).ok());
 }
 
-TEST(Gate, APassMayOutliveItsGate) {
+TEST(Gate, APermitMayOutliveItsGate) {
   auto gate = std::make_unique<Gate>(WithTokens(Entries()));
   const std::string runner = absl::StrCat("Bearer ", kRunner);
   auto permit = gate->Enter(Bearer(runner), "Run", kNow);
@@ -163,7 +163,7 @@ TEST(Gate, APassMayOutliveItsGate) {
   EXPECT_TRUE(permit->Charge(1, kNow).ok());
 }
 
-TEST(Gate, IsOpenWhereNothingIsConfigured) {
+TEST(Gate, AdmitsEveryCallerIfNothingIsConfigured) {
   Gate gate(Policy{.per_caller = {.calls_max = 1}});
   const auto permit = gate.Enter({.peer = "10.0.0.1"}, "GetStatus", kNow);
   ASSERT_TRUE(permit.ok()) << permit.status();
@@ -187,7 +187,7 @@ TEST(Gate, ACertificateAloneNamesARunner) {
             absl::StatusCode::kPermissionDenied);
 }
 
-TEST(Gate, NeedsTokenAndCertificateWhereBothAreConfigured) {
+TEST(Gate, NeedsTokenAndCertificateIfBothAreConfigured) {
   Policy policy = WithTokens(Entries());
   policy.client_certificates = true;
   Gate gate(policy);
@@ -212,7 +212,7 @@ TEST(Gate, RefusesEverythingOnTheHealthSocket) {
   }
 }
 
-TEST(Gate, LooksAtTheTokensInForce) {
+TEST(Gate, UsesTheCurrentTokens) {
   auto list = std::make_shared<const TokenList>(Entries());
   Gate gate(Policy{.tokens = [&list] { return list; }});
   const std::string reader = absl::StrCat("Bearer ", kReader);

@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-TEST(MakeToken, MakesATokenThatItsEntryLetsIn) {
+TEST(MakeToken, TokenMatchesItsEntry) {
   const auto made = MakeToken("alice");
   ASSERT_TRUE(made.ok()) << made.status();
   const auto list = TokenList::Parse(absl::StrCat(R"({"tokens":[)", made->entry, "]}"));
@@ -41,7 +41,7 @@ TEST(MakeToken, TheTokenIs32BytesInBase64Url) {
   }
 }
 
-TEST(MakeToken, NoTwoAreAlike) {
+TEST(MakeToken, TokensAreUnique) {
   std::set<std::string> tokens;
   for (int i = 0; i < 100; ++i) tokens.insert(MakeToken("alice")->token);
   EXPECT_EQ(tokens.size(), 100);
@@ -54,7 +54,7 @@ TEST(MakeToken, RefusesABadName) {
   }
 }
 
-TEST(NewTokenText, IsALineEachOfTokenAndEntry) {
+TEST(NewTokenText, IsOneLineForTheTokenAndOneForItsEntry) {
   const auto text = NewTokenText("alice");
   ASSERT_TRUE(text.ok()) << text.status();
   const std::vector<std::string> lines = absl::StrSplit(*text, '\n');

@@ -74,7 +74,7 @@ TEST_F(QuotaTest, ALeaseThatIsMovedEndsOnce) {
   EXPECT_FALSE(Refused("alice", kTwoCalls).ok());
 }
 
-TEST_F(QuotaTest, ALeaseMayOutliveWhoeverMadeTheQuota) {
+TEST_F(QuotaTest, ALeaseKeepsTheQuotaAlive) {
   Quota::Lease lease = Enter("alice", kHundredASecond);
   quota_.reset();
   EXPECT_TRUE(lease.Charge(1, kStart).ok());
@@ -108,7 +108,7 @@ TEST_F(QuotaTest, ARefusalCostsNothing) {
   EXPECT_TRUE(lease.Charge(1, kStart + absl::Milliseconds(1010)).ok());
 }
 
-TEST_F(QuotaTest, WhatIsGivenBackWasNeverSpentAndNoMore) {
+TEST_F(QuotaTest, ARefundRestoresWhatWasChargedAndNoMore) {
   Quota::Lease lease = Enter("alice", kHundredASecond);
   EXPECT_TRUE(lease.Charge(5000, kStart).ok());
   lease.Refund(5000, kStart);
@@ -119,7 +119,7 @@ TEST_F(QuotaTest, WhatIsGivenBackWasNeverSpentAndNoMore) {
   EXPECT_FALSE(lease.Charge(1, kStart + kSecond).ok());
 }
 
-TEST_F(QuotaTest, GathersNoMoreThanTenSeconds) {
+TEST_F(QuotaTest, TheBucketHoldsTenSeconds) {
   Quota::Lease lease = Enter("alice", kHundredASecond);
   const absl::Time later = kStart + absl::Hours(1);
   EXPECT_TRUE(lease.Charge(1000, later).ok());
@@ -132,7 +132,7 @@ TEST_F(QuotaTest, ChargesNothingForNothing) {
   EXPECT_TRUE(lease.Charge(0, kStart).ok());
 }
 
-TEST_F(QuotaTest, AllCallsOfACallerShareABucketAndNoOtherDoes) {
+TEST_F(QuotaTest, EachCallerHasOneBucketForAllItsCalls) {
   Quota::Lease one = Enter("alice", kHundredASecond), two = Enter("alice", kHundredASecond);
   Quota::Lease other = Enter("bob", kHundredASecond);
   EXPECT_TRUE(one.Charge(1000, kStart).ok());
@@ -156,7 +156,7 @@ TEST_F(QuotaTest, NewLimitsHoldFromTheNextCallOn) {
   EXPECT_TRUE(lease.Charge(1'000'000, kStart).ok());
 }
 
-TEST_F(QuotaTest, AClockThatIsSetBackNeitherGivesNorLocksOut) {
+TEST_F(QuotaTest, ToleratesAClockThatIsSetBack) {
   Quota::Lease lease = Enter("alice", kHundredASecond);
   EXPECT_TRUE(lease.Charge(1000, kStart).ok());
   const absl::Time before = kStart - absl::Hours(1);
@@ -164,7 +164,7 @@ TEST_F(QuotaTest, AClockThatIsSetBackNeitherGivesNorLocksOut) {
   EXPECT_TRUE(lease.Charge(1, before + absl::Milliseconds(10)).ok());
 }
 
-TEST_F(QuotaTest, ForgetsWhoIsIdleAndOwesNothing) {
+TEST_F(QuotaTest, ForgetsIdleCallersWithoutDebt) {
   EXPECT_TRUE(Enter("alice", kHundredASecond).Charge(500, kStart).ok());
   EXPECT_TRUE(Enter("bob", kHundredASecond).Charge(1, kStart).ok());
   EXPECT_EQ(quota_->callers(), 2);
@@ -186,7 +186,7 @@ TEST_F(QuotaTest, KeepsABoundedNumberOfCallers) {
   EXPECT_EQ(quota_->callers(), 3);
 }
 
-TEST_F(QuotaTest, NeverForgetsWhoHasACallUnderWay) {
+TEST_F(QuotaTest, NeverForgetsCallersWithCallsInProgress) {
   quota_ = std::make_shared<Quota>(2);
   const Quota::Lease a = Enter("a", kTwoCalls);
   std::optional<Quota::Lease> b = Enter("b", kTwoCalls);
@@ -197,14 +197,14 @@ TEST_F(QuotaTest, NeverForgetsWhoHasACallUnderWay) {
   EXPECT_FALSE(Refused("b", kTwoCalls).ok());
 }
 
-TEST_F(QuotaTest, KeepsTenThousandUnlessToldOtherwise) {
+TEST_F(QuotaTest, KeepsTenThousandCallersByDefault) {
   for (int i = 0; i < 10'005; ++i) {
     EXPECT_TRUE(Enter(absl::StrCat("caller", i), kHundredASecond).Charge(5000, kStart).ok());
   }
   EXPECT_EQ(quota_->callers(), 10'000);
 }
 
-TEST_F(QuotaTest, HoldsUnderManyThreads) {
+TEST_F(QuotaTest, IsThreadSafe) {
   constexpr int kThreads = 8, kCalls = 500;  // calls of each
   constexpr QuotaLimits kLimits{.calls_max = 3, .tokens_per_second_max = 100};
   std::atomic<int> under_way = 0, most = 0, charged = 0;

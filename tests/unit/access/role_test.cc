@@ -40,7 +40,7 @@ TEST(LeastRole, KnowsReflection) {
   }
 }
 
-TEST(LeastRole, IsNobodysForWhatIsNotListed) {
+TEST(LeastRole, IsNulloptForUnlistedMethods) {
   for (const char* method :
        {"", "/", "run", "Delete", "/other.Service/Run", "/scalpel.v1.InterventionService/", "//Run",
         "Run/", "/scalpel.v1.InterventionService/Delete", "/x/scalpel.v1.InterventionService/Run",
@@ -49,7 +49,7 @@ TEST(LeastRole, IsNobodysForWhatIsNotListed) {
   }
 }
 
-TEST(LeastRole, IsSaidOfEveryMethodOfTheService) {
+TEST(LeastRole, CoversEveryMethodOfTheService) {
   const google::protobuf::FileDescriptor* file = v1::GetModelRequest::descriptor()->file();
   ASSERT_EQ(file->service_count(), 1);
   const google::protobuf::ServiceDescriptor* service = file->service(0);

@@ -101,7 +101,7 @@ TEST_F(TokenFileTest, RefusesALargeFile) {
   EXPECT_THAT(std::string(Refused().message()), HasSubstr("1048576 bytes"));
 }
 
-TEST_F(TokenFileTest, TakesOverAChange) {
+TEST_F(TokenFileTest, ReloadsAChangedFile) {
   Replace(FileOf({alice_}));
   const auto file = TokenFile::Open(path_, kInterval);
   ASSERT_TRUE(file.ok()) << file.status();
@@ -110,10 +110,10 @@ TEST_F(TokenFileTest, TakesOverAChange) {
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().reloads >= 1; }));
   EXPECT_EQ((*file)->tokens()->Find(alice_.token), nullptr);
   EXPECT_NE((*file)->tokens()->Find(bob_.token), nullptr);
-  EXPECT_NE(before->Find(alice_.token), nullptr);  // whoever holds the old list may go on using it
+  EXPECT_NE(before->Find(alice_.token), nullptr);  // an old list stays valid for its holders
 }
 
-TEST_F(TokenFileTest, TakesOverAChangeThatItCouldNotReadAtFirst) {
+TEST_F(TokenFileTest, RetriesAChangeThatItCouldNotRead) {
   Replace(FileOf({alice_}));
   const auto file = TokenFile::Open(path_, kInterval);
   ASSERT_TRUE(file.ok()) << file.status();
@@ -139,7 +139,7 @@ TEST_F(TokenFileTest, KeepsTheOldTokensWhenTheNewFileIsBad) {
   Replace("{");
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 1; }));
   EXPECT_NE((*file)->tokens()->Find(alice_.token), nullptr);
-  Replace("[");  // the same is wrong with it, and it is another file
+  Replace("[");  // another file with the same error
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 2; }));
   fs::remove(path_);
   ASSERT_TRUE(WaitUntil([&] { return (*file)->counts().failures >= 3; }));
@@ -149,7 +149,7 @@ TEST_F(TokenFileTest, KeepsTheOldTokensWhenTheNewFileIsBad) {
   EXPECT_NE((*file)->tokens()->Find(bob_.token), nullptr);
 }
 
-TEST_F(TokenFileTest, TakesOverAFileWhoseModeWasMended) {
+TEST_F(TokenFileTest, ReloadsAFileWhoseModeWasFixed) {
   Replace(FileOf({alice_}));
   const auto file = TokenFile::Open(path_, kInterval);
   ASSERT_TRUE(file.ok()) << file.status();

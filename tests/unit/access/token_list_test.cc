@@ -73,7 +73,7 @@ TEST(TokenList, MayBeEmpty) {
   EXPECT_EQ(list->Find(kAlice), nullptr);
 }
 
-TEST(TokenList, FindsTheEntryOfATokenAndOfNothingNearIt) {
+TEST(TokenList, FindsOnlyExactTokens) {
   const auto list =
       TokenList::Parse(File(absl::StrCat(Entry("alice", kAliceHash), ",", Entry("bob", kBobHash))));
   ASSERT_TRUE(list.ok()) << list.status();
@@ -84,7 +84,7 @@ TEST(TokenList, FindsTheEntryOfATokenAndOfNothingNearIt) {
 
   const std::string token = kAlice;
   EXPECT_EQ(list->Find(""), nullptr);
-  EXPECT_EQ(list->Find(kAliceHash), nullptr);  // the file alone lets nobody in
+  EXPECT_EQ(list->Find(kAliceHash), nullptr);  // a hash from the file is not a token
   EXPECT_EQ(list->Find(token.substr(0, token.size() - 1)), nullptr);
   EXPECT_EQ(list->Find(token.substr(1)), nullptr);
   EXPECT_EQ(list->Find(token + "0"), nullptr);
@@ -96,7 +96,7 @@ TEST(TokenList, FindsTheEntryOfATokenAndOfNothingNearIt) {
   }
 }
 
-TEST(TokenList, NeedsEveryByteOfTheHash) {
+TEST(TokenList, ComparesEveryByteOfTheHash) {
   for (size_t byte = 0; byte < HashOf(kAlice).size(); ++byte) {
     TokenEntry entry{.name = "alice", .hash = HashOf(kAlice)};
     entry.hash[byte] ^= 0x80;
@@ -122,7 +122,7 @@ TEST(TokenList, ComparesWithEveryEntryAlsoAfterAMatch) {
   EXPECT_EQ(list.Find(kAlice), &list.entries()[99]);
 }
 
-TEST(TokenList, RefusesWhatIsNotTheForm) {
+TEST(TokenList, RefusesOtherForms) {
   for (const char* text :
        {"", "[]", "{}", "null", R"({"tokens":{}})", R"({"tokens":null})", R"({"tokens":[]} x)",
         R"({"tokens":[],"other":1})", R"({"tokens":[],"tokens":[]})", R"({"tokens":[)",
@@ -198,7 +198,7 @@ TEST(TokenList, TakesTheTimesOfRfc3339) {
   }
 }
 
-TEST(TokenList, RefusesNumbersThatAreNone) {
+TEST(TokenList, RefusesInvalidNumbers) {
   for (const char* number : {"-1", "1.5", "1e2", "\"4\"", "null", "1000001", "true",
                              "18446744073709551615", "99999999999999999999"}) {
     EXPECT_THAT(FieldProblem(absl::StrCat(R"(,"max_calls":)", number)),
@@ -209,7 +209,7 @@ TEST(TokenList, RefusesNumbersThatAreNone) {
   EXPECT_EQ(FieldProblem(R"(,"max_calls":0,"max_tokens_per_second":1000000000000)"), "");
 }
 
-TEST(TokenList, RefusesNamesAndTokensThatAreTwice) {
+TEST(TokenList, RefusesDuplicateNamesAndTokens) {
   EXPECT_THAT(Problem(File(absl::StrCat(Entry("a", kAliceHash), ",", Entry("a", kBobHash)))),
               HasSubstr("tokens[1]: another entry has the same name"));
   EXPECT_THAT(Problem(File(absl::StrCat(Entry("a", kAliceHash), ",",
