@@ -13,7 +13,7 @@
 namespace scalpel::rpc {
 namespace {
 
-// The fields in order; numbers as numbers, and nothing that is not known.
+// The fields of a line, in order. Unknown strings are left out.
 nlohmann::ordered_json Fields(const Call& call, absl::string_view code,
                               std::optional<Reason> reason, absl::Duration total) {
   nlohmann::ordered_json fields;
@@ -46,7 +46,7 @@ std::string AsText(const nlohmann::ordered_json& fields) {
   return line;
 }
 
-// `prefix`: in front of a text line; `message`: in a JSON one.
+// `prefix`: the beginning of a text line; `message`: the member of that name in a JSON line.
 void Log(spdlog::level::level_enum level, absl::string_view prefix, absl::string_view message,
          const nlohmann::ordered_json& fields) {
   const std::shared_ptr<spdlog::logger> json = spdlog::get(kAccessLogger);

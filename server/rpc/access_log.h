@@ -1,4 +1,5 @@
-// The access log: one line for each call, when it has ended.
+// The access log: one line per call, written when the call has ended. All functions are
+// thread-safe.
 
 #ifndef SCALPEL_SERVER_RPC_ACCESS_LOG_H_
 #define SCALPEL_SERVER_RPC_ACCESS_LOG_H_
@@ -12,15 +13,16 @@
 
 namespace scalpel::rpc {
 
-// If a logger of this name is registered with spdlog, lines go there as JSON objects; else to the
-// default one, as `key=value`.
+// If a logger of this name is registered with spdlog, each line is written to it as a JSON object.
+// Otherwise the default logger gets a line of `key=value` pairs.
 inline constexpr char kAccessLogger[] = "access";
 
-// No line holds anything that the caller wrote, beyond a request id and the ids of its trace: no
-// prompts. `reason`: why the call was refused; nullopt: it was not.
+// Logs a call at level info. `code`: the name of its status code, such as `OK`. `reason`: why it
+// was refused; nullopt if it was not. `total`: how long it took. Of what the caller sent, a line
+// holds only the request id and the trace's ids, never a prompt.
 void LogCall(const Call& call, absl::string_view code, std::optional<Reason> reason,
              absl::Duration total);
-// Logs the call as slow, as a warning.
+// Logs a slow call at level warning, with the fields of LogCall.
 void LogSlowCall(const Call& call, absl::string_view code, std::optional<Reason> reason,
                  absl::Duration total);
 

@@ -1,4 +1,4 @@
-// What stands behind the wire: the facts of the loaded model, and the way into the engine.
+// What the service serves: the loaded model, and the functions that reach the engine.
 
 #ifndef SCALPEL_SERVER_RPC_BACKEND_H_
 #define SCALPEL_SERVER_RPC_BACKEND_H_
@@ -21,19 +21,20 @@ struct Connections {
   int64_t refused = 0;  // since the start, because too many were open
 };
 
-// Immutable; outlives every call that uses it.
+// Immutable, and shared by the calls that use it. The functions must be thread-safe. `facts`, and
+// what the functions refer to, must outlive all calls.
 struct Backend {
   const spec::ModelFacts& facts;
   std::string device;   // `cpu` or `cuda:0`
-  std::string kernels;  // as model::KernelsName says
+  std::string kernels;  // as returned by model::KernelsName
   int threads;          // that compute on the CPU
   // Scheduler::Submit.
   std::function<absl::Status(std::shared_ptr<engine::Job>)> submit;
   // Scheduler::cache_counts; empty: no engine.
   std::function<engine::BaselineCache::Counts()> cache_counts = nullptr;
-  // Scheduler::counts; empty: no engine.
+  // Scheduler::counts; null if there is no engine.
   std::function<engine::Counts()> engine_counts = nullptr;
-  // Listener::connections and connections_refused; empty: nobody listens.
+  // Listener::connections and connections_refused; null if there is no listener.
   std::function<Connections()> connections = nullptr;
 };
 

@@ -15,7 +15,7 @@ constexpr char kRequestIdKey[] = "x-request-id";
 constexpr char kTraceParentKey[] = "traceparent";
 constexpr size_t kRequestIdBytesMax = 64;
 
-// Unique among this server's calls, and likely among those of others.
+// Returns the caller's id or a random one, which is unlikely to collide with another server's.
 std::string RequestId(const grpc::CallbackServerContext& context) {
   const std::optional<absl::string_view> id = MetadataOf(context, kRequestIdKey);
   if (id && IsRequestId(*id)) return std::string(*id);

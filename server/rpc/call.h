@@ -1,4 +1,4 @@
-// What the server knows of one call.
+// The state of one call, from its arrival to its line in the access log.
 
 #ifndef SCALPEL_SERVER_RPC_CALL_H_
 #define SCALPEL_SERVER_RPC_CALL_H_
@@ -17,38 +17,40 @@
 
 namespace scalpel::rpc {
 
+// Not thread-safe.
 struct Call {
   std::string request_id;
   absl::string_view method;  // a literal, such as `Run`
-  std::string peer;
+  std::string peer;          // as gRPC writes it, such as `ipv4:192.0.2.7:50123`
   TraceContext trace;
   absl::Time began;
-  // Whether it may go on: what the gate and the server's limits say.
+  // OK if the call may proceed, else the refusal of the gate or of the server's limits.
   absl::Status admission;
-  // The caller's, once it is admitted: who it is, and its share of the limits until the call ends.
+  // The caller's permit, from admission to the end of the call.
   std::optional<access::Permit> permit;
-  bool counted = false;  // among those under way
+  bool counted = false;  // whether Calls counts this call as in progress
 
-  // Of a streaming call, as far as it came.
-  bool computed = false;  // to its end: the next three are known
-  int64_t tokens = 0;
+  // The outcome of a streaming call so far.
+  bool computed = false;  // the computation has finished: the next three fields are set
+  int64_t tokens = 0;     // computed
   int64_t queue_us = 0;
   int64_t compute_us = 0;
-  int64_t response_bytes = 0;  // written, as messages
-  int64_t tensor_bytes = 0;    // of them the data of tensors
+  int64_t response_bytes = 0;  // size of the messages written
+  int64_t tensor_bytes = 0;    // size of the tensor data in them
 
-  std::string caller;  // who calls; empty: not admitted
-  // Takes the tokens from the caller's share. RESOURCE_EXHAUSTED with RetryInfo: it has too few.
+  std::string caller;  // the caller's name; empty if not admitted
+  // Charges the caller for tokens. RESOURCE_EXHAUSTED with RetryInfo: it has exceeded its rate.
   absl::Status Charge(int64_t tokens_asked);
-  // Gives them back, because the call came to nothing.
+  // Returns charged tokens, because the call has not used them.
   void Refund(int64_t tokens_asked);
 };
 
-// The caller's request id if it is 1 to 64 characters of [A-Za-z0-9._-].
+// Returns whether `id` is a valid request id: 1 to 64 characters of [A-Za-z0-9._-].
 bool IsRequestId(absl::string_view id);
 
-// Notes who calls, under the caller's `x-request-id` or one made here, and sends the id back in the
-// initial metadata. The call is not admitted yet.
+// Starts the record of a call that has just arrived. Its id is the valid `x-request-id` of the
+// metadata, or else a new one, and is sent back in the initial metadata. The call is not admitted
+// yet. `method` must be a literal.
 Call ReceiveCall(grpc::CallbackServerContext* context, absl::string_view method);
 
 }  // namespace scalpel::rpc

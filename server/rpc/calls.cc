@@ -13,7 +13,7 @@
 namespace scalpel::rpc {
 namespace {
 
-// When a call will end is not known.
+// A guess: it is not known when a call will end.
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 
 }  // namespace
@@ -28,7 +28,7 @@ Call Calls::Begin(grpc::CallbackServerContext* context, absl::string_view method
 absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call) {
   if (absl::Status status = EnterGate(context, gate_, call); !status.ok()) return status;
   absl::MutexLock lock(&mutex_);
-  // Whoever asks why the server is busy gets an answer all the same.
+  // GetStatus is exempt, so that an operator can find out why the server is busy.
   if (under_way_ >= calls_max_ && call->method != "GetStatus") {
     return Because(Reason::kCallsMax, Busy(absl::StrCat("as many calls are under way as may "
                                                         "be (",
@@ -45,7 +45,7 @@ absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call
 void Calls::End(Call& call, const absl::Status& status) {
   const std::string code = absl::StatusCodeToString(WireCode(status));
   const std::optional<Reason> reason = RejectionReason(status);
-  // A clock that is set back meanwhile must not take anything from a sum that only grows.
+  // Not negative, even if the clock was set back: the sum of a histogram must not decrease.
   const absl::Duration total = std::max(absl::Now() - call.began, absl::ZeroDuration());
   const bool slow = slow_ > absl::ZeroDuration() && total > slow_;
   LogCall(call, code, reason, total);

@@ -1,4 +1,4 @@
-// The calls under way: which may begin, what each comes to, and where that is written.
+// Tracks the calls in progress: admits them, counts them, and logs how they end.
 
 #ifndef SCALPEL_SERVER_RPC_CALLS_H_
 #define SCALPEL_SERVER_RPC_CALLS_H_
@@ -25,8 +25,8 @@ namespace scalpel::rpc {
 // Thread-safe.
 class Calls {
  public:
-  // `gate` and `metrics` outlive this object. `slow`: a call that took longer is worth a warning;
-  // zero: none is.
+  // `calls_max`: the limit on calls in progress. `slow`: calls that take longer are logged as a
+  // warning; zero: none are. `gate` and `metrics` must outlive this object.
   Calls(int32_t calls_max, absl::Duration slow, access::Gate& gate, insight::Metrics& metrics)
       : calls_max_(calls_max), slow_(slow), gate_(gate), metrics_(metrics) {}
 
@@ -34,21 +34,23 @@ class Calls {
   // End is due in either case. UNAUTHENTICATED, PERMISSION_DENIED and RESOURCE_EXHAUSTED as the
   // gate has them; RESOURCE_EXHAUSTED with RetryInfo where too many calls are under way.
   Call Begin(grpc::CallbackServerContext* context, absl::string_view method);
-  // Gives back what the call held: its caller's share, and its place among those under way. Only
-  // the first of several counts.
+  // Releases what the call holds: its permit, and its place among the calls in progress.
+  // Idempotent.
   void GiveBack(Call& call);
-  // The call has ended so: writes it down, and gives back what it held.
+  // Records in logs and metrics that the call has ended with `status`, and releases what it holds.
   void End(Call& call, const absl::Status& status);
 
+  // A method or caller without calls may be missing from a map.
   struct Counts {
-    std::map<std::string, int64_t> by_method;  // under way, of all methods
-    std::map<std::string, int64_t> by_method_ended;
-    std::map<std::string, int64_t> by_caller;  // under way
+    std::map<std::string, int64_t> by_method;        // calls in progress
+    std::map<std::string, int64_t> by_method_ended;  // calls that ended since the start
+    std::map<std::string, int64_t> by_caller;        // calls in progress
   };
+  // Returns the current counts.
   Counts counts() const;
 
  private:
-  // What the gate says, and then the bound on all calls together.
+  // Asks the gate, and then checks the limit on calls in progress.
   absl::Status Admit(const grpc::CallbackServerContext& context, Call* call);
 
   const int32_t calls_max_;
@@ -60,7 +62,7 @@ class Calls {
   Counts counts_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Why a call that ended with `status` was refused; nullopt: it was not.
+// Returns why a call that ended with `status` was refused; nullopt if it was not refused.
 std::optional<Reason> RejectionReason(const absl::Status& status);
 
 }  // namespace scalpel::rpc

@@ -22,14 +22,14 @@ using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
 
-constexpr int kNestingMax = 100;  // levels of messages and groups, known or not
+constexpr int kNestingMax = 100;  // levels of nested messages and groups, including unknown ones
 constexpr int kWriterBlockBytes = 4096;
 
-// A slice that shows `bytes` and owns a share of what they belong to.
+// Returns a slice that refers to `bytes` and shares ownership of `owner`, which holds them.
 grpc::Slice Share(std::string_view bytes, const std::shared_ptr<const void>& owner) {
   if (bytes.empty()) return grpc::Slice();
   auto* share = new std::shared_ptr<const void>(owner);
-  // gRPC takes a pointer to non-const, and does not write to it.
+  // gRPC takes a pointer to non-const, but does not write to it.
   return grpc::Slice(
       const_cast<char*>(bytes.data()), bytes.size(),
       [](void* held) { delete static_cast<std::shared_ptr<const void>*>(held); }, share);
@@ -39,7 +39,7 @@ grpc::Slice Share(std::string_view bytes, const std::shared_ptr<const void>& own
 
 absl::Status Parse(const grpc::ByteBuffer& buffer, const Limits& limits,
                    google::protobuf::Message* message) {
-  grpc::ByteBuffer readable(buffer);  // shares the bytes; the reader wants it non-const
+  grpc::ByteBuffer readable(buffer);  // shares the bytes; the reader needs a non-const buffer
   if (grpc::ProtoBufferReader reader(&readable); reader.status().ok()) {
     absl::Status status = CheckEntries(&reader, *message->GetDescriptor(), limits);
     if (!status.ok()) return status;
@@ -80,8 +80,8 @@ grpc::ByteBuffer TensorChunks::Next() {
   offset_ += data.size();
   done_ = offset_ >= tensor_.bytes.size();
 
-  // RunResponse{tensor_chunk: {header, tensor_id, offset, data}} by hand up to the data itself,
-  // which comes last on the wire as `data` has the highest field number.
+  // Encodes RunResponse{tensor_chunk: {header, tensor_id, offset, data}} by hand up to the data,
+  // which comes last because `data` has the highest field number.
   const std::string fields = chunk.SerializeAsString();
   const size_t data_prefix = 1 + CodedOutputStream::VarintSize64(data.size());
   const size_t chunk_size = fields.size() + data_prefix + data.size();

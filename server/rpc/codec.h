@@ -1,4 +1,4 @@
-// Messages to bytes and back. The bytes of a tensor go to the wire without being copied.
+// Converts messages to bytes and back. The data of tensors is not copied on the way.
 
 #ifndef SCALPEL_SERVER_RPC_CODEC_H_
 #define SCALPEL_SERVER_RPC_CODEC_H_
@@ -14,22 +14,27 @@
 
 namespace scalpel::rpc {
 
-// Parses one message that fills `buffer`. gRPC's own parser would answer an unreadable message with
-// an empty UNIMPLEMENTED. INVALID_ARGUMENT: too many entries (by field), or unreadable (names the
-// message's type).
+// Parses `buffer`, which must hold exactly one message. INVALID_ARGUMENT: a field has too many
+// entries (see CheckEntries; the error names the field), or the bytes cannot be parsed (the error
+// names the message's type). gRPC's own parser would answer the latter with an UNIMPLEMENTED that
+// has no text.
 absl::Status Parse(const grpc::ByteBuffer& buffer, const Limits& limits,
                    google::protobuf::Message* message);
 
 grpc::ByteBuffer Serialize(const google::protobuf::Message& message);
 
-// Cuts a tensor into RunResponse messages with a TensorChunk each, one at a time.
+// Splits a tensor into serialized RunResponse messages with one TensorChunk each. Not thread-safe.
 class TensorChunks {
  public:
+  // `chunk_bytes`: the most tensor data in one message.
   TensorChunks(engine::TensorEvent tensor, size_t chunk_bytes);
 
+  // Returns whether all messages have been taken.
   bool done() const { return done_; }
+  // Returns the size of the tensor's data.
   size_t bytes() const { return tensor_.bytes.size(); }
-  // The next message, while not done. It keeps the tensor alive until it is written.
+  // Returns the next message; done() must be false. The buffer refers to the tensor's data and
+  // keeps it alive.
   grpc::ByteBuffer Next();
 
  private:

@@ -14,7 +14,7 @@
 namespace scalpel::rpc {
 namespace {
 
-// The form of block output tuples, named after the releases of HuggingFace transformers that have
+// The form of block output tuples, named after the releases of HuggingFace transformers that use
 // it.
 constexpr char kTupleConvention[] = "transformers-4.52..5.2";
 

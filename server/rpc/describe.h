@@ -1,4 +1,4 @@
-// GetModel's answer, and its parts.
+// Builds the response of GetModel.
 
 #ifndef SCALPEL_SERVER_RPC_DESCRIBE_H_
 #define SCALPEL_SERVER_RPC_DESCRIBE_H_
@@ -9,9 +9,10 @@
 
 namespace scalpel::rpc {
 
+// Returns the response of GetModel. Thread-safe.
 v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits);
 
-// What the cache of clean runs holds.
+// Returns the size and the counts of the cache of clean runs. Thread-safe.
 v1::BaselineCache DescribeCache(const Backend& backend, const Limits& limits);
 
 }  // namespace scalpel::rpc

@@ -17,7 +17,7 @@
 namespace scalpel::rpc {
 namespace {
 
-// Each refusal of the gate has a code of its own.
+// Each kind of refusal by the gate has its own status code.
 Reason ReasonFor(const absl::Status& status) {
   if (absl::IsUnauthenticated(status)) return Reason::kUnauthenticated;
   return absl::IsPermissionDenied(status) ? Reason::kPermission : Reason::kCallerCalls;

@@ -1,4 +1,4 @@
-// What a call shows to the gate.
+// Extracts a call's credentials and asks the gate.
 
 #ifndef SCALPEL_SERVER_RPC_ENTRANCE_H_
 #define SCALPEL_SERVER_RPC_ENTRANCE_H_
@@ -14,15 +14,17 @@
 
 namespace scalpel::rpc {
 
-// Asks the gate, with the call's token, client certificate and peer, and notes in `call` who calls,
-// with its permit. Errors as Gate::Enter's, with the reason attached (Because).
+// Asks `gate` whether the call may proceed, given its token, client certificate and peer. On
+// success sets the caller's name and permit in `call`. Errors as in Gate::Enter, with the reason
+// attached (see Because).
 absl::Status EnterGate(const grpc::CallbackServerContext& context, access::Gate& gate, Call* call);
 
-// The value of a metadata key; nullopt: none, or several.
+// Returns the value of a metadata key; nullopt if it has no value or several. The view is valid as
+// long as `context`.
 std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,
                                             absl::string_view key);
 
-// The host of a peer as gRPC writes it, such as `ipv4:192.0.2.7:50123`.
+// Returns the host of a peer that is written as in gRPC, such as `ipv4:192.0.2.7:50123`.
 absl::string_view HostOf(absl::string_view peer);
 
 }  // namespace scalpel::rpc

@@ -22,7 +22,8 @@ class Counter {
  public:
   explicit Counter(CodedInputStream* input) : input_(input) {}
 
-  // Counts the fields up to the end or the current limit, with those of messages inside.
+  // Counts the fields up to the end of the input or of the current message, including the fields of
+  // nested messages. Stops early if the rest cannot be read.
   void Count(const Descriptor& type, bool outermost) {
     while (const uint32_t tag = input_->ReadTag()) {
       ++fields_;
@@ -40,7 +41,7 @@ class Counter {
   }
 
   int64_t fields() const { return fields_; }
-  // Of the outermost message, by field number.
+  // The number of entries of each field of the outermost message, by field number.
   const std::map<int, int64_t>& entries() const { return entries_; }
   // What is wrong with the first field that only has its number reserved, and the outermost field
   // that it is in; empty: there is none. Other fields that are not known are ignored, as everywhere
@@ -49,7 +50,7 @@ class Counter {
   const std::string& reserved_in() const { return reserved_in_; }
 
  private:
-  // False: the rest cannot be read.
+  // Skips the value of a field. Returns false if the rest cannot be read.
   bool Skip(WireFormatLite::WireType wire, const FieldDescriptor* field) {
     uint64_t number;
     switch (wire) {
@@ -59,8 +60,8 @@ class Counter {
         return input_->Skip(8);
       case WireFormatLite::WIRETYPE_FIXED32:
         return input_->Skip(4);
-      case WireFormatLite::WIRETYPE_START_GROUP:  // Unknown: what is inside counts as if it were
-                                                  // here.
+      // Groups are unknown fields. What is inside is counted as if it were not in a group.
+      case WireFormatLite::WIRETYPE_START_GROUP:
       case WireFormatLite::WIRETYPE_END_GROUP:
         return true;
       case WireFormatLite::WIRETYPE_LENGTH_DELIMITED:
@@ -75,7 +76,7 @@ class Counter {
     if (field == nullptr || field->type() != FieldDescriptor::TYPE_MESSAGE) {
       return input_->Skip(size);
     }
-    if (!input_->IncrementRecursionDepth()) return false;  // the parser refuses it too
+    if (!input_->IncrementRecursionDepth()) return false;  // the parser fails here, too
     const CodedInputStream::Limit limit = input_->PushLimit(size);
     Count(*field->message_type(), /*outermost=*/false);
     const bool skipped = input_->Skip(input_->BytesUntilLimit());
@@ -91,8 +92,8 @@ class Counter {
   std::string reserved_, reserved_in_;
 };
 
-// How often a field of RunRequest or SweepRequest may occur; the others occur once, or are bounded
-// by the fields in all.
+// Returns how many entries a field of RunRequest or SweepRequest may have. Other repeated fields
+// are bounded only by the limit on fields in total.
 int64_t EntriesMax(const std::string& field, const Limits& limits) {
   if (field == "prompts" || field == "sources") return limits->max_prompts();
   if (field == "interventions") return limits->max_interventions();

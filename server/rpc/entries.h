@@ -1,5 +1,5 @@
-// Counts what a message would unfold into, before it is parsed: two bytes on the wire can become an
-// object of a hundred.
+// Counts the fields of a message before it is parsed: two bytes on the wire can become an object of
+// a hundred bytes.
 
 #ifndef SCALPEL_SERVER_RPC_ENTRIES_H_
 #define SCALPEL_SERVER_RPC_ENTRIES_H_

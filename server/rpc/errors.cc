@@ -15,8 +15,8 @@
 namespace scalpel::rpc {
 namespace {
 
-// Many clients refuse headers of more than 8 KiB together. The details travel in base64, four bytes
-// for three, and repeat the message; the message travels with up to three bytes for one.
+// Many clients accept at most 8 KiB of headers. The details repeat the message and are sent in
+// base64, which adds a third. The message is percent-encoded, which can triple it.
 constexpr size_t kMessageBytesMax = 512;
 constexpr size_t kDetailsBytesMax = 4500;
 
@@ -68,7 +68,7 @@ grpc::Status ToGrpc(const absl::Status& status, absl::string_view request_id) {
     const absl::Status bare(absl::StatusCode::kInternal, message);
     return grpc::Status(grpc::StatusCode::INTERNAL, message, Details(bare, message, request_id));
   }
-  // The codes of both are those of google.rpc.Code.
+  // Both enums use the numbers of google.rpc.Code.
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message,
                       Details(status, message, request_id));
 }

@@ -1,4 +1,4 @@
-// The one seam between absl::Status and grpc::Status.
+// Converts absl::Status to grpc::Status. All functions are thread-safe.
 
 #ifndef SCALPEL_SERVER_RPC_ERRORS_H_
 #define SCALPEL_SERVER_RPC_ERRORS_H_
@@ -16,16 +16,18 @@
 
 namespace scalpel::rpc {
 
-// The status as it goes to the client: code, message, and the google.rpc details in
-// `grpc-status-details-bin`. Message and details are shortened to what clients accept in a trailer.
-// An INTERNAL or UNKNOWN status is logged whole and reaches the client as one sentence with the
-// request id, so that no path, pointer or library's text does.
+// Returns the status to send to the client: the code, the message, and the google.rpc details as
+// `grpc-status-details-bin`, with `request_id` as a RequestInfo. Message and details are shortened
+// to what clients accept in a trailer. INTERNAL and UNKNOWN become INTERNAL with a fixed message
+// that holds only the request id, so that no path, pointer or library's text leaks; the original
+// message is logged.
 grpc::Status ToGrpc(const absl::Status& status, absl::string_view request_id);
-// Its code there.
+// Returns the code that ToGrpc sends for `status`.
 absl::StatusCode WireCode(const absl::Status& status);
 
-// Runs `body`, which returns absl::Status, and turns what it throws into a status. gRPC would
-// swallow it, and the call would hang.
+// Runs `body`, which returns absl::Status, and converts an exception to a status:
+// RESOURCE_EXHAUSTED with RetryInfo for std::bad_alloc, and INTERNAL for all others. gRPC would
+// swallow the exception, and the call would hang.
 template <typename Body>
 absl::Status Guarded(Body&& body) {
   try {

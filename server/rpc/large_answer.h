@@ -1,4 +1,4 @@
-// A unary call whose answer is so large that it matters who reads it.
+// The reactor of unary calls with a large answer.
 
 #ifndef SCALPEL_SERVER_RPC_LARGE_ANSWER_H_
 #define SCALPEL_SERVER_RPC_LARGE_ANSWER_H_
@@ -17,14 +17,16 @@
 
 namespace scalpel::rpc {
 
-// Smaller ones are small change beside what gRPC keeps for a call.
+// Answers up to this size are negligible beside what gRPC allocates for every call.
 inline constexpr size_t kSmallAnswerBytes = 16 << 10;
 
-// Ends the call with OK, and counts it among its caller's until the answer has been taken; of a
-// small one that is known too late for a caller who asks one thing after the other.
+// Finishes a unary call with OK, and counts it as in progress until the client has read the answer,
+// so that the memory of unread answers is bounded by the limits on calls. A small answer ends its
+// call at once, because gRPC reports that it was read only after the client may have begun its next
+// call. Owns itself, and is deleted in OnDone.
 class LargeAnswer final : public grpc::ServerUnaryReactor {
  public:
-  // `done` is called when gRPC has forgotten the call, with how it ended.
+  // `done` is called from OnDone with the call and the status that it ended with.
   LargeAnswer(Call call, std::shared_ptr<net::WatchedCall> watched,
               std::function<void(Call& call, const absl::Status& status)> done)
       : call_(std::move(call)), watched_(std::move(watched)), done_(std::move(done)) {

@@ -23,17 +23,17 @@ namespace {
 using grpc::experimental::ExternalConnectionAcceptor;
 using ExternalConnections = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
 
-// A client that is gone without a word (a pulled cable) is noticed after both times.
+// A client that vanishes silently, as when a cable is pulled, is noticed after both times together.
 constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
-// Until a connection has said what it wants: TLS's handshake, and HTTP/2's settings.
+// The time for the TLS handshake and the HTTP/2 settings of a new connection.
 constexpr int kHandshakeTimeoutMs = 20'000;
 constexpr int kIdleConnectionMs = 30 * 60'000;
-// Clients may ask this often whether the server is still there; those that ask more often, more
-// than twice, are sent away (ENHANCE_YOUR_CALM).
+// The shortest interval of HTTP/2 pings from a client. One that pings too soon more than twice is
+// disconnected (ENHANCE_YOUR_CALM).
 constexpr int kPingIntervalMs = 10'000;
 constexpr int kPingStrikes = 2;
-// Of health checks, at once.
+// The limit on open connections to the health socket.
 constexpr int32_t kHealthConnectionsMax = 16;
 
 constexpr char kTargetScheme[] = "unix-abstract:";
@@ -63,11 +63,11 @@ void SetLimits(const ListenOptions& options, grpc::ServerBuilder* builder) {
   builder->SetResourceQuota(quota);
 }
 
-// What hands connections to the server that `builder` will build.
-net::Acceptor::Hand ToServer(std::shared_ptr<grpc::ServerCredentials> credentials,
-                             grpc::ServerBuilder* builder) {
-  // Experimental in this and every newer version of gRPC, and the only way in for a connection that
-  // it has not taken itself.
+// Returns a function that hands connections to the server that `builder` will build.
+net::Acceptor::Hand HandToServer(std::shared_ptr<grpc::ServerCredentials> credentials,
+                                 grpc::ServerBuilder* builder) {
+  // Experimental in this and all newer versions of gRPC, but the only API for a connection that
+  // gRPC has not accepted itself.
   const std::shared_ptr<ExternalConnectionAcceptor> server =
       builder->experimental().AddExternalConnectionAcceptor(ExternalConnections::FROM_FD,
                                                             std::move(credentials));
@@ -82,7 +82,8 @@ std::string Port(absl::string_view address) {
   return std::string(address.substr(address.rfind(':') + 1));
 }
 
-// HOST:PORT of a peer as gRPC writes it: `ipv6:%5B::1%5D:50123` is [::1]:50123.
+// Returns the HOST:PORT of a peer that is written as in gRPC: [::1]:50123 for
+// `ipv6:%5B::1%5D:50123`.
 std::string AddressOf(absl::string_view peer) {
   if (!absl::ConsumePrefix(&peer, "ipv4:")) absl::ConsumePrefix(&peer, "ipv6:");
   return absl::StrReplaceAll(peer, {{"%5B", "["}, {"%5D", "]"}, {"%25", "%"}});
@@ -140,10 +141,10 @@ absl::Status Listener::Serve(const ListenOptions& options, Service* service) {
   names.push_back(v1::InterventionService::service_full_name());
   reflection_ = MakeReflection(names, options.admit_reflection);
   for (const auto& reflection : reflection_) builder.RegisterService(reflection.get());
-  net::Acceptor::Hand to_server = ToServer(credentials_, &builder);
+  net::Acceptor::Hand to_server = HandToServer(credentials_, &builder);
   net::Acceptor::Hand health_to_server;
   if (health_acceptor_ != nullptr) {
-    health_to_server = ToServer(grpc::InsecureServerCredentials(), &builder);
+    health_to_server = HandToServer(grpc::InsecureServerCredentials(), &builder);
   }
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return absl::InternalError("gRPC does not start a server");
@@ -176,13 +177,14 @@ void Listener::HangUp(const std::vector<std::string>& peers) {
 }
 
 void Listener::Shutdown() {
-  StopAccepting();  // before the server, which would not close what it is handed afterwards
+  StopAccepting();  // first, because the server does not close connections that arrive after it
+                    // ends
   if (server_ == nullptr || std::exchange(ended_, true)) return;
-  // First all connections at once, so that no call meets a server that is shutting down: gRPC would
-  // answer it with CANCELLED, and not with UNAVAILABLE. And without HTTP/2's GOAWAY: told by one
-  // that their last calls were not looked at, gRPC's clients try those again by themselves, and
-  // those of versions up to 1.62 then lose some of them, beyond their deadlines, when the port is
-  // closed.
+  // Closes all connections before the server shuts down, for two reasons. A call that arrives
+  // during the shutdown would be answered with CANCELLED instead of failing with UNAVAILABLE. And
+  // the shutdown would send GOAWAY, after which gRPC clients transparently retry the calls that
+  // were not processed; clients up to version 1.62 then lose some of these, so that they hang
+  // beyond their deadlines, when the port is closed.
   acceptor_->HangUpAll();
   if (health_acceptor_ != nullptr) health_acceptor_->HangUpAll();
   server_->Shutdown(std::chrono::system_clock::now());

@@ -1,4 +1,4 @@
-// The gRPC server around the service: its port, the limits of the transport, health and reflection.
+// The gRPC server around the service: port, transport limits, health service and reflection.
 
 #ifndef SCALPEL_SERVER_RPC_LISTENER_H_
 #define SCALPEL_SERVER_RPC_LISTENER_H_
@@ -33,14 +33,17 @@ struct ListenOptions {
   // or that another authority is needed for, is seen, and so is a replica that has joined. Calls
   // under way are left to end. Each connection's differs by up to a tenth.
   absl::Duration connection_age = absl::Hours(1);
+  // Decides whether a call of server reflection may proceed.
   Admit admit_reflection = [](auto*, auto*) { return absl::OkStatus(); };
 };
 
-// Where --healthcheck finds a server that has bound this port and speaks TLS, whose certificate it
-// could not verify: a Unix socket in Linux's abstract namespace, as gRPC's clients write it.
+// Returns the gRPC target at which --healthcheck reaches a server on this machine that listens on
+// `port` with TLS: a Unix socket in Linux's abstract namespace. It is not encrypted, because
+// --healthcheck could not verify the server's certificate.
 std::string HealthTarget(absl::string_view port);
 
-// Whether a call came through that socket, where nobody is who they are: health alone is for them.
+// Returns whether a call came through the health socket. The health socket is unauthenticated; only
+// health may be called on it.
 bool CameByHealthTarget(absl::string_view peer);
 
 // INTERNAL: a method is declared that the service does not take raw, so that gRPC would answer for
@@ -49,33 +52,37 @@ absl::Status CheckServed(const grpc::Service& service);
 
 class Listener {
  public:
-  // Binds the address, and answers from then on; the health service says NOT_SERVING. `service`
-  // outlives this object. The error names the flag; UNAVAILABLE: the address cannot be had.
+  // Binds the address and starts to answer; the health service says NOT_SERVING. `service` must
+  // outlive the listener. INVALID_ARGUMENT: a TLS file is unusable. UNAVAILABLE: the address cannot
+  // be bound. Both name the flag. INTERNAL: gRPC does not start.
   static absl::StatusOr<std::unique_ptr<Listener>> Open(const ListenOptions& options,
                                                         Service* service);
-  // Cuts off what is left.
+  // As Shutdown.
   ~Listener();
 
-  // HOST:PORT with the port that was bound.
+  // Returns HOST:PORT with the bound port.
   const std::string& address() const { return acceptor_->address(); }
 
-  // Connections that are open, and those that were refused because too many were.
+  // Returns the number of open connections.
   int64_t connections() const { return acceptor_->open(); }
+  // Returns the number of connections refused because too many were open.
   int64_t connections_refused() const { return acceptor_->refused(); }
 
-  // How often TLS's files were read anew.
+  // Returns how often the TLS files were reloaded.
   const net::TlsReloads& tls_reloads() const { return tls_reloads_; }
 
-  // What the health service says of the server as a whole and of the service.
+  // Sets what the health service reports, for the server as a whole and for the service.
   void SetServing(bool serving);
 
-  // Takes no new connections; those that are open go on. Idempotent.
+  // Stops accepting connections. Open connections are not affected. Idempotent.
   void StopAccepting();
 
-  // Ends the connections of these peers, as gRPC calls them. What was sent before still arrives.
+  // Closes the connections of these peers, which are written as in gRPC. Data already sent still
+  // arrives.
   void HangUp(const std::vector<std::string>& peers);
 
-  // StopAccepting, and cuts off what is left. Idempotent.
+  // Stops accepting, closes all connections, and cancels the calls in progress. Returns when the
+  // last of them has ended. Idempotent.
   void Shutdown();
 
  private:
@@ -84,7 +91,7 @@ class Listener {
   absl::Status Bind(const ListenOptions& options);
   absl::Status Serve(const ListenOptions& options, Service* service);
 
-  // Destroyed from the last to the first: the server uses those before it.
+  // The order matters, since members are destroyed in reverse: the server uses those before it.
   net::TlsReloads tls_reloads_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::vector<std::unique_ptr<grpc::Service>> reflection_;

@@ -1,5 +1,5 @@
-// How each streaming method begins: its request read and compiled, its first event sent, and its
-// work given to the engine.
+// The openers of the streaming methods: they parse and compile the request, send the first event,
+// and submit the work to the engine.
 
 #ifndef SCALPEL_SERVER_RPC_OPENINGS_H_
 #define SCALPEL_SERVER_RPC_OPENINGS_H_
@@ -9,6 +9,10 @@
 
 namespace scalpel::rpc {
 
+// Both return INVALID_ARGUMENT, UNIMPLEMENTED or FAILED_PRECONDITION by field for a bad request,
+// NOT_FOUND for another model's name, and RESOURCE_EXHAUSTED if the request exceeds a limit, if the
+// caller exceeds its rate, or if the engine is full; see spec::Compile, spec::CompileSweep and
+// engine::Scheduler::Submit.
 absl::Status OpenRun(const Opening& opening);
 absl::Status OpenSweep(const Opening& opening);
 

@@ -45,7 +45,7 @@ absl::Status Unknown(absl::string_view kind, absl::string_view name) {
       absl::StrCat("there is no ", kind, " \"", absl::Utf8SafeCEscape(name), "\" here"));
 }
 
-// Adds the file, and then all that it imports.
+// Adds the file, and then its imports, recursively.
 void AddFile(const FileDescriptor& file, std::set<const FileDescriptor*>* added,
              grpc::reflection::v1::FileDescriptorResponse* response) {
   if (!added->insert(&file).second) return;
@@ -55,25 +55,25 @@ void AddFile(const FileDescriptor& file, std::set<const FileDescriptor*>* added,
   for (int i = 0; i < file.dependency_count(); ++i) AddFile(*file.dependency(i), added, response);
 }
 
-absl::Status TellFile(const FileDescriptor* file, absl::string_view kind, absl::string_view name,
-                      ServerReflectionResponse* response) {
+absl::Status DescribeFile(const FileDescriptor* file, absl::string_view kind,
+                          absl::string_view name, ServerReflectionResponse* response) {
   if (file == nullptr) return Unknown(kind, name);
   std::set<const FileDescriptor*> added;
   AddFile(*file, &added, response->mutable_file_descriptor_response());
   return absl::OkStatus();
 }
 
-absl::Status TellExtension(const grpc::reflection::v1::ExtensionRequest& request,
-                           ServerReflectionResponse* response) {
+absl::Status DescribeExtension(const grpc::reflection::v1::ExtensionRequest& request,
+                               ServerReflectionResponse* response) {
   const Descriptor* type = Pool().FindMessageTypeByName(request.containing_type());
   if (type == nullptr) return Unknown("message", request.containing_type());
   const FieldDescriptor* field = Pool().FindExtensionByNumber(type, request.extension_number());
-  return TellFile(field == nullptr ? nullptr : field->file(), "extension",
-                  absl::StrCat(request.extension_number(), " of ", request.containing_type()),
-                  response);
+  return DescribeFile(field == nullptr ? nullptr : field->file(), "extension",
+                      absl::StrCat(request.extension_number(), " of ", request.containing_type()),
+                      response);
 }
 
-absl::Status TellExtensionNumbers(const std::string& name, ServerReflectionResponse* response) {
+absl::Status DescribeExtensionNumbers(const std::string& name, ServerReflectionResponse* response) {
   const Descriptor* type = Pool().FindMessageTypeByName(name);
   if (type == nullptr) return Unknown("message", name);
   std::vector<const FieldDescriptor*> extensions;
@@ -88,21 +88,22 @@ absl::Status TellExtensionNumbers(const std::string& name, ServerReflectionRespo
   return absl::OkStatus();
 }
 
-absl::Status Tell(const ServerReflectionRequest& request, const std::vector<std::string>& services,
-                  ServerReflectionResponse* response) {
+absl::Status Describe(const ServerReflectionRequest& request,
+                      const std::vector<std::string>& services,
+                      ServerReflectionResponse* response) {
   switch (request.message_request_case()) {
     case ServerReflectionRequest::kFileByFilename: {
       const std::string& name = request.file_by_filename();
-      return TellFile(Pool().FindFileByName(name), "file", name, response);
+      return DescribeFile(Pool().FindFileByName(name), "file", name, response);
     }
     case ServerReflectionRequest::kFileContainingSymbol: {
       const std::string& name = request.file_containing_symbol();
-      return TellFile(Pool().FindFileContainingSymbol(name), "symbol", name, response);
+      return DescribeFile(Pool().FindFileContainingSymbol(name), "symbol", name, response);
     }
     case ServerReflectionRequest::kFileContainingExtension:
-      return TellExtension(request.file_containing_extension(), response);
+      return DescribeExtension(request.file_containing_extension(), response);
     case ServerReflectionRequest::kAllExtensionNumbersOfType:
-      return TellExtensionNumbers(request.all_extension_numbers_of_type(), response);
+      return DescribeExtensionNumbers(request.all_extension_numbers_of_type(), response);
     case ServerReflectionRequest::kListServices:
       for (const std::string& service : services) {
         response->mutable_list_services_response()->add_service()->set_name(service);
@@ -111,11 +112,11 @@ absl::Status Tell(const ServerReflectionRequest& request, const std::vector<std:
     case ServerReflectionRequest::MESSAGE_REQUEST_NOT_SET:
       break;
   }
-  return absl::InvalidArgumentError("the request asks nothing that is known here");
+  return absl::InvalidArgumentError("the request has no message_request that this server knows");
 }
 
-// One stream of questions and answers. Reads, answers, writes, in turn; gRPC calls one reaction at
-// a time, since there is never more than one read or write under way. Owns itself until OnDone.
+// One stream: reads a request, writes its response, and repeats. gRPC calls one reaction at a time,
+// since at most one read or write is in progress. Owns itself, and is deleted in OnDone.
 class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   ReflectionStream(grpc::CallbackServerContext* context, const std::vector<std::string>& services,
@@ -171,7 +172,7 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   void End(const absl::Status& status) {
     status_ = status;
-    call_.permit.reset();  // before the client can learn of the end and call again
+    call_.permit.reset();  // before the client sees the end, so that it can call again at once
     Finish(ToGrpc(status, call_.request_id));
   }
 
@@ -184,7 +185,7 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   absl::Status status_;
 };
 
-// The messages of both versions are the same on the wire, so both are read as those of the first.
+// Implements either version. Their messages are identical on the wire, so both are parsed as v1.
 template <typename Definition>
 class ReflectionService final
     : public Definition::template WithRawCallbackMethod_ServerReflectionInfo<
@@ -212,8 +213,8 @@ std::vector<std::string> ReflectionNames() {
 
 std::vector<std::unique_ptr<grpc::Service>> MakeReflection(const std::vector<std::string>& services,
                                                            const Admit& admit) {
-  // gRPC implements the health service without its descriptor, and the older reflection is read as
-  // the newer; this links their descriptors in.
+  // Links descriptors that nothing else uses: gRPC implements the health service without them, and
+  // v1alpha is parsed as v1.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
   google::protobuf::LinkMessageReflection<grpc::reflection::v1alpha::ServerReflectionRequest>();
   std::vector<std::unique_ptr<grpc::Service>> both;
@@ -229,7 +230,7 @@ ServerReflectionResponse AnswerReflection(const ServerReflectionRequest& request
   ServerReflectionResponse response;
   response.set_valid_host(request.host());
   *response.mutable_original_request() = request;
-  const absl::Status status = Tell(request, services, &response);
+  const absl::Status status = Describe(request, services, &response);
   if (!status.ok()) {
     response.mutable_error_response()->set_error_code(static_cast<int>(status.code()));
     response.mutable_error_response()->set_error_message(std::string(status.message()));

@@ -1,7 +1,6 @@
-// Server reflection, grpc.reflection.v1 and v1alpha: tells what the services and messages look
-// like.
+// Server reflection, grpc.reflection.v1 and v1alpha: describes the services and messages.
 //
-// gRPC's own plugin for it answers anybody; this one asks first.
+// gRPC's own plugin answers every caller; this one asks the gate first.
 
 #ifndef SCALPEL_SERVER_RPC_REFLECTION_H_
 #define SCALPEL_SERVER_RPC_REFLECTION_H_
@@ -20,18 +19,20 @@
 
 namespace scalpel::rpc {
 
-// Whether a call may go on. May give it the caller's permit.
+// Returns OK if a call may proceed, and may set the call's permit.
 using Admit = std::function<absl::Status(grpc::CallbackServerContext*, Call*)>;
 
-// Full names of the two services themselves.
+// Returns the full names of the two reflection services.
 std::vector<std::string> ReflectionNames();
 
-// Both services, to be registered, each with the same answers. `services` are the full names that
-// `list_services` gives. What they refer to lives as long as they do.
+// Returns the two services, to be registered with a gRPC server that they must outlive. `services`:
+// the full names that `list_services` answers. `admit` is called at the begin of each stream, and
+// what it refers to must outlive the services.
 std::vector<std::unique_ptr<grpc::Service>> MakeReflection(const std::vector<std::string>& services,
                                                            const Admit& admit);
 
-// The answer to one question, from what is known of the messages that are linked in.
+// Answers one request from the descriptors that are linked into the program. A request that cannot
+// be answered gets an `error_response`: NOT_FOUND or INVALID_ARGUMENT.
 grpc::reflection::v1::ServerReflectionResponse AnswerReflection(
     const grpc::reflection::v1::ServerReflectionRequest& request,
     const std::vector<std::string>& services);

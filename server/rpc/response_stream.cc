@@ -80,7 +80,7 @@ void ResponseStream::Leave() {
 
 void ResponseStream::OnDone() {
   watched_->Forget();
-  // The engine may keep this object for a moment longer, but no bytes of its own.
+  // The engine may keep this object alive for a moment; the buffers need not wait for that.
   tensor_.reset();
   message_.Clear();
   request_.Clear();
@@ -162,7 +162,7 @@ void ResponseStream::TakeMessage(const Response& response) {
 void ResponseStream::End(const absl::Status& status) {
   hooks_.ending(call_);
   status_ = status;
-  watched_->Writes();  // what gRPC still holds has to be taken, too
+  watched_->Writes();  // the client has to read what gRPC still holds, too
   Finish(ToGrpc(status, call_.request_id));
 }
 

@@ -1,4 +1,4 @@
-// A streaming call's side of the wire: begins its work, and writes what comes back.
+// The reactor of the streaming methods: it starts the call's work and writes the resulting events.
 
 #ifndef SCALPEL_SERVER_RPC_RESPONSE_STREAM_H_
 #define SCALPEL_SERVER_RPC_RESPONSE_STREAM_H_
@@ -28,7 +28,7 @@
 
 namespace scalpel::rpc {
 
-// What a streaming call begins with.
+// The arguments of an Opener. All references are valid during the call of the opener.
 struct Opening {
   const grpc::ByteBuffer& request;
   const Backend& backend;
@@ -37,13 +37,14 @@ struct Opening {
   std::shared_ptr<engine::EventStream> stream;  // takes the answer
 };
 
-// Reads the request and hands its work to the engine. OK: the events come, or already are, in the
-// stream.
+// Parses the request and submits its work to the engine. If it returns OK, the events and the end
+// of the call arrive in the stream, some of them perhaps already. Otherwise the call ends with the
+// returned status.
 using Opener = absl::Status (*)(const Opening& opening);
 
-// The reactor of one streaming call, whatever it streams. Events are taken from the engine's stream
-// one at a time, each when the one before has passed gRPC's flow control: a slow reader holds back
-// only its own events, and those were reserved for it.
+// The reactor of one call of Run or Sweep. It takes events from the engine's stream one at a time,
+// each after the previous one has passed gRPC's flow control. So a slow reader delays only its own
+// events, for which memory was reserved.
 //
 // Life: owns itself from Start until gRPC's OnDone; the engine refers to it weakly.
 //
@@ -55,10 +56,10 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                              public std::enable_shared_from_this<ResponseStream> {
  public:
   struct Hooks {
-    // Just before the client can learn that the call has ended, so that its next one finds what
-    // this one held given back.
+    // Called just before the client can see the end of the call, to release what the call holds:
+    // the client's next call must be able to use it.
     std::function<void(Call& call)> ending;
-    // Last, when gRPC has forgotten the call, with how it ended.
+    // Called from OnDone, with the status that the call ended with.
     std::function<void(Call& call, const absl::Status& status)> done;
   };
   // Goes on with the call, if it was admitted, by `open` on a worker. `backend` may be null: then
@@ -84,19 +85,19 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Open(Opener open);
   // Moves the call on, unless another thread is at it, which then does so in our stead.
   void Advance();
-  // With the turn: starts one write or ends the call, and keeps the turn; or gives it up when there
-  // is nothing to do.
+  // Requires the turn. Starts one write or ends the call, and keeps the turn; or gives up the turn
+  // if there is nothing to do.
   void Proceed();
-  // With the turn: gives it up; false if there is something to do after all.
+  // Requires the turn. Gives it up, or returns false and keeps it if there is something to do.
   bool GiveUpTurn();
-  // With the turn: takes the next message, if there is one, into `message_`.
+  // Requires the turn. Stores the next message in `message_`, if there is one.
   absl::Status NextMessage(bool* found);
-  // The same of an event that is no tensor.
+  // Requires the turn. Stores a message that is not a tensor in `message_`.
   template <typename Response>
   void TakeMessage(const Response& response);
-  // With the turn, for ever: ends the call. Nothing of this object may be used afterwards.
+  // Requires the turn, and keeps it forever. Ends the call; the object may be gone afterwards.
   void End(const absl::Status& status);
-  // Nobody reads any more.
+  // Records that the client no longer reads, and cancels the work.
   void Leave();
 
   grpc::CallbackServerContext* const context_;
@@ -112,13 +113,13 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool taken_ ABSL_GUARDED_BY(mutex_) = true;   // the turn; for ever once the call is finished
   bool again_ ABSL_GUARDED_BY(mutex_) = false;  // something happened while the turn was taken
 
-  // Of the holder of the turn.
+  // Used only by the thread that has the turn.
   Call call_;
   grpc::ByteBuffer request_;            // until it is compiled
   std::optional<TensorChunks> tensor_;  // being written
   grpc::ByteBuffer message_;            // being written
-  bool last_ = false;                   // it leaves together with the call's end, which follows
-  absl::Status status_;                 // once the call is ended
+  bool last_ = false;    // `message_` is the last one, and is written together with the status
+  absl::Status status_;  // how the call ended
 };
 
 }  // namespace scalpel::rpc

@@ -175,7 +175,7 @@ v1::GetStatusResponse Service::Status() const {
 grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Stream(grpc::CallbackServerContext* context,
                                                             absl::string_view method, Opener open,
                                                             const grpc::ByteBuffer& request) {
-  CallBegins(context->peer());  // before it is asked whether we are closed
+  CallBegins(context->peer());  // before Current: see the header
   absl::Status unavailable;
   std::shared_ptr<const Backend> backend = Current(*context, &unavailable);
   ResponseStream::Hooks hooks;

@@ -1,4 +1,4 @@
-// The service of proto/scalpel/v1/service.proto on the wire.
+// The gRPC implementation of InterventionService in proto/scalpel/v1/service.proto.
 
 #ifndef SCALPEL_SERVER_RPC_SERVICE_H_
 #define SCALPEL_SERVER_RPC_SERVICE_H_
@@ -26,8 +26,8 @@
 
 namespace scalpel::rpc {
 
-// Messages are taken raw and parsed here, because gRPC's own parsing answers an unreadable one with
-// UNIMPLEMENTED.
+// All methods are raw: messages are parsed here, because gRPC's own parser answers an unreadable
+// one with UNIMPLEMENTED.
 using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_GetModel<
     v1::InterventionService::WithRawCallbackMethod_Tokenize<
         v1::InterventionService::WithRawCallbackMethod_Detokenize<
@@ -36,29 +36,30 @@ using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_Ge
                     v1::InterventionService::WithRawCallbackMethod_GetStatus<
                         v1::InterventionService::Service>>>>>>;
 
-// What the service stands in.
+// Collaborators, which must outlive the service, and options.
 struct Surroundings {
-  access::Gate& gate;  // these two outlive the service
+  access::Gate& gate;
   insight::Metrics& metrics;
-  absl::Duration slow_call = absl::ZeroDuration();     // what takes longer is worth a warning
-  absl::Duration reader_patience = absl::Minutes(10);  // as net::StallWatch takes it
+  absl::Duration slow_call = absl::ZeroDuration();     // see Calls; zero: no call is slow
+  absl::Duration reader_patience = absl::Minutes(10);  // see net::StallWatch
 };
 
-// Every method but GetStatus answers UNAVAILABLE before Open and after Close. Thread-safe.
+// Before Open and after Close every method but GetStatus answers UNAVAILABLE. Thread-safe.
 class Service final : public RawInterventionService {
  public:
   Service(const Limits& limits, const Surroundings& surroundings);
 
-  // Begins to serve.
+  // Starts to serve `backend`.
   void Open(std::shared_ptr<const Backend> backend);
-  // Refuses new calls. Those that run go on.
+  // Refuses new calls. Calls in progress continue.
   void Close();
-  // Whether the gate lets a call of server reflection pass. It is logged, and counts
-  // among its caller's calls.
+  // Asks the gate whether a call of server reflection may proceed, and sets its caller and permit.
+  // Errors as in access::Gate::Enter.
   absl::Status AdmitReflection(const grpc::CallbackServerContext& context, Call* call) const;
-  // Waits until no call is under way whose answer takes its time; false: `deadline` passed first.
+  // Waits until no streaming call and no large answer is in progress. Returns false if `deadline`
+  // passes first.
   bool WaitIdle(absl::Time deadline);
-  // After Close: peers whose connections can be ended, since nothing more is to be had there.
+  // After Close, returns the peers whose connections can be closed; see net::Departures::Due.
   std::vector<std::string> TurnedAway() { return departures_.Due(absl::Now()); }
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
@@ -79,27 +80,28 @@ class Service final : public RawInterventionService {
                                       grpc::ByteBuffer* response) override;
 
  private:
-  // Answers a unary call with `answer(out)`, if it is admitted.
+  // Answers a unary call with `answer(out)`, which returns absl::Status, if the call is admitted.
   template <typename Answerer>
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, absl::string_view method,
                                    grpc::ByteBuffer* out, Answerer answer);
-  // The same with `handle(request, backend)`, which returns absl::StatusOr of a response.
+  // Parses the request of a unary call and answers it with `handle(request, backend)`, which
+  // returns an absl::StatusOr of the response.
   template <typename Request, typename Handle>
   grpc::ServerUnaryReactor* AnswerServed(grpc::CallbackServerContext* context,
                                          absl::string_view method, const grpc::ByteBuffer& in,
                                          grpc::ByteBuffer* out, Handle handle);
 
-  // Begins a streaming call.
+  // Starts a streaming call.
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Stream(grpc::CallbackServerContext* context,
                                                      absl::string_view method, Opener open,
                                                      const grpc::ByteBuffer& request);
 
-  // A call whose answer takes its time, so that WaitIdle waits for it. To begin before it is asked
-  // whether the service is closed.
+  // The begin and end of a call that WaitIdle waits for. CallBegins must be called before Current,
+  // so that WaitIdle after Close misses no call that was let in.
   void CallBegins(const std::string& peer);
   void CallEnds(Call& call, const absl::Status& status);
 
-  // What is served to this caller; null with the reason in `unavailable`.
+  // Returns the backend; null, with the reason in `unavailable`, before Open and after Close.
   std::shared_ptr<const Backend> Current(const grpc::CallbackServerContext& context,
                                          absl::Status* unavailable);
   v1::GetStatusResponse Status() const;
@@ -110,9 +112,9 @@ class Service final : public RawInterventionService {
   Calls calls_;
   net::Departures departures_;
   mutable absl::Mutex mutex_;
-  std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);  // null: not open yet
+  std::shared_ptr<const Backend> backend_ ABSL_GUARDED_BY(mutex_);  // null until Open
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  int running_ ABSL_GUARDED_BY(mutex_) = 0;  // streaming calls, and large answers
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;  // calls that WaitIdle waits for
   net::StallWatch stalls_;
   Workers workers_;  // read and compile the requests of streaming calls
 };

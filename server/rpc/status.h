@@ -1,4 +1,4 @@
-// GetStatus's answer.
+// Builds the response of GetStatus.
 
 #ifndef SCALPEL_SERVER_RPC_STATUS_H_
 #define SCALPEL_SERVER_RPC_STATUS_H_
@@ -16,14 +16,16 @@
 
 namespace scalpel::rpc {
 
+// The state that GetStatus reports.
 struct StatusFacts {
   absl::Duration uptime;
   Calls::Counts calls;
-  std::map<std::string, int64_t> rejections;         // calls, by reason
-  std::shared_ptr<const Backend> backend = nullptr;  // null: the model is being loaded
+  std::map<std::string, int64_t> rejections;         // refused calls, by ReasonWord
+  std::shared_ptr<const Backend> backend = nullptr;  // null while the model is being loaded
   bool draining = false;
 };
 
+// Returns the response of GetStatus. Thread-safe.
 v1::GetStatusResponse DescribeStatus(const StatusFacts& facts, const Limits& limits);
 
 }  // namespace scalpel::rpc

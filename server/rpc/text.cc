@@ -18,7 +18,7 @@ namespace {
 absl::Status NoTokenizer(const spec::ModelFacts& facts) {
   return absl::FailedPreconditionError(
       absl::StrCat(facts.tokenizer_problem,
-                   "; send token ids, or mend the model's folder and restart the server"));
+                   "; send token ids, or fix the model's folder and restart the server"));
 }
 
 }  // namespace
@@ -31,7 +31,7 @@ absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request
     return InvalidField("text", absl::StrCat(bytes, " bytes, at most ", limits->max_text_bytes(),
                                              " are allowed; split it"));
   }
-  // No text has more tokens than bytes, but each piece of it may have a prefix space before it.
+  // A text has no more tokens than bytes, but a space may be prefixed to each of its pieces.
   auto ids = facts.tokenizer->Encode(request.text(), 2 * request.text().size());
   if (absl::IsInvalidArgument(ids.status())) {
     return InvalidField("text", std::string(absl::StripPrefix(ids.status().message(), "text: ")));

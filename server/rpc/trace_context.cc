@@ -21,7 +21,7 @@ bool IsZero(absl::string_view text) {
   return text.find_first_not_of('0') == absl::string_view::npos;
 }
 
-// Ids of zeros alone are invalid; by chance they do not come up.
+// An id of all zeros would be invalid, but its probability is negligible.
 std::string NewSpanId() { return absl::StrCat(absl::Hex(RandomBits(), absl::kZeroPad16)); }
 
 }  // namespace

@@ -112,7 +112,7 @@ class CallsTest : public testing::Test {
     listener_->Shutdown();
   }
 
-  // A call that goes on until it is cancelled.
+  // A call that runs until it is cancelled.
   struct Held {
     grpc::ClientContext context;
     std::unique_ptr<grpc::ClientReader<v1::RunResponse>> reader;
@@ -183,7 +183,7 @@ class CallsTest : public testing::Test {
   std::unique_ptr<v1::InterventionService::Stub> stub_;
 };
 
-bool SaysWhenToComeBack(const grpc::Status& status) {
+bool HasARetryDelay(const grpc::Status& status) {
   google::rpc::Status details;
   if (!details.ParseFromString(status.error_details())) return false;
   for (const auto& detail : details.details()) {
@@ -223,14 +223,14 @@ TEST_F(CallsTest, ACallersCallsAreBounded) {
   auto held = Hold(kRunner);
   const grpc::Status second = GetModel(kRunner);
   EXPECT_EQ(second.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_TRUE(SaysWhenToComeBack(second));
+  EXPECT_TRUE(HasARetryDelay(second));
   EXPECT_TRUE(GetModel(kReader).ok()) << "another caller's";
   held.reset();
   EXPECT_EQ(Rejections("caller_calls"), 1);
   EXPECT_TRUE(GetModel(kRunner).ok()) << "its share was given back";
 }
 
-TEST_F(CallsTest, AReflectionThatHasEndedLeavesRoomForTheNextCall) {
+TEST_F(CallsTest, AnEndedReflectionCallFreesItsPlace) {
   Start(WithTokens());
   const auto reflection = grpc::reflection::v1::ServerReflection::NewStub(channel_);
   for (int i = 0; i < 200; ++i) {
@@ -243,7 +243,7 @@ TEST_F(CallsTest, AReflectionThatHasEndedLeavesRoomForTheNextCall) {
   }
 }
 
-TEST_F(CallsTest, AllCallsTogetherAreBoundedButTheStatusIsTold) {
+TEST_F(CallsTest, AllCallsExceptGetStatusAreBounded) {
   Limits limits;
   limits->set_max_calls(1);
   Start(access::Policy(), limits);
@@ -251,7 +251,7 @@ TEST_F(CallsTest, AllCallsTogetherAreBoundedButTheStatusIsTold) {
   const grpc::Status refused = GetModel();
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(refused.error_message(), HasSubstr("(1)"));
-  EXPECT_TRUE(SaysWhenToComeBack(refused));
+  EXPECT_TRUE(HasARetryDelay(refused));
   const v1::GetStatusResponse status = GetStatus();
   ASSERT_EQ(status.callers_size(), 1);
   EXPECT_EQ(status.callers(0).name(), "anonymous");
@@ -274,7 +274,7 @@ TEST_F(CallsTest, TokensAreChargedButNotForValidation) {
   EXPECT_EQ(Rejections("caller_rate"), 0);
   const grpc::Status broke = Run(Tokens(1), kRunner);
   EXPECT_EQ(broke.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_TRUE(SaysWhenToComeBack(broke));
+  EXPECT_TRUE(HasARetryDelay(broke));
   EXPECT_EQ(Rejections("caller_rate"), 1);
 }
 
@@ -316,7 +316,7 @@ TEST_F(CallsTest, EveryReasonHasItsCounter) {
     EXPECT_TRUE(known.contains(std::string(ReasonWord(reason))));
 }
 
-TEST_F(CallsTest, TheStatusTellsWhatIsUnderWayAndWhatHasEnded) {
+TEST_F(CallsTest, StatusCountsCallsInProgressAndEnded) {
   Start(access::Policy());
   auto held = Hold();
   EXPECT_TRUE(GetModel().ok());
@@ -335,7 +335,7 @@ TEST_F(CallsTest, TheStatusTellsWhatIsUnderWayAndWhatHasEnded) {
   EXPECT_EQ(methods["GetStatus"], std::pair(int64_t{1}, int64_t{0}));
 }
 
-TEST_F(CallsTest, TheStatusIsToldWhileLoadingAndDraining) {
+TEST_F(CallsTest, StatusIsAnsweredWhileLoadingAndDraining) {
   Start(access::Policy());
   service_->Close();
   EXPECT_EQ(GetModel().error_code(), grpc::StatusCode::UNAVAILABLE);
@@ -389,7 +389,7 @@ class LogTest : public CallsTest {
       std::make_shared<spdlog::sinks::ostream_sink_mt>(out_);
 };
 
-TEST_F(LogTest, OneLineACallNamesCallerTraceAndReason) {
+TEST_F(LogTest, EachCallIsOneLineWithCallerTraceAndReason) {
   Start(WithTokens());
   grpc::ClientContext context;
   Show(kReader, &context);
@@ -434,7 +434,7 @@ TEST_F(LogTest, AsJsonTheFieldsAreMembers) {
   EXPECT_THAT(lines[0], Not(HasSubstr("secret")));
 }
 
-TEST_F(LogTest, ASlowCallIsWorthAWarning) {
+TEST_F(LogTest, ASlowCallIsLoggedAsAWarning) {
   Start(access::Policy(), Limits(), /*slow=*/absl::Milliseconds(300));
   EXPECT_TRUE(GetModel().ok());
   auto held = Hold();

@@ -61,7 +61,7 @@ TEST(CheckEntries, CountsPromptsInterventionsProbesAndCaptures) {
             "captures: has 4 entries, at most 3 are allowed; split the request");
 }
 
-TEST(CheckEntries, CountsFieldsOfMessagesInside) {
+TEST(CheckEntries, CountsFieldsOfNestedMessages) {
   Limits limits;
   limits->set_max_request_fields(302);
   EXPECT_TRUE(Check(Knockout(100), limits).ok());
@@ -80,7 +80,7 @@ TEST(CheckEntries, CountsUnknownFieldsAndGroups) {
 }
 
 // What cannot be read inside a block must not hide what follows it.
-TEST(CheckEntries, GoesOnAfterAnUnreadableBlock) {
+TEST(CheckEntries, ContinuesAfterAnUnreadableBlock) {
   Limits limits;
   limits->set_max_captures(3);
   const std::string broken("\x1a\x02\xff\xff", 4);

@@ -85,7 +85,7 @@ class ListenerTest : public testing::Test {
 
 // ---- Health and the end -----------------------------------------------------------------------
 
-TEST_F(ListenerTest, HealthcheckTellsHowTheServerIs) {
+TEST_F(ListenerTest, HealthcheckReportsTheServersHealth) {
   Open();
   const std::string address = listener_->address();
   testing::internal::CaptureStderr();
@@ -124,7 +124,7 @@ TEST_F(ListenerTest, OldConnectionsEndWithoutALostCall) {
   watching.TryCancel();
 }
 
-TEST_F(ListenerTest, WatchersLearnOfTheDrainAndAreCutOffInTheEnd) {
+TEST_F(ListenerTest, HealthWatchersSeeTheDrainBeforeTheirCallsEnd) {
   Open();
   listener_->SetServing(true);
   const auto channel = Channel();
@@ -139,7 +139,7 @@ TEST_F(ListenerTest, WatchersLearnOfTheDrainAndAreCutOffInTheEnd) {
   listener_->StopAccepting();
   ASSERT_TRUE(watch->Read(&response));
   EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
-  // The connection goes on, and others find none.
+  // The connection stays open, and new ones are refused.
   EXPECT_EQ(Check(Channel()).error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_TRUE(Check(channel).ok());
   EXPECT_EQ(listener_->connections(), 1);
@@ -157,7 +157,7 @@ class HangUpTest : public ListenerTest, public testing::WithParamInterface<const
 INSTANTIATE_TEST_SUITE_P(Addresses, HangUpTest,
                          testing::Values("127.0.0.1:0", "[::1]:0", "[::]:0"));
 
-TEST_P(HangUpTest, EndsTheConnectionsOfThoseWhoAreNamed) {
+TEST_P(HangUpTest, ClosesTheConnectionsOfTheGivenPeers) {
   if (!net::Acceptor::Listen(GetParam()).ok()) GTEST_SKIP() << "this machine has no IPv6";
   options_.address = GetParam();
   std::string peer;
@@ -232,13 +232,13 @@ TEST_F(TlsTest, ShowsItsCertificateAndNothingWithoutTls) {
   EXPECT_EQ(Check(Channel()).error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
-TEST_F(TlsTest, WhatIsWrongWithAFileKeepsItFromStarting) {
+TEST_F(TlsTest, DoesNotStartWithABadFile) {
   options_.tls.key = WriteFile("other.key", MakeIdentity("other", authority_).key);
   const auto opened = Listener::Open(options_, &service_);
   EXPECT_THAT(std::string(opened.status().message()), StartsWith("--tls-key: "));
 }
 
-TEST_F(TlsTest, ClientsMustShowACertificateWhereAnAuthorityIsNamed) {
+TEST_F(TlsTest, ClientsNeedACertificateIfACaIsGiven) {
   WantClientCertificates();
   Open();
   EXPECT_TRUE(Check(SecureChannel(authority_, MakeIdentity("alice", authority_))).ok());
@@ -248,7 +248,7 @@ TEST_F(TlsTest, ClientsMustShowACertificateWhereAnAuthorityIsNamed) {
   }
 }
 
-TEST_F(TlsTest, ANewCertificateIsShownWithoutARestart) {
+TEST_F(TlsTest, ANewCertificateIsUsedWithoutARestart) {
   Open();
   const auto before = SecureChannel(authority_);
   EXPECT_TRUE(Check(before).ok());

@@ -150,7 +150,7 @@ TEST_F(ServiceTest, IsUnavailableBeforeOpenAndAfterClose) {
   }
 }
 
-TEST_F(ServiceTest, GetModelTellsTheModelAndItsLimits) {
+TEST_F(ServiceTest, GetModelDescribesTheModelAndItsLimits) {
   Open();
   grpc::ClientContext context;
   v1::GetModelResponse model;
@@ -248,7 +248,7 @@ class StallTest : public ServiceTest {
   StallTest() : ServiceTest(/*reader_patience=*/absl::Milliseconds(400)) {}
 };
 
-TEST_F(StallTest, AReaderThatTakesNothingIsCutOff) {
+TEST_F(StallTest, ACallWhoseReaderStopsIsCancelled) {
   Open();
   const auto data = std::make_shared<std::string>(32 << 20, 'd');  // more than gRPC takes ahead
   EngineDoes([&](engine::Job& job) {
@@ -266,7 +266,7 @@ TEST_F(StallTest, AReaderThatTakesNothingIsCutOff) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
-TEST_F(StallTest, AnEngineThatTakesItsTimeIsWaitedFor) {
+TEST_F(StallTest, ASlowEngineIsWaitedFor) {
   Open();
   EngineDoes([&](engine::Job& job) {
     for (int i = 0; i < 4; ++i) {
@@ -290,7 +290,7 @@ TEST_F(ServiceTest, ValidateOnlyIsOneEventAndNoJob) {
   EXPECT_EQ(responses[0].started().cost().tokens(), 1);
 }
 
-TEST_F(ServiceTest, RequestIdsThatAreNoneAreReplaced) {
+TEST_F(ServiceTest, InvalidRequestIdsAreReplaced) {
   Open();
   v1::RunRequest request = SmallRequest();
   request.set_validate_only(true);
@@ -481,7 +481,7 @@ TEST_F(ServiceTest, TheDeadlineReachesTheEngineAndEndsTheCall) {
   EXPECT_LT(absl::AbsDuration(told.get_future().get() - expected), absl::Milliseconds(100));
 }
 
-TEST_F(ServiceTest, ASlowReaderHoldsBackNeitherEngineNorOthers) {
+TEST_F(ServiceTest, ASlowReaderDelaysNeitherEngineNorOthers) {
   Open();
   const auto data = std::make_shared<std::string>(size_t{64} << 20, 'd');
   std::atomic<int> pushed = 0;
@@ -534,7 +534,7 @@ TEST_F(ServiceTest, CallsMayEndAtAnyMoment) {
   EXPECT_GE(whole, 50);
 }
 
-TEST_F(ServiceTest, ATakenPortIsAnError) {
+TEST_F(ServiceTest, APortInUseIsAnError) {
   Service other(limits_, {.gate = gate_, .metrics = metrics_});
   ListenOptions options;
   options.address = listener_->address();

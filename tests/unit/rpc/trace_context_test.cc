@@ -14,7 +14,7 @@ using testing::MatchesRegex;
 constexpr char kTrace[] = "4bf92f3577b34da6a3ce929d0e0e4736";
 constexpr char kSpan[] = "00f067aa0ba902b7";
 
-TEST(TraceContext, TheCallersTraceGoesOn) {
+TEST(TraceContext, ContinuesTheCallersTrace) {
   const TraceContext context = Continue("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
   EXPECT_EQ(context.trace_id, kTrace);
   EXPECT_EQ(context.parent_span_id, kSpan);
@@ -22,7 +22,7 @@ TEST(TraceContext, TheCallersTraceGoesOn) {
   EXPECT_NE(context.span_id, kSpan);
 }
 
-TEST(TraceContext, WithoutOneATraceBegins) {
+TEST(TraceContext, BeginsATraceWithoutAHeader) {
   std::set<std::string> ids;
   for (int i = 0; i < 100; ++i) {
     const TraceContext context = Continue(std::nullopt);
@@ -35,7 +35,7 @@ TEST(TraceContext, WithoutOneATraceBegins) {
   EXPECT_EQ(ids.size(), 200u);
 }
 
-TEST(TraceContext, LaterVersionsAreReadAsFarAsTheFirstGoes) {
+TEST(TraceContext, LaterVersionsAreReadAsVersion00) {
   for (const char* header : {"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-09",
                              "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the",
                              "fe-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-"}) {
@@ -48,7 +48,7 @@ TEST(TraceContext, LaterVersionsAreReadAsFarAsTheFirstGoes) {
 
 class Malformed : public testing::TestWithParam<const char*> {};
 
-TEST_P(Malformed, IsAsGoodAsNone) {
+TEST_P(Malformed, IsIgnored) {
   EXPECT_FALSE(ParseTraceParent(GetParam()));
   const TraceContext context = Continue(GetParam());
   EXPECT_NE(context.trace_id, kTrace);
