@@ -1,4 +1,4 @@
-// What must hold between settings.
+// Checks that concern several settings at once.
 
 #ifndef SCALPEL_SERVER_CONFIG_CHECKS_H_
 #define SCALPEL_SERVER_CONFIG_CHECKS_H_
@@ -9,10 +9,14 @@
 
 namespace scalpel {
 
-// INVALID_ARGUMENT is one line that names a setting as it was given, and the remedy.
+// Checks a complete configuration: the model folder is given, limits fit together, TLS files are
+// given together, and the server is not reachable from other machines without TLS and
+// authentication, unless that is allowed. Returns INVALID_ARGUMENT with one line that names a
+// setting as it was given, and the remedy.
 absl::Status CheckConfig(const Config& config);
 
-// Whether only this machine reaches an address HOST:PORT: 127.0.0.0/8, ::1 and localhost.
+// Returns whether an address, HOST:PORT, can be reached only from this machine: its host is
+// localhost or in 127.0.0.0/8 or [::1].
 bool IsLoopback(absl::string_view address);
 
 }  // namespace scalpel

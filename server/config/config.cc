@@ -27,7 +27,7 @@ absl::string_view SourceText(Source source) {
   return "";
 }
 
-// Sets what no source before it has set.
+// Applies the assignments of one source, except for settings that an earlier source has set.
 absl::Status Merge(const std::vector<Assignment>& assignments, Config* config) {
   for (const Assignment& assignment : assignments) {
     const Setting& setting = *assignment.setting;
@@ -85,7 +85,7 @@ std::string SettingsLine(const Config& config) {
 
 std::string DefaultModelName(const fs::path& folder) {
   fs::path path = fs::absolute(folder).lexically_normal();
-  if (!path.has_filename()) path = path.parent_path();  // a slash at the end
+  if (!path.has_filename()) path = path.parent_path();  // drops a trailing slash
   const fs::path snapshots = path.parent_path();
   if (snapshots.filename() == "snapshots") {
     const std::string repository = snapshots.parent_path().filename().string();

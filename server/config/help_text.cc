@@ -12,8 +12,9 @@ constexpr char kBegin[] =
     "scalpel-server: runs a GPT-2 model under interventions that come with each request, over "
     "gRPC.\n\n"
     "usage: scalpel-server --model DIR [flags]\n\n"
-    "Each setting is a flag, a variable (SCALPEL_MAX_QUEUE for --max-queue) and a key of the file\n"
-    "that --config names. A flag beats a variable, and a variable the file.\n";
+    "Each setting is a flag, an environment variable (SCALPEL_MAX_QUEUE for --max-queue) and a\n"
+    "key of the file that --config names. Flags override variables, and variables override the\n"
+    "file.\n";
 constexpr char kNextLine[] = "\n                                       ";
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What --help prints.
+// The text that --help prints.
 
 #ifndef SCALPEL_SERVER_CONFIG_HELP_TEXT_H_
 #define SCALPEL_SERVER_CONFIG_HELP_TEXT_H_
@@ -7,7 +7,7 @@
 
 namespace scalpel {
 
-// All settings under their headings, with their defaults.
+// Returns the usage and all settings, grouped under headings, with their defaults.
 std::string HelpText();
 
 }  // namespace scalpel

@@ -49,7 +49,7 @@ Setting Name(std::string name, std::string help, size_t most, std::string Config
           [=](Text text, Config* config) { return SetName(text, most, &(config->*member)); }};
 }
 
-Setting Only(Where where, Setting setting) {
+Setting Restricted(Where where, Setting setting) {
   setting.where = where;
   return setting;
 }
@@ -107,8 +107,8 @@ std::vector<Setting> ModelSettings() {
       Choice("device", "DEVICE", "auto, cpu or cuda (default auto)", {"auto", "cpu", "cuda"},
              &Config::device),
       Choice("vectors", "NAME",
-             "of the kernels on the CPU, at most: avx512, avx2, neon, portable, or\n"
-             "auto (default: the widest there are); answers are the same bytes",
+             "widest vectors of the CPU kernels: avx512, avx2, neon, portable, or\n"
+             "auto (default: the widest available); answers do not depend on it",
              {"auto", "avx512", "avx2", "neon", "portable"}, &Config::vectors),
       Integer("threads", "threads that compute on the CPU (default: all)", 1, 1024,
               &Config::threads),
@@ -118,17 +118,17 @@ std::vector<Setting> ModelSettings() {
 std::vector<Setting> AccessSettings() {
   return {
       Address("listen", "port 0 is any free one (default 127.0.0.1:50051)", &Config::listen),
-      Path("tls-cert", "FILE", "the server's certificate and its chain, PEM: serves TLS alone",
+      Path("tls-cert", "FILE", "the server's certificate and its chain, PEM; turns TLS on",
            "a file in PEM", &Config::tls_cert),
       Path("tls-key", "FILE", "the certificate's private key, PEM", "a file in PEM",
            &Config::tls_key),
-      Path("tls-client-ca", "FILE", "who signs clients' certificates, PEM: each client needs one",
+      Path("tls-client-ca", "FILE", "CAs of clients' certificates, PEM; every client needs one",
            "a file in PEM", &Config::tls_client_ca),
-      Path("tokens", "FILE", "who may call, by the hashes of their tokens; see --new-token",
+      Path("tokens", "FILE", "callers and the hashes of their tokens; see --new-token",
            "a JSON file", &Config::tokens),
       Switch("allow-insecure",
-             "listen where other machines reach it without TLS, or without\n"
-             "knowing who calls",
+             "let other machines call without TLS, or without tokens and\n"
+             "client certificates",
              &Config::allow_insecure),
       Address("metrics-listen", "where Prometheus reads metrics over HTTP (default: nowhere)",
               &Config::metrics_listen),
@@ -138,29 +138,31 @@ std::vector<Setting> AccessSettings() {
 std::vector<Setting> LifeSettings() {
   return {
       Integer("lame-duck-seconds",
-              "how long to go on serving after SIGTERM, unhealthy, so that\n"
-              "balancers turn away (default 0)",
+              "how long to keep serving after SIGTERM while health says\n"
+              "NOT_SERVING, so that load balancers notice (default 0)",
               0, 3600, &Config::lame_duck_seconds),
       Choice("log-level", "LEVEL", "debug, info, warn, error or off (default info)",
              {"debug", "info", "warn", "error", "off"}, &Config::log_level),
       Choice("log-format", "FORMAT", "text or json (default text)", {"text", "json"},
              &Config::log_format),
-      Integer("slow-call-ms", "calls that take longer are logged as such; 0: none (default 10000)",
+      Integer("slow-call-ms", "calls that take longer are logged as slow; 0: none (default 10000)",
               0, 86'400'000, &Config::slow_call_ms),
   };
 }
 
 std::vector<Setting> OtherSettings() {
   return {
-      Only(Where::kNotInFile, Path("config", "FILE", "JSON object of flags and their values",
-                                   "a JSON file", &Config::file)),
-      Only(Where::kFlagOnly,
-           Switch("healthcheck", "ask the server at --listen: exit 0 if it serves, else 1",
-                  &Config::healthcheck)),
-      Only(Where::kFlagOnly, Name("new-token", "print a new token and its entry for --tokens", 64,
-                                  &Config::new_token)),
-      Only(Where::kFlagOnly, Switch("help", "this text", &Config::help)),
-      Only(Where::kFlagOnly, Switch("version", "the server's version", &Config::version)),
+      Restricted(Where::kNotInFile,
+                 Path("config", "FILE", "JSON object from names of flags to values", "a JSON file",
+                      &Config::file)),
+      Restricted(Where::kFlagOnly,
+                 Switch("healthcheck", "ask the server at --listen: exit 0 if it serves, else 1",
+                        &Config::healthcheck)),
+      Restricted(Where::kFlagOnly, Name("new-token", "print a new token and its entry for --tokens",
+                                        64, &Config::new_token)),
+      Restricted(Where::kFlagOnly, Switch("help", "print this text", &Config::help)),
+      Restricted(Where::kFlagOnly,
+                 Switch("version", "print the server's version", &Config::version)),
   };
 }
 

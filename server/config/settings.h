@@ -1,4 +1,4 @@
-// The table of all settings: flags, environment, file and --help are read and written by it.
+// The table of all settings, which defines flags, variables, keys of the file, and --help.
 
 #ifndef SCALPEL_SERVER_CONFIG_SETTINGS_H_
 #define SCALPEL_SERVER_CONFIG_SETTINGS_H_
@@ -12,26 +12,28 @@
 
 namespace scalpel {
 
+// The sources in which a setting may be given.
 enum class Where { kAnywhere, kNotInFile, kFlagOnly };
 
 struct Setting {
-  std::string name;   // the flag's, without dashes
-  std::string value;  // as --help shows it; empty: a switch, `true` or `false`
+  std::string name;   // of the flag, without the leading dashes
+  std::string value;  // placeholder in --help, such as `N`; empty for a switch, `true` or `false`
   std::string help;
-  // Returns what is wrong with the value and what would be right; empty: nothing.
+  // Parses the value into the config. Returns "", or what is wrong and what would be valid.
   std::function<std::string(const std::string& value, Config* config)> set;
-  Where where = Where::kAnywhere;  // it may be given
+  Where where = Where::kAnywhere;
 };
 
-// Settings that stand together in --help.
+// Settings under one heading of --help.
 struct SettingGroup {
   std::string title;
   std::vector<Setting> settings;
 };
 
+// Returns all settings, in the order of --help. Thread-safe.
 const std::vector<SettingGroup>& SettingGroups();
 
-// Null where there is none of this name.
+// Returns the setting of this name, or null if there is none. Thread-safe.
 const Setting* FindSetting(absl::string_view name);
 
 }  // namespace scalpel

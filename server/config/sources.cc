@@ -23,13 +23,13 @@ namespace fs = std::filesystem;
 
 constexpr char kPrefix[] = "SCALPEL_";
 constexpr size_t kFileBytesMax = 1 << 20;
-// Deep enough for a nested value to be named by its key.
+// Nested values are not allowed, but one level is parsed, so that the error can name the key.
 constexpr JsonLimits kJsonLimits{/*depth_max=*/2, /*values_max=*/10'000};
 // Variables of the clients, which may run beside the server.
-constexpr absl::string_view kOfClients[] = {"SCALPEL_SERVER", "SCALPEL_SERVER_ADDRESS",
-                                            "SCALPEL_TOKEN"};
+constexpr absl::string_view kClientVariables[] = {"SCALPEL_SERVER", "SCALPEL_SERVER_ADDRESS",
+                                                  "SCALPEL_TOKEN"};
 
-// SCALPEL_MAX_TOKENS of max-tokens.
+// Returns SCALPEL_MAX_TOKENS for max-tokens.
 std::string VariableName(absl::string_view flag) {
   return absl::StrCat(kPrefix, absl::AsciiStrToUpper(absl::StrReplaceAll(flag, {{"-", "_"}})));
 }
@@ -50,7 +50,8 @@ bool MayGive(Source source, const Setting& setting) {
   return false;
 }
 
-// That `name`, as the operator wrote it, is no setting; `flag`: the flag's name that it would be.
+// The error for `name`, as the operator wrote it, that is not a setting. `flag`: `name` written as
+// a flag's name.
 absl::Status Unknown(Source source, absl::string_view name, absl::string_view flag,
                      const fs::path& file) {
   std::vector<absl::string_view> known;
@@ -62,13 +63,13 @@ absl::Status Unknown(Source source, absl::string_view name, absl::string_view fl
   const absl::string_view what = source == Source::kFlag ? "no such flag" : "no such setting";
   const absl::string_view meant = Suggestion(flag, known);
   if (meant.empty()) return Wrong(name, absl::StrCat(what, "; --help lists them"));
-  // A key is suggested without its file, which stands before it already.
+  // A key is suggested without the file's name, with which the message already begins.
   const std::string suggested =
       source == Source::kFile ? std::string(meant) : NameIn(source, meant, file);
   return Wrong(name, absl::StrCat(what, "; did you mean ", suggested, "?"));
 }
 
-absl::Status Misplaced(absl::string_view name, const Setting& setting) {
+absl::Status NotAllowedHere(absl::string_view name, const Setting& setting) {
   return Wrong(name, absl::StrCat("belongs on the command line; give --", setting.name));
 }
 
@@ -96,7 +97,7 @@ absl::StatusOr<Assignment> ReadFlag(int argc, const char* const* argv, int* next
   return Assignment{setting, argv[(*next)++], Source::kFlag};
 }
 
-// Kubernetes tells each container of its namespace's services: one named scalpel-x by
+// Kubernetes sets variables for each service of a container's namespace: for one called scalpel-x,
 // SCALPEL_X_PORT, SCALPEL_X_SERVICE_HOST, SCALPEL_X_PORT_50051_TCP_ADDR and the like.
 bool IsServiceLink(absl::string_view variable) {
   if (absl::EndsWith(variable, "_PORT") || absl::EndsWith(variable, "_SERVICE_HOST") ||
@@ -143,10 +144,10 @@ absl::StatusOr<std::vector<Assignment>> ReadEnvironment(const char* const* envir
         absl::AsciiStrToLower(absl::StrReplaceAll(absl::StripPrefix(name, kPrefix), {{"_", "-"}}));
     const Setting* setting = name == VariableName(flag) ? FindSetting(flag) : nullptr;
     if (setting == nullptr) {
-      if (absl::c_linear_search(kOfClients, name) || IsServiceLink(name)) continue;
+      if (absl::c_linear_search(kClientVariables, name) || IsServiceLink(name)) continue;
       return Unknown(Source::kEnvironment, Excerpt(name), flag, {});
     }
-    if (!MayGive(Source::kEnvironment, *setting)) return Misplaced(name, *setting);
+    if (!MayGive(Source::kEnvironment, *setting)) return NotAllowedHere(name, *setting);
     const absl::string_view value = variable.substr(name.size() + 1);
     if (!value.empty()) read.push_back({setting, std::string(value), Source::kEnvironment});
   }
@@ -166,7 +167,7 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
     const std::string name = NameIn(Source::kFile, Excerpt(key), file);
     const Setting* setting = FindSetting(key);
     if (setting == nullptr) return Unknown(Source::kFile, name, key, file);
-    if (!MayGive(Source::kFile, *setting)) return Misplaced(name, *setting);
+    if (!MayGive(Source::kFile, *setting)) return NotAllowedHere(name, *setting);
     if (value.is_structured() || value.is_null()) {
       return Wrong(name, "is neither text, nor a number, true or false");
     }

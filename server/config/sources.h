@@ -1,5 +1,5 @@
-// Reads each of the three places where settings are given. An unknown name is an error everywhere,
-// with the known one that it resembles.
+// Reads each of the three sources of settings. All functions return INVALID_ARGUMENT with one line
+// that names the setting at fault. For an unknown name it suggests a known one that is similar.
 
 #ifndef SCALPEL_SERVER_CONFIG_SOURCES_H_
 #define SCALPEL_SERVER_CONFIG_SOURCES_H_
@@ -15,26 +15,28 @@
 
 namespace scalpel {
 
+// A setting and the value that a source gives to it. The value is not parsed yet.
 struct Assignment {
   const Setting* setting;
   std::string value;
   Source source;
 };
 
-// In order; `--flag value` or `--flag=value`.
+// Reads the flags in order: `--flag value`, `--flag=value`, or `--flag` for a switch.
 absl::StatusOr<std::vector<Assignment>> ReadFlags(int argc, const char* const* argv);
 
-// Variables that begin with SCALPEL_. An empty one is as good as none. Not ours, and passed over,
-// are those that clients read and those by which Kubernetes tells of a service of such a name.
+// Reads the variables that begin with SCALPEL_; `environment` ends with null. Ignores empty ones,
+// those that only clients read, and those that Kubernetes sets for a service called scalpel-x.
 absl::StatusOr<std::vector<Assignment>> ReadEnvironment(const char* const* environment);
 
-// One JSON object of at most 1 MiB, from flags' names to text, numbers, true or false.
+// Reads a file of at most 1 MiB that holds one JSON object. Its keys are names of flags, and its
+// values are strings, numbers, true or false.
 absl::StatusOr<std::vector<Assignment>> ReadFile(const std::filesystem::path& file);
 
-// The beginning of a user's text, so that a message stays one readable line.
+// Returns the beginning of a text from the operator, short enough for a message.
 std::string Excerpt(absl::string_view text);
 
-// How `source` names a setting: `--listen`, `SCALPEL_LISTEN` or `FILE: listen`.
+// Returns the name of a setting in a source: `--listen`, `SCALPEL_LISTEN` or `FILE: listen`.
 std::string NameIn(Source source, absl::string_view flag, const std::filesystem::path& file);
 
 }  // namespace scalpel

@@ -73,7 +73,7 @@ TEST(Flags, HelpVersionAndNewTokenNeedNothingElse) {
   EXPECT_EQ(Parse({"--new-token", "alice"}, {"SCALPEL_NONSENSE=1"})->new_token, "alice");
 }
 
-// It runs where the server runs, by the same variables.
+// It runs in the server's container, with the server's variables.
 TEST(Flags, HealthcheckReadsEverythingAndRequiresNothing) {
   const auto config =
       Parse({"--healthcheck"}, {"SCALPEL_LISTEN=0.0.0.0:7", "SCALPEL_TLS_CERT=c.pem"});
@@ -110,7 +110,7 @@ TEST(Flags, NoTwoSettingsHaveOneName) {
   }
 }
 
-TEST(Flags, OfAccessAndLog) {
+TEST(Flags, AccessAndLogFlagsAreRead) {
   const auto config =
       Parse({"--model", "m", "--tls-cert=c.pem", "--tls-key", "k.pem", "--tls-client-ca", "ca.pem",
              "--tokens=t.json", "--metrics-listen", "0.0.0.0:9090", "--log-format=json",
@@ -270,7 +270,7 @@ TEST(Environment, MistakesAreNamed) {
                          "SCALPEL_MAX_RESPONSE_BYTES, 4294967296"));
 }
 
-TEST(Environment, VariablesOfOthersArePassedOver) {
+TEST(Environment, VariablesOfOthersAreIgnored) {
   EXPECT_EQ(
       MessageOf({"SCALPEL_SERVER=host:1", "SCALPEL_SERVER_ADDRESS=host:1", "SCALPEL_TOKEN=secret",
                  // As Kubernetes makes them of services named scalpel and scalpel-b.
@@ -313,7 +313,7 @@ class SettingsFile : public model::TempFolderTest {
   std::filesystem::path file_;
 };
 
-TEST_F(SettingsFile, TakesTextNumbersAndTruth) {
+TEST_F(SettingsFile, TakesTextNumbersAndBooleans) {
   const auto config = Read(
       R"({"max-queue": 5, "threads": "2", "device": "cpu", "allow-insecure": true,
           "listen": "0.0.0.0:1"})");
@@ -325,7 +325,7 @@ TEST_F(SettingsFile, TakesTextNumbersAndTruth) {
   EXPECT_EQ(config->listen, "0.0.0.0:1");
 }
 
-TEST_F(SettingsFile, AFlagBeatsAVariableAndAVariableTheFile) {
+TEST_F(SettingsFile, IsOverriddenByVariablesAndTheseByFlags) {
   const std::string text = R"({"max-queue": 1, "max-tokens": 1, "max-probes": 1})";
   const auto config =
       Read(text, {"--max-queue=3"}, {"SCALPEL_MAX_QUEUE=2", "SCALPEL_MAX_TOKENS=2"});
@@ -377,7 +377,7 @@ TEST_F(SettingsFile, IsOneSmallJsonObject) {
   EXPECT_EQ(ProblemOf("{ " + blank + "}"), "is larger than 1 MiB");
 }
 
-TEST_F(SettingsFile, ThatCannotBeRead) {
+TEST_F(SettingsFile, IsAnErrorIfUnreadable) {
   const std::string missing = (root_ / "missing.json").string();
   EXPECT_EQ(Parse({"--config", missing.c_str()}).status().message(),
             absl::StrCat(missing, ": cannot be read: No such file or directory"));
@@ -386,7 +386,7 @@ TEST_F(SettingsFile, ThatCannotBeRead) {
             absl::StrCat(folder, ": cannot be read: Is a directory"));
 }
 
-TEST(SettingsLine, TellsWhatWasSetAndWhereOnOneLine) {
+TEST(SettingsLine, ShowsValuesAndSourcesOnOneLine) {
   EXPECT_EQ(SettingsLine(Config()), "all by default");
   const auto config = Parse({"--model", "a\nb"}, {"SCALPEL_THREADS=2", "SCALPEL_TOKEN=secret"});
   ASSERT_TRUE(config.ok()) << config.status();
@@ -401,7 +401,7 @@ TEST(DefaultModelName, IsTheFoldersOwn) {
   EXPECT_EQ(DefaultModelName("/"), "model");
 }
 
-TEST(DefaultModelName, OfASnapshotIsTheRepositorys) {
+TEST(DefaultModelName, IsTheRepositorysForASnapshot) {
   EXPECT_EQ(DefaultModelName("/hub/models--openai-community--gpt2/snapshots/607a30d"), "gpt2");
   EXPECT_EQ(DefaultModelName("/hub/models--distilgpt2/snapshots/2290a62/"), "distilgpt2");
   EXPECT_EQ(DefaultModelName("/my/snapshots/today"), "today");
