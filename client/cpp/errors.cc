@@ -46,10 +46,11 @@ void PrintRemedy(std::ostream& err, grpc::StatusCode code, const Options& option
     case grpc::StatusCode::UNAUTHENTICATED:
       err << (security.token.empty()
                   ? "  give a token by --token-file or $SCALPEL_TOKEN, or --cert and --key\n"
-                  : "  the token is wrong or has expired; ask who runs the server for another\n");
+                  : "  the token is wrong or has expired; ask the operator of the server for a new "
+                    "one\n");
       break;
     case grpc::StatusCode::PERMISSION_DENIED:
-      err << "  who runs the server says what each caller may do; ask for another role\n";
+      err << "  ask the operator of the server for a role that may\n";
       break;
     default:
       break;

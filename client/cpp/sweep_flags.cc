@@ -102,7 +102,7 @@ absl::StatusOr<v1::GridAxis> AxisOf(absl::string_view text) {
     if (indices == nullptr) {
       return absl::InvalidArgumentError(
           absl::StrCat("--over: `", Printable(kind),
-                       "` is no axis; write layers, heads, positions or values=A,B,..."));
+                       "` is not an axis; write layers, heads, positions or values=A,B,..."));
     }
     if (equals == View::npos) return axis;  // all indices
     const absl::StatusOr<Spec> spec = ParseList("--over", list);

@@ -50,13 +50,13 @@ std::string ReadHash(const Json& value, Sha256Hash* hash) {
 std::string ReadRole(const Json& value, Role* role) {
   const std::optional<Role> read =
       value.is_string() ? ParseRole(value.get_ref<const std::string&>()) : std::nullopt;
-  if (!read.has_value()) return absl::StrCat("is none of ", RoleNames());
+  if (!read.has_value()) return absl::StrCat("is not one of ", RoleNames());
   *role = *read;
   return "";
 }
 
 std::string ReadTime(const Json& value, absl::Time* time) {
-  constexpr char kProblem[] = "is no time as RFC 3339 writes it, such as 2027-01-01T00:00:00Z";
+  constexpr char kProblem[] = "is not an RFC 3339 time, such as 2027-01-01T00:00:00Z";
   if (!value.is_string()) return kProblem;
   const std::string& text = value.get_ref<const std::string&>();
   // ParseTime accepts more than RFC 3339: spaces, years of any length, "infinite-future".
@@ -90,7 +90,7 @@ std::string ReadField(const std::string& key, const Json& value, TokenEntry* ent
   if (key == "max_tokens_per_second") {
     return ReadInteger(value, 0, kTokensPerSecondMax, &entry->tokens_per_second_max);
   }
-  return "is no key of a token; those are name, sha256, role, expires, max_calls, "
+  return "is not a key of a token; those are name, sha256, role, expires, max_calls, "
          "max_tokens_per_second";
 }
 

@@ -47,8 +47,9 @@ absl::Status CheckTls(const Config& config) {
 
 absl::Status CheckListen(const Config& config) {
   if (config.listen == config.metrics_listen && !absl::EndsWith(config.listen, ":0")) {
-    return Wrong(config, "metrics-listen",
-                 absl::StrCat(config.listen, " is that of --listen; give another port"));
+    return Wrong(
+        config, "metrics-listen",
+        absl::StrCat(config.listen, " is also the address of --listen; give another port"));
   }
   if (config.allow_insecure || IsLoopback(config.listen)) return absl::OkStatus();
   const bool encrypted = !config.tls_cert.empty();
@@ -58,7 +59,7 @@ absl::Status CheckListen(const Config& config) {
                absl::StrCat("other machines may reach ", config.listen, "; give ",
                             encrypted ? "" : "--tls-cert and --tls-key, ",
                             known ? "" : "--tokens or --tls-client-ca, ",
-                            "or --allow-insecure if they all may call"));
+                            "or --allow-insecure to let all of them call"));
 }
 
 }  // namespace

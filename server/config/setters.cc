@@ -31,7 +31,7 @@ std::string SetInteger(absl::string_view text, int64_t least, int64_t most, int3
 
 std::string SetSwitch(absl::string_view text, bool* out) {
   const bool yes = text == "true" || text == "1";
-  if (!yes && text != "false" && text != "0") return "is none of true, false";
+  if (!yes && text != "false" && text != "0") return "is not one of true, false";
   *out = yes;
   return "";
 }
@@ -46,7 +46,7 @@ std::string SetChoice(absl::string_view text, absl::Span<const absl::string_view
     }
     absl::StrAppend(&known, known.empty() ? "" : ", ", choice);
   }
-  return absl::StrCat("is none of ", known);
+  return absl::StrCat("is not one of ", known);
 }
 
 std::string SetPath(absl::string_view text, absl::string_view what, std::filesystem::path* out) {

@@ -160,7 +160,7 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
   const absl::StatusOr<nlohmann::json> json = ParseJson(*bytes, kJsonLimits);
   if (!json.ok()) return Wrong(file.string(), json.status().message());
   if (!json->is_object()) {
-    return Wrong(file.string(), "is no JSON object; give one of flags and their values");
+    return Wrong(file.string(), "is not a JSON object; give one that maps flags to values");
   }
   std::vector<Assignment> read;
   for (const auto& [key, value] : json->items()) {
@@ -169,7 +169,7 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
     if (setting == nullptr) return Unknown(Source::kFile, name, key, file);
     if (!MayGive(Source::kFile, *setting)) return NotAllowedHere(name, *setting);
     if (value.is_structured() || value.is_null()) {
-      return Wrong(name, "is neither text, nor a number, true or false");
+      return Wrong(name, "is not a string, number, true or false");
     }
     std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     if (absl::StrContains(text, '\0')) return Wrong(name, "has a NUL; leave it out");

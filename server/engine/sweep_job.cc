@@ -35,9 +35,7 @@ class SweepJob::Statistics final : public TaskSink {
 };
 
 SweepJob::SweepJob(std::shared_ptr<EventStream> call, std::shared_ptr<const spec::Sweep> sweep)
-    : Job(std::move(call)),
-      sweep_(std::move(sweep)),
-      reported_(sweep_->variants()) {}
+    : Job(std::move(call)), sweep_(std::move(sweep)), reported_(sweep_->variants()) {}
 
 std::optional<Task> SweepJob::NextTask() {
   if (!clean_given_out_) {

@@ -33,7 +33,7 @@ absl::StatusOr<fs::path> ResolveLink(const fs::path& dir, const std::string& nam
     // Not NOT_FOUND: the file is meant to exist, but its target does not, as after an interrupted
     // download.
     return absl::InvalidArgumentError(
-        absl::StrCat(name, ": a symbolic link that leads nowhere (", error.message(), ")"));
+        absl::StrCat(name, ": a broken symbolic link (", error.message(), ")"));
   }
   const fs::path folder = fs::canonical(dir, error);
   if (error) return absl::NotFoundError(absl::StrCat("model folder: ", error.message()));
@@ -44,7 +44,8 @@ absl::StatusOr<fs::path> ResolveLink(const fs::path& dir, const std::string& nam
     return target;
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      name, ": a symbolic link that leaves the model folder; replace it by the file itself"));
+      name,
+      ": a symbolic link to a file outside the model folder; replace it with the file itself"));
 }
 
 absl::Status OpenError(const std::string& name, int error) {

@@ -210,7 +210,7 @@ bool Acceptor::Admit() {
   ++refused_;
   if (WarnsNow()) {
     spdlog::warn(
-        "{} connections are open, and no more are taken (--max-connections); {} have been "
+        "{} connections are open, the most allowed (--max-connections); {} have been "
         "refused",
         connections_max_, refused_.load());
   }

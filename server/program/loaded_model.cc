@@ -65,7 +65,7 @@ absl::StatusOr<LoadedModel> LoadModel(const Config& config) {
   std::error_code error;
   if (!fs::is_directory(config.model, error)) {
     return absl::NotFoundError(absl::StrCat("--model: ", config.model.string(),
-                                            " is no folder; give the one with config.json"));
+                                            " is not a folder; give the one with config.json"));
   }
   try {
     return LoadFolder(config);

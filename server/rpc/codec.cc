@@ -55,7 +55,7 @@ absl::Status Parse(const grpc::ByteBuffer& buffer, const Limits& limits,
   return absl::InvalidArgumentError(
       absl::StrCat("the message is not a readable ", message->GetTypeName(),
                    ": it is cut off, nested deeper than ", kNestingMax,
-                   " levels, has text that is not UTF-8, or is no protobuf at all"));
+                   " levels, has text that is not UTF-8, or is not protobuf"));
 }
 
 grpc::ByteBuffer Serialize(const google::protobuf::Message& message) {

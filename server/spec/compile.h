@@ -95,7 +95,7 @@ void NormalizeDataType(Compilation& c, Message* message, absl::string_view field
   if (message->dtype() == v1::DATA_TYPE_UNSPECIFIED) message->set_dtype(v1::DATA_TYPE_FLOAT32);
   if (!v1::DataType_IsValid(message->dtype())) {
     c.violations.Add(absl::StrCat(field, ".dtype"),
-                     absl::StrCat(static_cast<int>(message->dtype()), " is no data type"));
+                     absl::StrCat(static_cast<int>(message->dtype()), " is not a data type"));
   }
 }
 

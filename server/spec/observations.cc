@@ -16,7 +16,7 @@ void NormalizeMoment(Compilation& c, Observer* observer, absl::string_view field
   if (observer->moment() == v1::MOMENT_UNSPECIFIED) observer->set_moment(v1::MOMENT_AFTER);
   if (!v1::Moment_IsValid(observer->moment())) {
     c.violations.Add(absl::StrCat(field, ".moment"),
-                     absl::StrCat(static_cast<int>(observer->moment()), " is no moment"));
+                     absl::StrCat(static_cast<int>(observer->moment()), " is not a moment"));
   }
 }
 
@@ -26,7 +26,7 @@ void CheckStatistics(Compilation& c, const v1::Probe& probe, absl::string_view f
     const std::string item = absl::StrCat(field, ".statistics[", i, "]");
     const int statistic = probe.statistics(i);
     if (!v1::Statistic_IsValid(statistic) || statistic == v1::STATISTIC_UNSPECIFIED) {
-      c.violations.Add(item, absl::StrCat(statistic, " is no statistic; GetModel lists them"));
+      c.violations.Add(item, absl::StrCat(statistic, " is not a statistic; GetModel lists them"));
     } else if (!seen.insert(statistic).second) {
       c.violations.Add(item, absl::StrCat(v1::Statistic_Name(statistic), " is asked twice"));
     }
@@ -96,12 +96,12 @@ bool CheckProbeAtSite(Compilation& c, const v1::Probe& probe, const SiteEntry& s
     const v1::StatisticFacts& facts = contract::FactsOf(statistic);
     const v1::Site only_at = facts.only_at();
     if (only_at != v1::SITE_UNSPECIFIED && only_at != site.site) {
-      refuse(item, absl::StrCat(v1::Statistic_Name(statistic), " can be asked for at ",
-                                FindSite(only_at)->name, " alone"));
+      refuse(item, absl::StrCat(v1::Statistic_Name(statistic), " is available only at ",
+                                FindSite(only_at)->name));
     } else if (facts.of_vectors() && (scores || innermost_kept)) {
       refuse(item, absl::StrCat(v1::Statistic_Name(statistic),
-                                " is made of vectors along the innermost axis; do not keep it, and "
-                                "do not ask for it at attn_scores"));
+                                " reduces the innermost axis, which can therefore not be kept, and "
+                                "is not available at attn_scores"));
     }
   }
   return good;

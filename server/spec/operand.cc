@@ -75,7 +75,7 @@ at::Tensor DecodeData(Compilation& c, const v1::Tensor& tensor, absl::string_vie
   const auto type = ToScalarType(tensor.dtype());
   if (!type) {
     c.violations.Add(absl::StrCat(field, ".dtype"),
-                     absl::StrCat(static_cast<int>(tensor.dtype()), " is no data type"));
+                     absl::StrCat(static_cast<int>(tensor.dtype()), " is not a data type"));
     return {};
   }
   const int64_t element_bytes = static_cast<int64_t>(c10::elementSize(*type));

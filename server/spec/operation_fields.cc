@@ -19,7 +19,7 @@ void CheckNoise(Compilation& c, v1::Noise* noise, absl::string_view field) {
   if (noise->mode() == v1::NOISE_MODE_UNSPECIFIED) noise->set_mode(v1::NOISE_MODE_REPLACE);
   if (!v1::NoiseMode_IsValid(noise->mode())) {
     c.violations.Add(absl::StrCat(field, ".mode"),
-                     absl::StrCat(static_cast<int>(noise->mode()), " is no mode"));
+                     absl::StrCat(static_cast<int>(noise->mode()), " is not a valid noise mode"));
   }
 }
 

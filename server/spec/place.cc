@@ -14,11 +14,11 @@ const SiteEntry* ResolveSite(Compilation& c, v1::Place* place, absl::string_view
   if (place->path().empty()) {
     const SiteEntry* site = FindSite(place->site());
     if (site == nullptr) {
-      c.violations.Add(
-          absl::StrCat(field, ".site"),
-          place->site() == v1::SITE_UNSPECIFIED
-              ? std::string("is required; give `site` or `path`")
-              : absl::StrCat(static_cast<int>(place->site()), " is no site; GetModel lists them"));
+      c.violations.Add(absl::StrCat(field, ".site"),
+                       place->site() == v1::SITE_UNSPECIFIED
+                           ? std::string("is required; give `site` or `path`")
+                           : absl::StrCat(static_cast<int>(place->site()),
+                                          " is not a site; GetModel lists them"));
     }
     return site;
   }

@@ -312,14 +312,14 @@ def test_every_statistic_has_its_name(statistic):
 
 
 @pytest.mark.parametrize("wrong, error", [
-    (lambda: probe("k", "stdev"), "statistics: 'stdev' is none of mean, std"),
+    (lambda: probe("k", "stdev"), "statistics: 'stdev' is not one of mean, std"),
     (lambda: probe("k", "std", keep="heads"), "keep: 'heads'"),
     (lambda: probe("k", "std", when="during"), "when: 'during'"),
     (lambda: capture("k", dtype="float64"), "dtype: 'float64'"),
     (lambda: operations.noise("k", mode="both"), "mode: 'both'"),
     (lambda: scalpel.layers([]), "layers: the list is empty"),
     (lambda: calls.run("a", block_outputs=[]), "block_outputs: the list is empty"),
-    (lambda: calls.sweep("a", over="tokens"), "over: 'tokens' is none of layers, heads"),
+    (lambda: calls.sweep("a", over="tokens"), "over: 'tokens' is not one of layers, heads"),
 ])  # fmt: skip
 def test_a_word_that_the_contract_lacks_is_a_value_error(wrong, error):
     with pytest.raises(ValueError, match=error):

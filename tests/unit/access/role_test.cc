@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "proto/scalpel/v1/model.pb.h"
+#include "proto/scalpel/v1/service.pb.h"
 
 namespace scalpel::access {
 namespace {
@@ -50,7 +50,7 @@ TEST(LeastRole, IsNulloptForUnlistedMethods) {
 }
 
 TEST(LeastRole, CoversEveryMethodOfTheService) {
-  const google::protobuf::FileDescriptor* file = v1::GetModelRequest::descriptor()->file();
+  const google::protobuf::FileDescriptor* file = v1::TokenizeRequest::descriptor()->file();
   ASSERT_EQ(file->service_count(), 1);
   const google::protobuf::ServiceDescriptor* service = file->service(0);
   ASSERT_GT(service->method_count(), 0);

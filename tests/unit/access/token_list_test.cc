@@ -134,7 +134,7 @@ TEST(TokenList, RefusesOtherForms) {
 
 TEST(TokenList, RefusesUnknownAndMissingKeys) {
   EXPECT_THAT(FieldProblem(R"(,"rol":"reader")"),
-              HasSubstr("tokens[0]: \"rol\" is no key of a token"));
+              HasSubstr("tokens[0]: \"rol\" is not a key of a token"));
   EXPECT_THAT(FieldProblem(R"(,"name":"again")"), HasSubstr("duplicate key"));
   EXPECT_THAT(Problem(R"({"tokens":[{}]})"), HasSubstr("has no \"name\""));
   EXPECT_THAT(Problem(R"({"tokens":[{"name":"alice"}]})"), HasSubstr("has no \"sha256\""));
@@ -169,7 +169,7 @@ TEST(TokenList, RefusesABadRole) {
   for (const char* role : {R"("admin")", R"("")", "1", "null"}) {
     EXPECT_THAT(Problem(File(absl::StrCat(R"({"name":"alice","sha256":")", kAliceHash,
                                           R"(","role":)", role, "}"))),
-                HasSubstr("\"role\" is none of reader, runner, operator"))
+                HasSubstr("\"role\" is not one of reader, runner, operator"))
         << role;
   }
 }
@@ -181,7 +181,7 @@ TEST(TokenList, RefusesABadTime) {
         R"(" 2027-01-01T00:00:00Z")", R"("2027-01-01T00:00:00Z ")", R"("infinite-future")",
         R"("infinite-past-and-more")", R"("02027-01-01T00:00:00Z")", "1798761600"}) {
     EXPECT_THAT(FieldProblem(absl::StrCat(R"(,"expires":)", time)),
-                HasSubstr("\"expires\" is no time as RFC 3339 writes it"))
+                HasSubstr("\"expires\" is not an RFC 3339 time"))
         << time;
   }
 }

@@ -130,7 +130,8 @@ TEST_F(ClientCli, SendsTheTokenAndPrintsARemedyIfRefused) {
   EXPECT_THAT(outcome.err, Not(HasSubstr("secret")));
   answer = {grpc::StatusCode::PERMISSION_DENIED, "a reader may not"};
   outcome = Program({"run", "x"}, 80, false, "secret");
-  EXPECT_THAT(outcome.err, HasSubstr("PERMISSION_DENIED: a reader may not\n  who runs the server"));
+  EXPECT_THAT(outcome.err,
+              HasSubstr("PERMISSION_DENIED: a reader may not\n  ask the operator of the server"));
   outcome = Program({"run", "x", "--server", "example.org:1"}, 80, false, "secret");
   EXPECT_EQ(outcome.code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("would travel to example.org:1 unencrypted; add --tls"));

@@ -32,12 +32,12 @@ std::vector<v1::SweepResponse> SmallSweep() {
           "normalized": {"prompts": [{}], "metrics": [{"name": "diff"}]}}})"),
       SweepEvent(R"({"clean": {"metrics": [{"name": "diff", "values": [1.5]}]}})"),
       SweepEvent(R"({"progress": {"done": 3, "total": 6}})")};
+  constexpr const char* kValues[] = {"1.5", "0", "\"NaN\"", "2", "1", "9.5"};
   for (int i = 5; i >= 0; --i) {
-    events.push_back(SweepEvent(absl::StrCat(R"({"variant": {"index": )", i,
-                                             R"(, "coordinates": [)", i / 3, ", ", i % 3, "]}}")));
+    events.push_back(SweepEvent(
+        absl::StrCat(R"({"variant": {"index": )", i, R"(, "coordinates": [)", i / 3, ", ", i % 3,
+                     R"(], "metrics": [{"name": "diff", "values": [)", kValues[i], "]}]}}")));
   }
-  events.push_back(SweepEvent(R"({"matrix": {"name": "diff", "shape": [2, 3],
-      "values": [1.5, 0, "NaN", 2, 1, 9.5]}})"));
   events.push_back(SweepEvent(R"({"finished": {"queueUs": 200, "computeUs": 60000,
       "tokensComputed": 12, "variants": 6}})"));
   return events;

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <initializer_list>
 #include <sstream>
+#include <vector>
 
 #include "client/cpp/sweep_view.h"
 
@@ -25,7 +25,7 @@ v1::FirstNonFinite First() {
 }
 
 // A finished sweep over two layers and two heads with these values; the clean run's is `clean`.
-std::string Shown(std::initializer_list<double> values, double clean) {
+std::string Shown(const std::vector<double>& values, double clean) {
   std::ostringstream out;
   SweepView view(Screen{out}, nullptr);
   v1::SweepResponse response;

@@ -72,7 +72,7 @@ TEST(ClientOptions, SaysWhatIsWrong) {
   EXPECT_EQ(ErrorOf({"run", "--over", "layers"}), "--over belongs to the command sweep; remove it");
   EXPECT_EQ(ErrorOf({"sweep", "--clean"}), "--clean belongs to the command run; remove it");
   EXPECT_EQ(ErrorOf({"sweep", "--over", "units"}),
-            "--over: `unit` is no axis; write layers, heads, positions or values=A,B,...");
+            "--over: `unit` is not an axis; write layers, heads, positions or values=A,B,...");
   EXPECT_EQ(ErrorOf({"sweep", "--logit-diff", " a"}),
             "--logit-diff: a value is missing; see scalpel-cli --help");
   EXPECT_EQ(ErrorOf({"sweep", "--at", "end"}),

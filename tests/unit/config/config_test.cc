@@ -155,7 +155,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"--"}, "--: no such flag; --help lists them"},
         Wrong{{"--help=yes"}, "--help: takes no value; leave it out"},
         Wrong{{"--healthcheck=no"}, "--healthcheck: takes no value; leave it out"},
-        Wrong{{"--allow-insecure=maybe"}, "--allow-insecure: \"maybe\" is none of true, false"},
+        Wrong{{"--allow-insecure=maybe"}, "--allow-insecure: \"maybe\" is not one of true, false"},
         Wrong{{"--new-token", ""}, "--new-token: \"\" is not 1 to 64 characters long"},
         Wrong{{"--tokens="}, "--tokens: \"\" is empty; give a JSON file"},
         Wrong{
@@ -167,9 +167,9 @@ INSTANTIATE_TEST_SUITE_P(
               "--max-queue: \"99999999999999999999\" is not a whole number in [1, 100000]"},
         Wrong{{"--max-request-bytes=2147483648"},
               "--max-request-bytes: \"2147483648\" is not a whole number in [1024, 2147483647]"},
-        Wrong{{"--device", "tpu"}, "--device: \"tpu\" is none of auto, cpu, cuda"},
+        Wrong{{"--device", "tpu"}, "--device: \"tpu\" is not one of auto, cpu, cuda"},
         Wrong{{"--log-level", "loud"},
-              "--log-level: \"loud\" is none of debug, info, warn, error, off"},
+              "--log-level: \"loud\" is not one of debug, info, warn, error, off"},
         Wrong{{"--model-name", "a b"},
               "--model-name: \"a b\" has spaces or bytes that are not ASCII; leave them out"},
         Wrong{{"--model", "m", "--max-buffered-bytes", "65536"},
@@ -182,17 +182,18 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"--model=m", "--tls-key=k"}, "--tls-key: needs --tls-cert too"},
         Wrong{{"--model=m", "--tls-client-ca=a"},
               "--tls-client-ca: needs --tls-cert and --tls-key too"},
-        Wrong{{"--model=m", "--metrics-listen=127.0.0.1:50051"},
-              "--metrics-listen: 127.0.0.1:50051 is that of --listen; give another port"},
+        Wrong{
+            {"--model=m", "--metrics-listen=127.0.0.1:50051"},
+            "--metrics-listen: 127.0.0.1:50051 is also the address of --listen; give another port"},
         Wrong{{"--model=m", "--listen=0.0.0.0:1"},
               "--listen: other machines may reach 0.0.0.0:1; give --tls-cert and --tls-key, "
-              "--tokens or --tls-client-ca, or --allow-insecure if they all may call"},
+              "--tokens or --tls-client-ca, or --allow-insecure to let all of them call"},
         Wrong{{"--model=m", "--listen=0.0.0.0:1", "--tokens=t"},
               "--listen: other machines may reach 0.0.0.0:1; give --tls-cert and --tls-key, "
-              "or --allow-insecure if they all may call"},
+              "or --allow-insecure to let all of them call"},
         Wrong{{"--model=m", "--listen=0.0.0.0:1", "--tls-cert=c", "--tls-key=k"},
               "--listen: other machines may reach 0.0.0.0:1; give --tokens or --tls-client-ca, "
-              "or --allow-insecure if they all may call"}));
+              "or --allow-insecure to let all of them call"}));
 
 TEST(Flags, AddressesAreHostAndPort) {
   for (const char* good : {"0.0.0.0:1", "localhost:65535", "[::1]:50051", "[::]:0"}) {
@@ -250,7 +251,7 @@ TEST(Environment, MistakesAreShortened) {
             absl::StrCat(name.substr(0, 120), "...: no such setting; --help lists them"));
   const std::string value = "SCALPEL_DEVICE=" + std::string(1000, 'x');
   EXPECT_EQ(MessageOf({value.c_str()}), absl::StrCat("SCALPEL_DEVICE: \"", std::string(120, 'x'),
-                                                     "...\" is none of auto, cpu, cuda"));
+                                                     "...\" is not one of auto, cpu, cuda"));
 }
 
 TEST(Environment, MistakesAreNamed) {
@@ -357,17 +358,17 @@ TEST_F(SettingsFile, MistakesAreNamed) {
             "max-queue: \"true\" is not a whole number in [1, 100000]");
   for (const char* value : {"null", "[5]", R"({"n": 5})"}) {
     EXPECT_EQ(ProblemOf(absl::StrCat(R"({"max-queue": )", value, "}")),
-              "max-queue: is neither text, nor a number, true or false");
+              "max-queue: is not a string, number, true or false");
   }
   EXPECT_EQ(ProblemOf(R"({"listen": "127.0.0.1\u0000:1"})"), "listen: has a NUL; leave it out");
   EXPECT_EQ(ProblemOf(R"({"config": "x"})"), "config: belongs on the command line; give --config");
   EXPECT_EQ(ProblemOf(R"({"listen": "0.0.0.0:1", "tls-cert": "c", "tls-key": "k"})"),
             "listen: other machines may reach 0.0.0.0:1; give --tokens or --tls-client-ca, or "
-            "--allow-insecure if they all may call");
+            "--allow-insecure to let all of them call");
 }
 
 TEST_F(SettingsFile, IsOneSmallJsonObject) {
-  EXPECT_EQ(ProblemOf("[]"), "is no JSON object; give one of flags and their values");
+  EXPECT_EQ(ProblemOf("[]"), "is not a JSON object; give one that maps flags to values");
   EXPECT_THAT(ProblemOf(""), HasSubstr("not valid JSON"));
   EXPECT_THAT(ProblemOf(R"({"threads": 1,})"), HasSubstr("not valid JSON near byte 15"));
   EXPECT_EQ(ProblemOf(R"({"threads": 1, "threads": 2})"), "duplicate key \"threads\"");

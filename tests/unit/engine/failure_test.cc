@@ -12,6 +12,7 @@
 #include "absl/synchronization/notification.h"
 #include "server/base/errors.h"
 #include "tests/unit/support/busy_engine.h"
+#include "tests/unit/support/limits.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::engine {
@@ -65,7 +66,7 @@ TEST(Failure, AnExceptionIsInternalAndTheNextRequestIsFine) {
 }
 
 TEST(Failure, OfAWaveOnlyTheGuiltyFail) {
-  Scheduler scheduler(BrokenGpt2(), {.baseline_cache_bytes_max = 0});
+  Scheduler scheduler(BrokenGpt2(), test::LimitsOf("baseline_cache_bytes: 0"));
   const auto ask_alone = [&](const std::string& ids) {
     const Call call = MakePrompt(ids, "alone");
     test::Answer answer;

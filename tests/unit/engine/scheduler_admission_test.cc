@@ -13,6 +13,7 @@
 #include "server/base/errors.h"
 #include "server/engine/scheduler.h"
 #include "tests/unit/support/busy_engine.h"
+#include "tests/unit/support/limits.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::engine {
@@ -36,7 +37,7 @@ google::rpc::RetryInfo RetryOf(const absl::Status& status) {
 // ---- admission
 // -----------------------------------------------------------------------------------
 TEST_F(BusyScheduler, AFullQueueSaysWhenToRetry) {
-  Start({.queue_max = 2});
+  Start(test::LimitsOf("max_queue: 2"));
   const Call first = MakeRun(), second = MakeRun();
   ASSERT_TRUE(scheduler_->Submit(first.job).ok());
   ASSERT_TRUE(scheduler_->Submit(second.job).ok());
@@ -54,7 +55,8 @@ TEST_F(BusyScheduler, AFullQueueSaysWhenToRetry) {
 
 TEST(Scheduler, HoldsReservedBytesUntilTheStreamIsDestroyed) {
   const int64_t bytes = MakeRun().plan->started.cost().response_bytes();
-  Scheduler scheduler(test::TinyGpt2(), {.buffered_bytes_max = 2 * bytes});
+  Scheduler scheduler(test::TinyGpt2(),
+                      test::LimitsOf(absl::StrCat("max_buffered_bytes: ", 2 * bytes)));
   auto first = std::make_unique<Call>(MakeRun());
   const Call second = MakeRun();
   ASSERT_TRUE(scheduler.Submit(first->job).ok());
@@ -85,7 +87,7 @@ TEST(Scheduler, StreamsMayOutliveIt) {
 double PlainFlops(const Call& call) { return call.plan->started.cost().flops(); }
 
 TEST(SchedulerCounts, CountsAFullComputationAsItsEstimatedCost) {
-  Scheduler scheduler(test::TinyGpt2(), {.baseline_cache_bytes_max = 0});
+  Scheduler scheduler(test::TinyGpt2(), test::LimitsOf("baseline_cache_bytes: 0"));
   const Call call = MakeRun();
   ASSERT_TRUE(scheduler.Submit(call.job).ok());
   ASSERT_TRUE(WaitForEnd(*call.stream).ok());
@@ -160,10 +162,10 @@ TEST_F(BusyScheduler, CancelledWorkCountsTimeButNoRows) {
 }
 
 TEST_F(BusyScheduler, ARefusalHasAReason) {
-  Start({.queue_max = 1});
+  Start(test::LimitsOf("max_queue: 1"));
   ASSERT_TRUE(scheduler_->Submit(MakeRun().job).ok());
   EXPECT_EQ(ReasonOf(scheduler_->Submit(MakeRun().job)), Reason::kQueueFull);
-  Scheduler small(test::TinyGpt2(), {.buffered_bytes_max = 1});
+  Scheduler small(test::TinyGpt2(), test::LimitsOf("max_buffered_bytes: 1"));
   EXPECT_EQ(ReasonOf(small.Submit(MakeRun().job)), Reason::kBufferedBytes);
 }
 

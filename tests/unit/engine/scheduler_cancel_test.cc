@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "server/engine/scheduler.h"
 #include "tests/unit/support/busy_engine.h"
+#include "tests/unit/support/limits.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::engine {
@@ -39,7 +40,7 @@ TEST_F(BusyScheduler, WorkCancelledInTheQueueIsNotComputed) {
 
 // gRPC may begin the next call on the thread that tells it of an end.
 TEST_F(BusyScheduler, ACallerMaySubmitAgainWhenItsStreamEnds) {
-  Start({.queue_max = 1});
+  Start(test::LimitsOf("max_queue: 1"));
   const Call dropped_by_submit = MakeRun(), dropped_by_the_engine = MakeRun();
   std::atomic<int> came_back = 0;
   for (const Call* call : {&dropped_by_submit, &dropped_by_the_engine}) {

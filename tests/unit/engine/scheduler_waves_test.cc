@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "server/engine/scheduler.h"
 #include "tests/unit/support/busy_engine.h"
+#include "tests/unit/support/limits.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::engine {
@@ -150,7 +151,7 @@ class ManyTasks final : public Job {
 };
 
 TEST_F(BusyScheduler, ALongJobDelaysAnotherByAWaveAtMost) {
-  Start({.wave_tokens_max = 14, .baseline_cache_bytes_max = 0});  // two tasks of seven tokens
+  Start(test::LimitsOf("wave_tokens: 14 baseline_cache_bytes: 0"));  // two tasks of seven tokens
   const Call run = MakeRun("");
   const auto sweep = std::make_shared<ManyTasks>(40, run.stream);
   ASSERT_TRUE(scheduler_->Submit(sweep).ok());

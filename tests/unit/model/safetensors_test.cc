@@ -222,13 +222,13 @@ TEST_F(ModelFileTest, FollowsLinksOnlyInsideTheFolder) {
   for (const char* name : {"outside", "near", "chain"}) {
     EXPECT_EQ(OpenModelFile(dir_, name).status().message(),
               std::string(name) +
-                  ": a symbolic link that leaves the model folder; replace it by "
-                  "the file itself");
+                  ": a symbolic link to a file outside the model folder; replace it "
+                  "with the file itself");
   }
   for (const char* name : {"dangling", "loop"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(OpenModelFile(dir_, name).status()));
     EXPECT_THAT(std::string(OpenModelFile(dir_, name).status().message()),
-                HasSubstr("a symbolic link that leads nowhere"));
+                HasSubstr("a broken symbolic link"));
   }
 }
 
@@ -241,7 +241,7 @@ TEST_F(ModelFileTest, FollowsTheHubCachesLinksToItsBlobs) {
   fs::create_symlink("../../refs/main", snapshot / "other");
   EXPECT_EQ(*ReadModelFile(snapshot, "config.json", 10), "x");
   EXPECT_THAT(std::string(OpenModelFile(snapshot, "other").status().message()),
-              HasSubstr("leaves the model folder"));
+              HasSubstr("to a file outside the model folder"));
   // The folder itself may be given through a link.
   fs::create_directory_symlink(snapshot, root_ / "linked");
   EXPECT_EQ(*ReadModelFile(root_ / "linked", "config.json", 10), "x");

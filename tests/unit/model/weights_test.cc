@@ -203,7 +203,7 @@ TEST_F(LoadWeightsTest, RefusesBrokenFiles) {
   fs::remove(dir_ / kFile);
   Write(root_ / "elsewhere", bytes);
   fs::create_symlink("../elsewhere", dir_ / kFile);
-  ExpectRefused(LoadWeights(dir_, config_), "model.safetensors: a symbolic link that leaves");
+  ExpectRefused(LoadWeights(dir_, config_), "model.safetensors: a symbolic link to a file outside");
 }
 
 TEST_F(LoadWeightsTest, NamesTheFilesItLooksFor) {

@@ -172,7 +172,7 @@ class CallsTest : public testing::Test {
   }
 
   const spec::ModelFacts facts_ = SmallFacts();
-  insight::Metrics metrics_{kMethods};
+  insight::Metrics metrics_{contract::MethodNames()};
   std::function<absl::Status(std::shared_ptr<engine::Job>)> submit_ = [](auto) {
     return absl::OkStatus();
   };

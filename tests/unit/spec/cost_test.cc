@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/unit/spec/refusal.h"
+#include "tests/unit/support/limits.h"
 
 namespace scalpel::spec {
 namespace {
@@ -17,15 +18,19 @@ using ::testing::HasSubstr;
 TEST(Refusals, ExceedingALimitOfCostIsAQuotaFailure) {
   const v1::RunRequest request = RequestOf("logits { full {} }");
   const int64_t bytes = CompileOrThrow(request)->started.cost().response_bytes();
-  EXPECT_TRUE(Compile(request, TinyFacts(), {.response_bytes_max = bytes}).ok());
+  EXPECT_TRUE(
+      Compile(request, TinyFacts(), test::LimitsOf(absl::StrCat("max_response_bytes: ", bytes)))
+          .ok());
   const absl::Status response =
-      Compile(request, TinyFacts(), {.response_bytes_max = bytes - 1}).status();
+      Compile(request, TinyFacts(), test::LimitsOf(absl::StrCat("max_response_bytes: ", bytes - 1)))
+          .status();
   EXPECT_EQ(response.code(), absl::StatusCode::kResourceExhausted);
   const auto quota = DetailOf<google::rpc::QuotaFailure>(response);
   EXPECT_EQ(quota.violations(0).subject(), "limits.max_response_bytes");
   EXPECT_THAT(quota.violations(0).description(),
               HasSubstr(absl::StrCat("estimated at ", bytes, " bytes")));
-  const absl::Status memory = Compile(request, TinyFacts(), {.activation_bytes_max = 1}).status();
+  const absl::Status memory =
+      Compile(request, TinyFacts(), test::LimitsOf("max_activation_bytes: 1")).status();
   EXPECT_EQ(DetailOf<google::rpc::QuotaFailure>(memory).violations(0).subject(),
             "activation memory");
 }

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "tests/unit/support/limits.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::spec {
@@ -214,7 +215,7 @@ TEST(Compile, KnockoutPairsAreSharedAndKeptOnce) {
   EXPECT_TRUE(Compile(RequestOf("interventions { place { site: SITE_ATTN_SCORES where { layers: 0 "
                                 "prompts: 0 } } knockout {" +
                                 many + " } }"),
-                      test::TinyFacts(), {.places_max = 1})
+                      test::TinyFacts(), test::LimitsOf("max_places: 1"))
                   .ok());  // they are few, said often
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/unit/spec/refusal.h"
+#include "tests/unit/support/limits.h"
 
 namespace scalpel::spec {
 namespace {
@@ -59,7 +60,7 @@ TEST(Refusals, Places) {
   const std::string place = "interventions[0].place";
   ExpectRefused({
       {"interventions { zero {} }", place + ".site", "is required; give `site` or `path`"},
-      {zero("site: 99"), place + ".site", "99 is no site; GetModel lists them"},
+      {zero("site: 99"), place + ".site", "99 is not a site; GetModel lists them"},
       {zero("path: \"nope\""), place + ".path", "no site has this name"},
       {zero("path: \"lm_head:input\""), place + ".path",
        "what is read there is ln_f_out, but an edit of ln_f_out changes more than one there would"},
@@ -110,8 +111,8 @@ TEST(Refusals, ProbesAndCaptures) {
       {probe("Z", ""), "probes[0].statistics",
        "is empty; ask for a statistic, a quantile or a histogram"},
       {probe("Z", "statistics: STATISTIC_UNSPECIFIED"), "probes[0].statistics[0]",
-       "0 is no statistic"},
-      {probe("Z", "statistics: 99"), "probes[0].statistics[0]", "99 is no statistic"},
+       "0 is not a statistic"},
+      {probe("Z", "statistics: 99"), "probes[0].statistics[0]", "99 is not a statistic"},
       {probe("Z", mean + mean), "probes[0].statistics[1]", "STATISTIC_MEAN is asked twice"},
       {probe("Z", "quantiles: 1.5"), "probes[0].quantiles[0]", "1.5 is outside [0, 1]"},
       {probe("Z", "quantiles: [0, nan]"), "probes[0].quantiles[1]", "is outside [0, 1]"},
@@ -130,22 +131,22 @@ TEST(Refusals, ProbesAndCaptures) {
       {probe("ATTN_SCORES", mean + "keep: AXIS_QUERY"), "probes[0].keep[0]",
        "can only keep AXIS_HEAD"},
       {probe("Z", "statistics: STATISTIC_ENTROPY"), "probes[0].statistics[0]",
-       "ask for it at pattern"},
+       "is available only at pattern"},
       {probe("PATTERN", "statistics: STATISTIC_ENTROPY keep: AXIS_KEY"), "probes[0].statistics[0]",
-       "sums over AXIS_KEY"},
+       "reduces the innermost axis"},
       {probe("Z", "statistics: STATISTIC_MEAN_L2_NORM keep: AXIS_UNIT"), "probes[0].statistics[0]",
        "innermost axis"},
       {probe("ATTN_SCORES", "statistics: STATISTIC_MEAN_L2_NORM"), "probes[0].statistics[0]",
        "not ask for it at attn_scores"},
-      {probe("Z", mean + "moment: 9"), "probes[0].moment", "9 is no moment"},
+      {probe("Z", mean + "moment: 9"), "probes[0].moment", "9 is not a moment"},
       {probe("Z", mean + "name: \"z[1]\"") + probe("Z", mean), "probes[1].name",
        "\"z[1]\" is taken"},
       {"probes {" + mean + "}", "probes[0].place.site", "is required"},
       {probe("Z", mean + "name: \"" + std::string(129, 'x') + "\""), "probes[0].name",
        "has 129 bytes"},
       {"captures {}", "captures[0].place.site", "is required"},
-      {"captures { place { site: SITE_Z } moment: 9 }", "captures[0].moment", "9 is no moment"},
-      {"captures { place { site: SITE_Z } dtype: 9 }", "captures[0].dtype", "9 is no data type"},
+      {"captures { place { site: SITE_Z } moment: 9 }", "captures[0].moment", "9 is not a moment"},
+      {"captures { place { site: SITE_Z } dtype: 9 }", "captures[0].dtype", "9 is not a data type"},
       {"captures { place { site: SITE_Z where { heads: 7 } } }", "captures[0].place.where.heads[0]",
        "7 is outside [-3, 3)"},
       {"captures { name: \"a\" place { site: SITE_Z } } captures { name: \"a\" place { site: "
@@ -160,12 +161,12 @@ TEST(Refusals, Outputs) {
       {"logits { top_k { k: 54 } }", "logits.top_k.k", "54 is outside [1, 53]"},
       {"logits { ids {} }", "logits.ids.ids", "has 0 ids; give 1 to 1000"},
       {"logits { ids { ids: [0, 53] } }", "logits.ids.ids[1]", "53 is outside [0, 53)"},
-      {"logits { full { dtype: 9 } }", "logits.full.dtype", "9 is no data type"},
+      {"logits { full { dtype: 9 } }", "logits.full.dtype", "9 is not a data type"},
       {"logits { positions { indices { values: 3 } } }", "logits.positions.indices.values[0]",
        "3 is outside [-3, 3)"},
       {"logits { positions {} }", "logits.positions", "give `range`, `indices` or `tokens`"},
       {"block_outputs { layers: 3 }", "block_outputs.layers[0]", "3 is outside [-3, 3)"},
-      {"block_outputs { dtype: 9 }", "block_outputs.dtype", "9 is no data type"},
+      {"block_outputs { dtype: 9 }", "block_outputs.dtype", "9 is not a data type"},
   });
   const absl::Status other = Compile(RequestOf("model: \"gpt5\""), TinyFacts(), Limits()).status();
   EXPECT_EQ(other.code(), absl::StatusCode::kNotFound);
@@ -177,24 +178,28 @@ TEST(Refusals, EveryLimit) {
   const std::string probe = "probes { place { site: SITE_EMBED } quantiles: [0, 0.5, 1] } ";
   const std::string capture = "captures { place { site: SITE_RESID_POST } } ";
   ExpectRefused({{"", "prompts", "has 2 entries, at most 1 are allowed; split the request"}},
-                {.prompts_max = 1});
+                test::LimitsOf("max_prompts: 1"));
   ExpectRefused({{zero + zero, "interventions", "has 2 entries, at most 1"}},
-                {.interventions_max = 1});
-  ExpectRefused({{probe + probe, "probes", "has 2 entries, at most 1"}}, {.probes_max = 1});
-  ExpectRefused({{capture + capture, "captures", "has 2 entries, at most 1"}}, {.captures_max = 1});
+                test::LimitsOf("max_interventions: 1"));
+  ExpectRefused({{probe + probe, "probes", "has 2 entries, at most 1"}},
+                test::LimitsOf("max_probes: 1"));
+  ExpectRefused({{capture + capture, "captures", "has 2 entries, at most 1"}},
+                test::LimitsOf("max_captures: 1"));
   ExpectRefused({{"", "prompts", "7 tokens in 2 rows (clean runs included), at most 6"}},
-                {.tokens_max = 6});
+                test::LimitsOf("max_tokens: 6"));
   ExpectRefused({{"include_clean_run: true", "prompts", "14 tokens in 4 rows"}},
-                {.tokens_max = 13});
-  ExpectRefused({{probe, "probes[0].quantiles", "has 3 entries, at most 2"}}, {.quantiles_max = 2});
+                test::LimitsOf("max_tokens: 13"));
+  ExpectRefused({{probe, "probes[0].quantiles", "has 3 entries, at most 2"}},
+                test::LimitsOf("max_quantiles: 2"));
   ExpectRefused({{"logits { top_k { k: 6 } }", "logits.top_k.k", "6 is outside [1, 5]"}},
-                {.top_k_max = 5});
+                test::LimitsOf("max_top_k: 5"));
   ExpectRefused({{"logits { ids { ids: [1, 2, 3] } }", "logits.ids.ids", "has 3 ids; give 1 to 2"}},
-                {.top_k_max = 2});
+                test::LimitsOf("max_top_k: 2"));
   // Two prompts at EMBED, then two at each of three layers.
   ExpectRefused({{zero + capture, "captures[0]", "unfolds into more than 7 places"}},
-                {.places_max = 7});
-  EXPECT_TRUE(Compile(RequestOf(zero + capture), TinyFacts(), {.places_max = 8}).ok());
+                test::LimitsOf("max_places: 7"));
+  EXPECT_TRUE(
+      Compile(RequestOf(zero + capture), TinyFacts(), test::LimitsOf("max_places: 8")).ok());
 }
 
 TEST(Refusals, ReportsAllViolationsUpToALimit) {
@@ -205,7 +210,9 @@ TEST(Refusals, ReportsAllViolationsUpToALimit) {
       logits { top_k { k: 99 } } block_outputs { layers: 9 })");
   const auto fields = [&](int violations_max) {
     const absl::Status status =
-        Compile(request, TinyFacts(), {.violations_max = violations_max}).status();
+        Compile(request, TinyFacts(),
+                test::LimitsOf(absl::StrCat("max_violations: ", violations_max)))
+            .status();
     EXPECT_THAT(std::string(status.message()), HasSubstr("(and 6 more, see the details)"));
     std::vector<std::string> fields;
     const auto details = DetailOf<google::rpc::BadRequest>(status);

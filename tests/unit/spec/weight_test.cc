@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/spec/sweep.h"
 #include "tests/unit/spec/refusal.h"
+#include "tests/unit/support/limits.h"
 
 namespace scalpel::spec {
 namespace {
@@ -168,10 +169,14 @@ TEST(CheckWeight, ThePlansOwnBytesCount) {
   const v1::RunRequest request = RequestOf("probes { place { site: SITE_Z } quantiles: 0.5 }");
   const Weight weight = CompileOrThrow(request)->weight;
   const int64_t bytes = weight.plan_bytes + weight.activation_bytes;
-  EXPECT_TRUE(Compile(request, test::TinyFacts(), {.activation_bytes_max = bytes}).ok());
-  EXPECT_EQ(
-      Compile(request, test::TinyFacts(), {.activation_bytes_max = bytes - 1}).status().code(),
-      absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(Compile(request, test::TinyFacts(),
+                      test::LimitsOf(absl::StrCat("max_activation_bytes: ", bytes)))
+                  .ok());
+  EXPECT_EQ(Compile(request, test::TinyFacts(),
+                    test::LimitsOf(absl::StrCat("max_activation_bytes: ", bytes - 1)))
+                .status()
+                .code(),
+            absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ def axes_of(over: AxisLike | Sequence[AxisLike]) -> list[Axis]:
         if isinstance(axis, str):
             word = axis if axis.endswith("s") else axis + "s"
             if word not in _WORDS:
-                raise ValueError(f"over: {axis!r} is none of {', '.join(_WORDS)}")
+                raise ValueError(f"over: {axis!r} is not one of {', '.join(_WORDS)}")
             axis = _WORDS[word]()
         made.append(axis)
     return made

@@ -140,7 +140,7 @@ _CLASSES: Mapping[str, type[ScalpelError]] = {
 _REMEDIES: Mapping[type[ScalpelError], str] = {
     Unavailable: "is a server ready at {address}?",
     Unauthenticated: "`token=` and `tls=` of connect say who you are",
-    PermissionDenied: "who runs the server says what each caller may do",
+    PermissionDenied: "ask the operator of the server for a role that may",
 }
 
 

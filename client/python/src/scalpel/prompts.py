@@ -1,7 +1,7 @@
 """Prompts: text, token ids, or what a tokenizer of another library makes of a text.
 
 Recognised by what they have, not by their type, so that no library needs to be installed: arrays
-and tensors by `dtype`, a tokenizer's encodings by `input_ids` or `ids`. What is none of these is
+and tensors by `dtype`, a tokenizer's encodings by `input_ids` or `ids`. Anything else is
 refused here: it would otherwise be run as something else, a dict as the names of its fields.
 """
 

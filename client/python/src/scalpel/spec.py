@@ -67,7 +67,7 @@ def enum_value(enum: Any, prefix: str, value: str | int, argument: str) -> int:
     names = enum.keys()
     if name not in names:
         known = [n[len(prefix) :].lower() for n in names if not n.endswith("UNSPECIFIED")]
-        raise ValueError(f"{argument}: {value!r} is none of {', '.join(known)}")
+        raise ValueError(f"{argument}: {value!r} is not one of {', '.join(known)}")
     return int(enum.Value(name))
 
 
