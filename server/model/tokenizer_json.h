@@ -1,4 +1,4 @@
-// What the readers of a tokenizer's files share: names of files and helpers for JSON.
+// What the readers of a tokenizer's files share: the files with their names, and helpers for JSON.
 
 #ifndef SCALPEL_SERVER_MODEL_TOKENIZER_JSON_H_
 #define SCALPEL_SERVER_MODEL_TOKENIZER_JSON_H_
@@ -20,6 +20,15 @@ inline constexpr char kAddedTokensFile[] = "added_tokens.json";
 
 // The largest token id that is accepted.
 inline constexpr int32_t kTokenIdMax = (1 << 22) - 1;
+
+// The parsed files of a folder. Each is a JSON object, empty if the file does not exist.
+struct TokenFiles {
+  nlohmann::json tokenizer_config;    // tokenizer_config.json
+  nlohmann::json special_tokens_map;  // special_tokens_map.json
+  nlohmann::json added_tokens;        // added_tokens.json
+  nlohmann::json tokenizer;           // tokenizer.json
+  bool is_gpt2_class = true;          // whether GPT2Tokenizer's default roles apply
+};
 
 // Returns INVALID_ARGUMENT with the message "FILE: PROBLEM".
 absl::Status RefuseFile(absl::string_view file, absl::string_view problem);

@@ -1,187 +1,34 @@
-// Which calls may begin, what is counted of them and what is logged, over a real gRPC server and
-// client.
+// Which calls may begin and what is counted of them, over a real gRPC server and client.
 
 #include "server/rpc/calls.h"
 
 #include <gmock/gmock.h>
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
 
-#include <functional>
-#include <iterator>
+#include <cstdint>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <sstream>
+#include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "proto/google/rpc/status.pb.h"
 #include "proto/grpc/reflection/v1/reflection.grpc.pb.h"
-#include "server/access/token_list.h"
 #include "server/base/errors.h"
 #include "server/contract/methods.h"
-#include "server/rpc/access_log.h"
-#include "server/rpc/entrance.h"
 #include "server/rpc/listener.h"
 #include "server/rpc/service.h"
+#include "tests/unit/rpc/calls_fixture.h"
 
 namespace scalpel::rpc {
 namespace {
 
 using testing::HasSubstr;
 using testing::Not;
-
-constexpr absl::Duration kPatience = absl::Seconds(20);
-constexpr char kReader[] = "scalpel_reader_0123456789abcdef012345";
-constexpr char kRunner[] = "scalpel_runner_0123456789abcdef012345";
-constexpr char kOperator[] = "scalpel_operator_0123456789abcdef0123";
-constexpr char kTraceParent[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-access::Policy WithTokens() {
-  const auto entry = [](const char* name, const char* token, access::Role role) {
-    return access::TokenEntry{.name = name, .hash = access::HashOf(token), .role = role};
-  };
-  std::vector<access::TokenEntry> entries = {entry("rita", kReader, v1::ROLE_READER),
-                                             entry("ron", kRunner, v1::ROLE_RUNNER),
-                                             entry("olga", kOperator, v1::ROLE_OPERATOR)};
-  entries[1].calls_max = 1;
-  entries[1].tokens_per_second_max = 1;
-  const auto list = std::make_shared<const access::TokenList>(std::move(entries));
-  access::Policy policy;
-  policy.tokens = [list] { return list; };
-  return policy;
-}
-
-spec::ModelFacts SmallFacts() {
-  spec::ModelFacts facts;
-  facts.name = "small";
-  facts.config.n_layer = 2;
-  facts.config.n_head = 2;
-  facts.config.d_model = 8;
-  facts.config.d_head = 4;
-  facts.config.d_mlp = 32;
-  facts.config.n_ctx = 16;
-  facts.config.vocab_size = 11;
-  return facts;
-}
-
-v1::RunRequest Tokens(int count) {
-  v1::RunRequest request;
-  for (int i = 0; i < count; ++i) request.add_prompts()->mutable_token_ids()->add_ids(3);
-  return request;
-}
-
-class CallsTest : public testing::Test {
- protected:
-  // A server with these settings, whose engine holds calls until they are cancelled.
-  void Start(access::Policy policy, const Limits& limits = {},
-             absl::Duration slow = absl::ZeroDuration()) {
-    gate_ = std::make_unique<access::Gate>(std::move(policy));
-    service_ = std::make_unique<Service>(
-        limits, Surroundings{.gate = *gate_, .metrics = metrics_, .slow_call = slow});
-    ListenOptions options;
-    options.address = "127.0.0.1:0";
-    options.limits = limits;
-    options.admit_reflection = [this](grpc::CallbackServerContext* context, Call* call) {
-      return service_->AdmitReflection(*context, call);
-    };
-    auto listener = Listener::Open(options, service_.get());
-    ASSERT_TRUE(listener.ok()) << listener.status();
-    listener_ = *std::move(listener);
-    service_->Open(std::make_shared<const Backend>(
-        Backend{facts_, "cpu", "avx2", 3, [this](auto job) { return submit_(job); }}));
-    channel_ = grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials());
-    stub_ = v1::InterventionService::NewStub(channel_);
-  }
-
-  void TearDown() override {
-    if (listener_ == nullptr) return;
-    WaitIdle();
-    listener_->Shutdown();
-  }
-
-  // A call that runs until it is cancelled.
-  struct Held {
-    grpc::ClientContext context;
-    std::unique_ptr<grpc::ClientReader<v1::RunResponse>> reader;
-    v1::RunResponse started;
-    ~Held() {
-      context.TryCancel();
-      reader->Finish();
-    }
-  };
-  std::unique_ptr<Held> Hold(const char* token = nullptr) {
-    auto held = std::make_unique<Held>();
-    Show(token, &held->context);
-    held->reader = stub_->Run(&held->context, Tokens(1));
-    EXPECT_TRUE(held->reader->Read(&held->started));
-    return held;
-  }
-
-  static void Show(const char* token, grpc::ClientContext* context) {
-    if (token != nullptr) context->AddMetadata("authorization", absl::StrCat("Bearer ", token));
-  }
-
-  grpc::Status GetModel(const char* token = nullptr) {
-    grpc::ClientContext context;
-    Show(token, &context);
-    v1::GetModelResponse model;
-    return stub_->GetModel(&context, {}, &model);
-  }
-
-  grpc::Status Run(const v1::RunRequest& request, const char* token = nullptr) {
-    grpc::ClientContext context;
-    Show(token, &context);
-    const auto reader = stub_->Run(&context, request);
-    v1::RunResponse response;
-    while (reader->Read(&response)) continue;
-    const grpc::Status status = reader->Finish();
-    WaitIdle();
-    return status;
-  }
-
-  v1::GetStatusResponse GetStatus(const char* token = nullptr) {
-    grpc::ClientContext context;
-    Show(token, &context);
-    v1::GetStatusResponse status;
-    const grpc::Status end = stub_->GetStatus(&context, {}, &status);
-    EXPECT_TRUE(end.ok()) << end.error_message();
-    return status;
-  }
-
-  // A client sees the end of a stream a little before the server has counted it.
-  void WaitIdle() {
-    EXPECT_TRUE(service_->WaitIdle(absl::Now() + kPatience)) << "a call never ended";
-  }
-
-  int64_t Rejections(const std::string& reason) {
-    WaitIdle();
-    return metrics_.Rejections().at(reason);
-  }
-
-  const spec::ModelFacts facts_ = SmallFacts();
-  insight::Metrics metrics_{contract::MethodNames()};
-  std::function<absl::Status(std::shared_ptr<engine::Job>)> submit_ = [](auto) {
-    return absl::OkStatus();
-  };
-  std::unique_ptr<access::Gate> gate_;
-  std::unique_ptr<Service> service_;
-  std::unique_ptr<Listener> listener_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::InterventionService::Stub> stub_;
-};
 
 bool HasARetryDelay(const grpc::Status& status) {
   google::rpc::Status details;
@@ -351,106 +198,6 @@ TEST_F(CallsTest, StatusIsAnsweredWhileLoadingAndDraining) {
   const v1::GetStatusResponse status = GetStatus();
   EXPECT_EQ(status.state(), v1::SERVER_STATE_LOADING);
   EXPECT_EQ(status.model(), "");
-}
-
-// ---- what is logged -----------------------------------------------------------------------------
-
-// Collects what is logged, as text or as JSON objects.
-class LogTest : public CallsTest {
- protected:
-  LogTest() : before_(spdlog::default_logger()) { spdlog::set_default_logger(Logger("test")); }
-  ~LogTest() override {
-    spdlog::set_default_logger(before_);
-    spdlog::drop(kAccessLogger);
-    spdlog::drop("test");
-  }
-
-  void LogJson() { spdlog::register_logger(Logger(kAccessLogger)); }
-
-  // All lines about calls so far; the calls have ended.
-  std::vector<std::string> Lines() {
-    WaitIdle();
-    const auto about_calls = [](absl::string_view line) {
-      return absl::StrContains(line, "request");
-    };
-    return absl::StrSplit(out_.str(), '\n', about_calls);
-  }
-
- private:
-  std::shared_ptr<spdlog::logger> Logger(const char* name) {
-    auto logger = std::make_shared<spdlog::logger>(name, sink_);
-    logger->set_pattern("%l %v");
-    return logger;
-  }
-
-  const std::shared_ptr<spdlog::logger> before_;
-  std::ostringstream out_;
-  const std::shared_ptr<spdlog::sinks::ostream_sink_mt> sink_ =
-      std::make_shared<spdlog::sinks::ostream_sink_mt>(out_);
-};
-
-TEST_F(LogTest, EachCallIsOneLineWithCallerTraceAndReason) {
-  Start(WithTokens());
-  grpc::ClientContext context;
-  Show(kReader, &context);
-  context.AddMetadata("x-request-id", "study-7");
-  context.AddMetadata("traceparent", kTraceParent);
-  const auto reader = stub_->Run(&context, Tokens(1));
-  v1::RunResponse none;
-  EXPECT_FALSE(reader->Read(&none));
-  EXPECT_FALSE(reader->Finish().ok());
-  WaitIdle();  // A call's line is written after its client has seen the end.
-  EXPECT_TRUE(GetModel(kReader).ok());
-  const std::vector<std::string> lines = Lines();
-  ASSERT_EQ(lines.size(), 2u);
-  EXPECT_THAT(lines[0], testing::MatchesRegex(
-                            "info request=study-7 method=Run peer=ipv4:127\\.0\\.0\\.1:[0-9]+ "
-                            "code=PERMISSION_DENIED reason=permission total_us=[0-9]+ .* "
-                            "trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=[0-9a-f]{16} "
-                            "parent_span_id=00f067aa0ba902b7"));
-  EXPECT_THAT(lines[1], HasSubstr(" method=GetModel caller=rita "));
-  EXPECT_THAT(lines[1], HasSubstr(" code=OK total_us="));
-  EXPECT_THAT(lines[1], Not(HasSubstr("parent_span_id")));
-  for (const std::string& line : lines) EXPECT_THAT(line, Not(HasSubstr(kReader)));
-}
-
-TEST_F(LogTest, AsJsonTheFieldsAreMembers) {
-  LogJson();
-  Start(access::Policy());
-  v1::RunRequest request = Tokens(1);
-  request.add_prompts()->set_text("a secret prompt");
-  EXPECT_FALSE(Run(request).ok());
-  const std::vector<std::string> lines = Lines();
-  ASSERT_EQ(lines.size(), 1u);
-  const auto line = nlohmann::json::parse(lines[0].substr(lines[0].find('{')));
-  EXPECT_EQ(line["message"], "call");
-  EXPECT_EQ(line["method"], "Run");
-  EXPECT_EQ(line["caller"], "anonymous");
-  EXPECT_EQ(line["code"], "FAILED_PRECONDITION");
-  EXPECT_EQ(line["reason"], "invalid");
-  EXPECT_TRUE(line["total_us"].is_number_integer());
-  EXPECT_EQ(line["tokens"], 0);
-  EXPECT_FALSE(line.contains("parent_span_id"));
-  EXPECT_THAT(lines[0], Not(HasSubstr("secret")));
-}
-
-TEST_F(LogTest, ASlowCallIsLoggedAsAWarning) {
-  Start(access::Policy(), Limits(), /*slow=*/absl::Milliseconds(300));
-  EXPECT_TRUE(GetModel().ok());
-  auto held = Hold();
-  absl::SleepFor(absl::Milliseconds(310));
-  held.reset();
-  const std::vector<std::string> lines = Lines();
-  ASSERT_EQ(lines.size(), 3u);
-  EXPECT_THAT(lines[1], testing::StartsWith("info request="));
-  EXPECT_THAT(lines[2], testing::StartsWith("warning slow call: request="));
-  EXPECT_THAT(lines[2], HasSubstr("code=CANCELLED"));
-}
-
-TEST(Entrance, HostsAreWithoutSchemeAndPort) {
-  EXPECT_EQ(HostOf("ipv4:192.0.2.7:50123"), "192.0.2.7");
-  EXPECT_EQ(HostOf("ipv6:[2001:db8::1]:50123"), "[2001:db8::1]");
-  EXPECT_EQ(HostOf("ipv6:%5B::1%5D:50123"), "%5B::1%5D");
 }
 
 }  // namespace

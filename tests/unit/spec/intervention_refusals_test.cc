@@ -12,52 +12,61 @@ namespace {
 using test::RequestOf;
 using test::TinyFacts;
 
+std::string AtResid(const std::string& operation) {
+  return "interventions { place { site: SITE_RESID_POST } " + operation + " }";
+}
+
 TEST(Refusals, Operations) {
-  const auto at_resid = [](const std::string& operation) {
-    return "interventions { place { site: SITE_RESID_POST } " + operation + " }";
-  };
-  const auto tensor = [&](const std::string& text) {
-    return at_resid("add { tensor { " + text + " } }");
+  const std::string it = "interventions[0]";
+  ExpectRefused({
+      {AtResid(""), it, "has no operation; GetModel lists the operations"},
+      {AtResid("scale {}"), it + ".scale.factor", "is required"},
+      {AtResid("scale { factor: nan }"), it + ".scale.factor",
+       "nan is not finite; set `allow_non_finite` if it is meant"},
+      {AtResid("scale { factor: -1e39 }"), it + ".scale.factor",
+       "-1e+39 is beyond float32's range; set `allow_non_finite` if it is meant"},
+      {AtResid("scale { factor: 1e-40 }"), it + ".scale.factor",
+       "1e-40 is below float32's normal range; set `allow_non_finite` if it is meant"},
+      {AtResid("add {}"), it + ".add", "has no value; give `constant` or `tensor`"},
+      {AtResid("add { constant: -inf }"), it + ".add.constant", "is not finite"},
+      {AtResid("add { constant: 1 coefficient: nan }"), it + ".add.coefficient", "is not finite"},
+      {AtResid("set {}"), it + ".set", "has no value"},
+      {AtResid("noise { std: -1 }"), it + ".noise.std", "-1 is below 0"},
+      {AtResid("noise { std: -1 }") + "allow_non_finite: true", it + ".noise.std", "-1 is below 0"},
+      {AtResid("noise { std: nan }"), it + ".noise.std", "is not finite"},
+      {AtResid("noise { mean: inf }"), it + ".noise.mean", "is not finite"},
+      {AtResid("noise { mode: 7 }"), it + ".noise.mode", "7 is not a valid noise mode"},
+      {AtResid("clamp {}"), it + ".clamp", "has no bound; give `min`, `max` or both"},
+      {AtResid("clamp { min: 2 max: 1 }"), it + ".clamp.min", "2 is above max, 1"},
+      {AtResid("clamp { max: nan }"), it + ".clamp.max", "is not finite"},
+      {AtResid("clamp { min: inf }"), it + ".clamp.min", "is not finite"},
+      {AtResid("mean { over {} }"), it + ".mean.over", "give `range`, `indices` or `tokens`"},
+      {AtResid("mean { over { indices { values: 3 } } }"), it + ".mean.over.indices.values[0]",
+       "outside [-3, 3)"},
+      {AtResid("project_out {}"), it + ".project_out.direction", "is required"},
+      {AtResid("project_out { direction { values: [0, 0] } }"), it + ".project_out.direction",
+       "has no length"},
+      {AtResid("project_out { direction { values: [1, 2] shape: [2, 1] } }"),
+       it + ".project_out.direction.shape", "a direction is a vector"},
+      {AtResid("project_out { direction { values: [1, 2] } }"), it + ".project_out.direction",
+       "shape [2] is not as long as the last axis of the selected part [4, 12]"},
+      {AtResid("project_out { direction { values: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1] } factor: "
+               "inf }"),
+       it + ".project_out.factor", "is not finite"},
+      {AtResid("name: \"" + std::string(129, 'x') + "\" zero {}"), it + ".name",
+       "has 129 bytes, at most 128"},
+      {AtResid("zero {} name: \"zero[1]\"") + AtResid("zero {}"), "interventions[1].name",
+       "is taken; names are unique"},
+  });
+}
+
+TEST(Refusals, TensorsOfOperations) {
+  const auto tensor = [](const std::string& text) {
+    return AtResid("add { tensor { " + text + " } }");
   };
   const std::string it = "interventions[0]";
   ExpectRefused({
-      {at_resid(""), it, "has no operation; GetModel lists the operations"},
-      {at_resid("scale {}"), it + ".scale.factor", "is required"},
-      {at_resid("scale { factor: nan }"), it + ".scale.factor",
-       "nan is not finite; set `allow_non_finite` if it is meant"},
-      {at_resid("scale { factor: -1e39 }"), it + ".scale.factor",
-       "-1e+39 is beyond float32's range; set `allow_non_finite` if it is meant"},
-      {at_resid("scale { factor: 1e-40 }"), it + ".scale.factor",
-       "1e-40 is below float32's normal range; set `allow_non_finite` if it is meant"},
-      {at_resid("add {}"), it + ".add", "has no value; give `constant` or `tensor`"},
-      {at_resid("add { constant: -inf }"), it + ".add.constant", "is not finite"},
-      {at_resid("add { constant: 1 coefficient: nan }"), it + ".add.coefficient", "is not finite"},
-      {at_resid("set {}"), it + ".set", "has no value"},
-      {at_resid("set { tensor {} }"), it + ".set.tensor",
-       "give exactly one of `data` and `values`"},
-      {at_resid("noise { std: -1 }"), it + ".noise.std", "-1 is below 0"},
-      {at_resid("noise { std: -1 }") + "allow_non_finite: true", it + ".noise.std",
-       "-1 is below 0"},
-      {at_resid("noise { std: nan }"), it + ".noise.std", "is not finite"},
-      {at_resid("noise { mean: inf }"), it + ".noise.mean", "is not finite"},
-      {at_resid("noise { mode: 7 }"), it + ".noise.mode", "7 is not a valid noise mode"},
-      {at_resid("clamp {}"), it + ".clamp", "has no bound; give `min`, `max` or both"},
-      {at_resid("clamp { min: 2 max: 1 }"), it + ".clamp.min", "2 is above max, 1"},
-      {at_resid("clamp { max: nan }"), it + ".clamp.max", "is not finite"},
-      {at_resid("clamp { min: inf }"), it + ".clamp.min", "is not finite"},
-      {at_resid("mean { over {} }"), it + ".mean.over", "give `range`, `indices` or `tokens`"},
-      {at_resid("mean { over { indices { values: 3 } } }"), it + ".mean.over.indices.values[0]",
-       "outside [-3, 3)"},
-      {at_resid("project_out {}"), it + ".project_out.direction", "is required"},
-      {at_resid("project_out { direction { values: [0, 0] } }"), it + ".project_out.direction",
-       "has no length"},
-      {at_resid("project_out { direction { values: [1, 2] shape: [2, 1] } }"),
-       it + ".project_out.direction.shape", "a direction is a vector"},
-      {at_resid("project_out { direction { values: [1, 2] } }"), it + ".project_out.direction",
-       "shape [2] is not as long as the last axis of the selected part [4, 12]"},
-      {at_resid("project_out { direction { values: [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1] } factor: "
-                "inf }"),
-       it + ".project_out.factor", "is not finite"},
+      {AtResid("set { tensor {} }"), it + ".set.tensor", "give exactly one of `data` and `values`"},
       {tensor("values: 1 data: \"abcd\""), it + ".add.tensor",
        "exactly one of `data` and `values`"},
       {tensor("values: [1, 2] shape: 3"), it + ".add.tensor",
@@ -83,15 +92,11 @@ TEST(Refusals, Operations) {
        "holds numbers that are not finite; set `allow_non_finite` if they are meant"},
       {tensor("values: [1, 1e-40]"), it + ".add.tensor",
        "holds numbers below float32's normal range; set `allow_non_finite` if they are meant"},
-      {at_resid("project_out { direction { values: [1, nan] } }"), it + ".project_out.direction",
+      {AtResid("project_out { direction { values: [1, nan] } }"), it + ".project_out.direction",
        "holds numbers that are not finite"},
       {tensor("values: [1, 2]"), it + ".add.tensor",
        "shape [2] does not broadcast to the selected part [4, 12]"},
       {tensor("values: [1, 1] shape: [2, 1, 1]"), it + ".add.tensor", "does not broadcast"},
-      {at_resid("name: \"" + std::string(129, 'x') + "\" zero {}"), it + ".name",
-       "has 129 bytes, at most 128"},
-      {at_resid("zero {} name: \"zero[1]\"") + at_resid("zero {}"), "interventions[1].name",
-       "is taken; names are unique"},
   });
 }
 
