@@ -171,9 +171,9 @@ std::vector<Setting> OtherSettings() {
 const std::vector<SettingGroup>& SettingGroups() {
   static const auto* const groups = new std::vector<SettingGroup>{
       {"The model", ModelSettings()},
-      {"Where it listens, and to whom", AccessSettings()},
-      {"The most of one request", LimitSettings(v1::LIMIT_SCOPE_REQUEST)},
-      {"The most of all together", ServerLimitSettings()},
+      {"Network and access", AccessSettings()},
+      {"Limits of one request", LimitSettings(v1::LIMIT_SCOPE_REQUEST)},
+      {"Limits of the server", ServerLimitSettings()},
       {"Its end, and its log", LifeSettings()},
       {"Other", OtherSettings()},
   };

@@ -137,7 +137,7 @@ TEST(Refusals, ProbesAndCaptures) {
       {probe("Z", "statistics: STATISTIC_MEAN_L2_NORM keep: AXIS_UNIT"), "probes[0].statistics[0]",
        "innermost axis"},
       {probe("ATTN_SCORES", "statistics: STATISTIC_MEAN_L2_NORM"), "probes[0].statistics[0]",
-       "not ask for it at attn_scores"},
+       "is not available at attn_scores"},
       {probe("Z", mean + "moment: 9"), "probes[0].moment", "9 is not a moment"},
       {probe("Z", mean + "name: \"z[1]\"") + probe("Z", mean), "probes[1].name",
        "\"z[1]\" is taken"},
