@@ -7,7 +7,8 @@
 namespace scalpel::spec {
 namespace {
 
-// Each statistic is [kept]. Intermediate results that several need are made once.
+// Computes statistics of all rows at once; each result is [kept]. Intermediate results that several
+// statistics need are computed once.
 class DeviceStats {
  public:
   explicit DeviceStats(const Samples& samples)
@@ -53,8 +54,9 @@ class DeviceStats {
     TORCH_CHECK(false, "a statistic without implementation passed validation");
   }
 
-  // Linear interpolation between the order statistics around q (n - 1), as torch.quantile, but
-  // without its limit on size. NaN where any sample is: sorting puts it last.
+  // Interpolates linearly between the order statistics around rank q (n - 1), as torch.quantile
+  // does, but without its limit on the size of the input. The result is NaN if any sample is;
+  // sorting puts NaN last.
   at::Tensor Quantile(double q) {
     if (!sorted_.defined()) sorted_ = std::get<0>(x_.sort(1));
     const double place = q * static_cast<double>(x_.size(1) - 1);
@@ -67,7 +69,8 @@ class DeviceStats {
     return at::where(last.isnan(), last, value);
   }
 
-  // [kept * bins] counts, then [kept] below, then [kept] above.
+  // Returns three tensors: the counts, [kept * bins]; how many samples are below the range, [kept];
+  // how many are above it, [kept].
   std::vector<at::Tensor> Histogram(const v1::Histogram& histogram) {
     const double width = histogram.max() - histogram.min();
     const at::Tensor bin =

@@ -1,5 +1,5 @@
-// The statistics of samples on any device, by ATen's operations in double precision. The last bits
-// depend on the device; see host_stats.h for the CPU.
+// Statistics of samples on any device, by libtorch's operations in double precision. The last bits
+// of a result depend on the device; host_stats.h is the implementation for CPUs, where they do not.
 
 #ifndef SCALPEL_SERVER_SPEC_DEVICE_STATS_H_
 #define SCALPEL_SERVER_SPEC_DEVICE_STATS_H_
@@ -10,7 +10,7 @@
 
 namespace scalpel::spec {
 
-// As MeasureOnHost; the result is on the samples' device.
+// As MeasureOnHost, for samples on any device. The result is on that device.
 at::Tensor MeasureOnDevice(const v1::Probe& probe, const Samples& samples);
 
 }  // namespace scalpel::spec

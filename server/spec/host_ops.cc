@@ -9,7 +9,7 @@
 namespace scalpel::spec {
 namespace {
 
-constexpr int64_t kFloatsOfPiece = 1 << 14;  // below it, waking a thread costs more than it saves
+constexpr int64_t kFloatsOfPiece = 1 << 14;  // for fewer, waking a thread costs more than it saves
 
 float Rounded(double x) { return kernels::OneNan(static_cast<float>(x)); }
 

@@ -1,5 +1,6 @@
-// The operations that add up many numbers, on the CPU: in double precision, each result rounded to
-// float32 once. Their bits do not depend on the CPU, nor on threads.
+// The interventions' operations that add up many numbers, on the CPU. They compute in double
+// precision and round each result to float32 once. Their bits depend neither on the CPU nor on the
+// threads. All tensors are on the CPU; results are new.
 
 #ifndef SCALPEL_SERVER_SPEC_HOST_OPS_H_
 #define SCALPEL_SERVER_SPEC_HOST_OPS_H_
@@ -10,12 +11,12 @@
 
 namespace scalpel::spec {
 
-// The mean of `x`, float32, over one axis, added up in the order of its indices; the axis stays,
-// with length 1.
+// Returns the mean of `x`, float32, over one axis, which remains with length 1. Adds in order of
+// the index.
 at::Tensor MeanOnHost(const at::Tensor& x, int64_t axis);
 
-// `x` with its component along `direction` multiplied by `factor`, in each vector along the last
-// axis. x: [..., d] float32; direction: [d] float32, not zero.
+// Returns `x`, [..., d] float32, with the component of each vector along `direction` multiplied by
+// `factor`. direction: [d] float32, not zero, of any length. Runs on all threads of ParallelFor.
 at::Tensor RescaleDirectionOnHost(const at::Tensor& x, const at::Tensor& direction, double factor);
 
 }  // namespace scalpel::spec

@@ -16,12 +16,12 @@ namespace scalpel::spec {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr int64_t kFloatsOfPiece = 1 << 15;  // below it, waking a thread costs more than it saves
+constexpr int64_t kFloatsOfPiece = 1 << 15;  // for fewer, waking a thread costs more than it saves
 
-// The statistics of one row. Intermediate results that several need are made once.
+// The statistics of one row. Intermediate results that several statistics need are computed once.
 class RowStats {
  public:
-  // `x`, `clean`: `count` floats; `clean` may be null if no statistic needs it.
+  // `x` and `clean` are `count` floats each; `clean` may be null if no statistic needs it.
   RowStats(const float* x, const float* clean, int64_t count, int64_t inner)
       : x_(x), clean_(clean), count_(count), inner_(inner) {}
 
@@ -90,7 +90,7 @@ class RowStats {
   double PopulationVariance() { return Central().squares / Count(); }
   double CleanNorm() const { return std::sqrt(kernels::SumOfSquares(clean_, count_)); }
 
-  // The mean over the vectors along the innermost axis.
+  // Returns the mean of of_vector(vector, length) over the vectors along the innermost axis.
   double MeanOfVectors(auto of_vector) const {
     double sum = 0;
     for (int64_t i = 0; i < count_; i += inner_) sum += of_vector(x_ + i, inner_);
@@ -104,7 +104,8 @@ class RowStats {
   std::optional<kernels::Extremes> extremes_;
 };
 
-// Where a quantile lies in sorted samples: `weight` of the way from one rank to another.
+// The position of a quantile among sorted samples: `weight` of the way from rank `below` to rank
+// `above`.
 struct Place {
   int64_t below, above;
   double weight;
@@ -116,8 +117,9 @@ Place PlaceOf(double q, int64_t count) {
   return {below, static_cast<int64_t>(std::ceil(place)), place - static_cast<double>(below)};
 }
 
-// Moves what would stand at each of `ranks` (ascending) in sorted order to its place; `first` is
-// that of rank `offset`.
+// Partially sorts [first, last): moves the element of each of `ranks` (ascending) to its place.
+// `offset` is the rank of *first. Repeated selection is faster than sorting, as there are few
+// ranks.
 void Select(int32_t* first, int32_t* last, int64_t offset, absl::Span<const int64_t> ranks) {
   if (ranks.empty()) return;
   const size_t middle = ranks.size() / 2;
@@ -127,8 +129,8 @@ void Select(int32_t* first, int32_t* last, int64_t offset, absl::Span<const int6
   Select(found + 1, last, ranks[middle] + 1, ranks.subspan(middle + 1));
 }
 
-// Quantiles as torch.quantile's, by linear interpolation between two samples, but without its limit
-// on size.
+// Quantiles by linear interpolation between two samples, as torch.quantile, but without its limit
+// on the size of the input.
 class Quantiles {
  public:
   Quantiles(const v1::Probe& probe, int64_t count) {
@@ -140,7 +142,8 @@ class Quantiles {
     ranks_.erase(std::unique(ranks_.begin(), ranks_.end()), ranks_.end());
   }
 
-  // Those of x[0, count) go to numbers[0], [stride] and so on. `scratch`: room for `count`.
+  // Writes the quantiles of the `count` floats at `x`, none of them NaN, to numbers[0],
+  // numbers[stride] and so on. `scratch` has room for `count` numbers.
   void Compute(const float* x, int64_t count, int32_t* scratch, double* numbers,
                int64_t stride) const {
     std::transform(x, x + count, scratch, kernels::OrderOf);
@@ -154,16 +157,16 @@ class Quantiles {
   }
 
  private:
-  // torch.lerp: from the nearer end.
+  // The formula of torch.lerp, which starts from the nearer end.
   static double Interpolate(double below, double above, double weight) {
     return weight < 0.5 ? below + weight * (above - below) : above - (1 - weight) * (above - below);
   }
 
   std::vector<Place> places_;
-  std::vector<int64_t> ranks_;  // of all places, ascending, none twice
+  std::vector<int64_t> ranks_;  // of all places, ascending, without duplicates
 };
 
-// NaN is in no bin, and on neither side.
+// Adds the histogram of `count` floats to `counts`, `below` and `above`. NaN is not counted.
 void CountIntoBins(const v1::Histogram& histogram, const float* x, int64_t count, double* counts,
                    double* below, double* above) {
   const double min = histogram.min(), max = histogram.max(), width = max - min;
@@ -173,13 +176,13 @@ void CountIntoBins(const v1::Histogram& histogram, const float* x, int64_t count
     *below += value < min;
     *above += value > max;
     if (!(value >= min && value <= max)) continue;
-    // A value in the range is not negative here, so the conversion rounds down.
+    // The quotient is not negative, so the conversion rounds down.
     const auto bin = static_cast<int64_t>((value - min) / width * static_cast<double>(bins));
     ++counts[std::min(bin, bins - 1)];
   }
 }
 
-// All numbers of a probe, each row by itself.
+// Computes all numbers of a probe, row by row. Rows may be measured on several threads at once.
 class HostStats {
  public:
   HostStats(const v1::Probe& probe, const Samples& samples)
@@ -190,7 +193,7 @@ class HostStats {
         quantiles_(probe, count_),
         scratch_(probe.quantiles_size() > 0 ? kept_ * count_ : 0) {}
 
-  // `numbers`: zeros.
+  // Writes the numbers of one row to `numbers`, which has those of all rows and is zero before.
   void Measure(int64_t row, double* numbers) {
     const float* x = samples_.x.const_data_ptr<float>() + row * count_;
     const float* clean =

@@ -13,10 +13,10 @@ using v1::Metric;
 using Ids = google::protobuf::RepeatedField<int32_t>;
 using Texts = google::protobuf::RepeatedPtrField<std::string>;
 
-// A text is to be one token; this is for the error to say how many it is.
+// A text must be one token. More are encoded so that the error can say how many it is.
 constexpr size_t kTextTokensMax = 16;
 
-// Reports the first that is no token.
+// Reports the first id that is outside the vocabulary.
 void CheckIds(Compilation& c, const Ids& ids, const std::string& field) {
   for (int i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0 && ids[i] < c.facts.config.vocab_size) continue;
@@ -26,7 +26,8 @@ void CheckIds(Compilation& c, const Ids& ids, const std::string& field) {
   }
 }
 
-// Appends to `ids` the token that each text is, and leaves no text behind; false after a violation.
+// Appends the token of each text to `ids` and clears `texts`. Returns false if a text is not one
+// token.
 bool ResolveTexts(Compilation& c, Texts* texts, Ids* ids, const std::string& field) {
   const int before = c.violations.count();
   if (!texts->empty() && !c.facts.tokenizer) {
@@ -60,6 +61,7 @@ void CheckMetricTokens(Compilation& c, v1::MetricTokens* tokens, const std::stri
     CheckIds(c, tokens->ids(), field + ".ids");
 }
 
+// Checks that a list has one entry, or one for each prompt. Returns whether it has.
 bool CheckPerPrompt(Compilation& c, int count, const std::string& field) {
   if (count == 1 || (count == c.edited_prompts() && count > 0)) return true;
   c.violations.Add(field, absl::StrCat("has ", count,
@@ -69,7 +71,7 @@ bool CheckPerPrompt(Compilation& c, int count, const std::string& field) {
   return false;
 }
 
-// One side of a difference: ids, or texts that become ids.
+// Checks the targets or the distractors of a difference, which are ids, or texts that become ids.
 void CheckSide(Compilation& c, Ids* ids, const std::string& ids_field, Texts* texts,
                const std::string& texts_field) {
   if (!ids->empty() && !texts->empty()) {
@@ -82,7 +84,7 @@ void CheckSide(Compilation& c, Ids* ids, const std::string& ids_field, Texts* te
   if (ResolveTexts(c, texts, ids, texts_field)) CheckIds(c, *ids, ids_field);
 }
 
-// Of LogitDiff and PatchingScore.
+// Checks both sides. Difference is LogitDiff or PatchingScore.
 template <typename Difference>
 void CheckDifference(Compilation& c, Difference* difference, const std::string& field) {
   CheckSide(c, difference->mutable_targets(), field + ".targets",

@@ -1,4 +1,4 @@
-// What a sweep's metrics say: checked, and read.
+// Validates the metrics of a sweep, and answers questions about valid ones.
 
 #ifndef SCALPEL_SERVER_SPEC_METRIC_FIELDS_H_
 #define SCALPEL_SERVER_SPEC_METRIC_FIELDS_H_
@@ -14,12 +14,13 @@ namespace scalpel::spec {
 
 using MetricList = google::protobuf::RepeatedPtrField<v1::Metric>;
 
-// Validates the metrics against the prompts, and fills in names, positions and sources.
+// Validates the metrics against the compiled prompts, and adds violations to `c`. Fills in the
+// defaults of name, position and sources, and replaces texts by token ids.
 void CompileMetrics(Compilation& c, MetricList* metrics);
 
-// ---- of metrics that passed ---------------------------------------------------------------------
+// ---- functions of valid metrics -----------------------------------------------------------------
 
-// Numbers that the metric has for each prompt; 0 for top_k.
+// Returns how many numbers the metric has for each prompt; 0 for top_k, which has tokens instead.
 int64_t NumberCount(const v1::Metric& metric);
 
 // The position that each metric reads in a prompt of `length` tokens, counted from its start; of a
@@ -29,7 +30,7 @@ std::vector<int64_t> MetricPositions(const MetricList& metrics, int64_t length);
 // Every position that some metric reads in a prompt of `length` tokens, ascending.
 std::vector<int64_t> PositionsRead(const MetricList& metrics, int64_t length);
 
-// The entry for `prompt` of a list that has one for all prompts, or one for each.
+// Returns the entry for `prompt` in a list that has one entry for all prompts, or one for each.
 inline int32_t EntryFor(int32_t prompt, const google::protobuf::RepeatedField<int32_t>& list) {
   return list.size() == 1 ? list[0] : list[prompt];
 }

@@ -13,7 +13,7 @@
 namespace scalpel::spec {
 namespace {
 
-// of_position(index, its logits, how many) for each position, on several threads.
+// Calls of_position(index, logits, vocab) for each position, on several threads.
 void ForEachPosition(const at::Tensor& logits, auto of_position) {
   const at::Tensor rows = logits.contiguous();
   const float* data = rows.const_data_ptr<float>();

@@ -10,7 +10,7 @@
 namespace scalpel::spec {
 namespace {
 
-// The four normals of one Philox block.
+// Returns the four normals of one counter.
 std::array<double, 4> Normals(const NoiseKey& key, uint32_t block, uint32_t position) {
   const r123::Philox4x32::ctr_type counter = {
       {block, position,
@@ -33,7 +33,7 @@ std::array<double, 4> Normals(const NoiseKey& key, uint32_t block, uint32_t posi
 
 at::Tensor NoiseTensor(const NoiseKey& key, double mean, double std, const SiteEntry& site,
                        const Region& region, int64_t inner) {
-  // Which elements of a position are selected, in the order of the region's remaining axes.
+  // The numbers of the selected elements of a position, in the order of the region's other axes.
   const bool attention = IsAttention(site.facts);
   const int position_axis = attention ? 1 : 0;
   std::vector<int64_t> elements;

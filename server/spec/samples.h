@@ -1,4 +1,4 @@
-// What a probe's statistics are computed from.
+// The input of a probe's statistics.
 
 #ifndef SCALPEL_SERVER_SPEC_SAMPLES_H_
 #define SCALPEL_SERVER_SPEC_SAMPLES_H_
@@ -10,10 +10,12 @@
 namespace scalpel::spec {
 
 struct Samples {
-  // One row for each kept index: [kept, reduced] float32, contiguous, none of both zero. Within a
-  // row the site's innermost axis runs fastest. `clean`: the same of the clean run; undefined
-  // unless a statistic needs it.
-  at::Tensor x, clean;
+  // The activations, [kept, reduced] float32, contiguous: a row for each combination of indices of
+  // the kept axes, with all that the statistics reduce. Neither length is 0. Within a row the
+  // site's innermost axis varies fastest.
+  at::Tensor x;
+  // The clean run's activations, in the shape of `x`; may be undefined if no statistic needs them.
+  at::Tensor clean;
   int64_t inner;  // length of the site's innermost axis
 };
 

@@ -24,7 +24,7 @@ struct SamePlace {
   model::Site place;
 };
 
-// In order of computation.
+// In order of model::Site.
 constexpr SamePlace kSamePlaces[] = {
     {v1::SITE_EMBED, model::Site::kEmbed},
     {v1::SITE_POS_EMBED, model::Site::kPosEmbed},
@@ -76,13 +76,13 @@ std::vector<SiteEntry> ReadSites() {
   return sites;
 }
 
-// What a name stands for inside its block.
+// What a name without its layer stands for.
 struct Named {
   const SiteEntry* site = nullptr;
   bool observe_only = false;
 };
 
-// Every name of every site.
+// Returns all names of all sites, without the layer.
 const std::map<std::string, Named, std::less<>>& Names() {
   static const auto* names = [] {
     auto* map = new std::map<std::string, Named, std::less<>>;
@@ -109,7 +109,8 @@ Named FindName(absl::string_view name) {
   return {};
 }
 
-// Takes `N` and the `.` behind it, or a `:` that stays, off the front of `rest`.
+// Removes a layer number and the `.` after it from the front of `rest`. A `:` may follow instead,
+// and stays. Returns false if `rest` does not begin so.
 bool TakeLayer(absl::string_view& rest, int32_t& layer) {
   size_t digits = 0;
   while (digits < rest.size() && absl::ascii_isdigit(rest[digits])) ++digits;
@@ -119,8 +120,8 @@ bool TakeLayer(absl::string_view& rest, int32_t& layer) {
          (absl::ConsumePrefix(&rest, ".") && !rest.empty());
 }
 
-// A path as this contract writes it: `model.` in front is the model itself, `h[5]` is `h.5`, and
-// nnsight's `.output` is `:output`.
+// Rewrites a path of nnsight to this contract's form: drops a leading `model.`, and turns `h[5]`
+// into `h.5` and `.output` into `:output`.
 std::string Canonical(absl::string_view path) {
   std::string name(absl::StripPrefix(path, "model."));
   for (const absl::string_view suffix : {".output", ".input"}) {
@@ -134,7 +135,7 @@ std::string Canonical(absl::string_view path) {
   return name;
 }
 
-// `did you mean "attn.hook_k"? ` for a name inside its block that is none; empty: it resembles
+// Returns `did you mean "attn.hook_k"? ` for an unknown name, or an empty string if it resembles
 // none.
 std::string DidYouMean(absl::string_view name) {
   std::vector<absl::string_view> known;

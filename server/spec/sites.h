@@ -1,5 +1,5 @@
-// The facts of each site, read from the options on the proto's enum values, and the names that a
-// request may use for it.
+// The properties of each site, read from the options of the enum values in site.proto, and the
+// names that a request may use for it. All functions are thread-safe.
 
 #ifndef SCALPEL_SERVER_SPEC_SITES_H_
 #define SCALPEL_SERVER_SPEC_SITES_H_
@@ -19,14 +19,16 @@ namespace scalpel::spec {
 
 struct SiteEntry {
   v1::Site site;
-  std::string name;  // `resid_post`
+  std::string name;  // the site's own name, such as `resid_post`
   v1::SiteFacts facts;
 };
 
-// Every site, in order of computation. Immutable; lives for the whole program.
+// Returns all sites in order of computation. The span is immutable and valid until the program
+// ends.
 absl::Span<const SiteEntry> AllSites();
 
-// nullptr for a number that is no site.
+// Returns the entry of a site, valid until the program ends, or nullptr if the number is not a
+// site.
 const SiteEntry* FindSite(v1::Site site);
 
 // The facts of a site of the model.
@@ -36,29 +38,33 @@ const SiteEntry& EntryOf(model::Site site);
 model::Site ToModel(v1::Site site);
 v1::Site ToProto(model::Site site);
 
-// Length of AXIS_UNIT; 0 where there is none.
+// Returns the length of the site's AXIS_UNIT, or 0 if the site has no such axis.
 int64_t UnitSize(v1::UnitAxis axis, const model::Gpt2Config& config);
 
-// Which axis of the site's tensor `axis` is; nullopt: the site has no such axis.
+// Returns the index of `axis` among the axes of the site's tensor, or nullopt if it has no such
+// axis.
 std::optional<int> AxisIndex(const v1::SiteFacts& facts, v1::Axis axis);
 
-// True for sites of shape [head, query, key].
+// Returns true for the sites of shape [head, query, key].
 inline bool IsAttention(const v1::SiteFacts& facts) {
   return AxisIndex(facts, v1::AXIS_KEY).has_value();
 }
 
-// Which axis of the site's tensor counts positions; at attention, those of the queries.
+// Returns the index of the axis of positions; at attention sites, of the queries' positions.
 inline int PositionAxis(const v1::SiteFacts& facts) { return IsAttention(facts) ? 1 : 0; }
 
+// What a path in a request means.
 struct SitePath {
-  const SiteEntry* site;
-  std::optional<int32_t> layer;  // where the path names one
-  bool observe_only = false;     // by this name
+  const SiteEntry* site;         // never nullptr
+  std::optional<int32_t> layer;  // if the path names one
+  bool observe_only = false;     // whether the site cannot be edited under this name
 };
 
-// Resolves `resid_post`, `blocks.3.attn.hook_k`, `transformer.h.3.attn.c_attn:output` and the like,
-// also as nnsight writes them (`model.transformer.h[3].attn.c_attn.output`). INVALID_ARGUMENT says
-// what is accepted, and the nearest name.
+// Resolves the path of a site: its own name (`resid_post`), TransformerLens'
+// (`blocks.3.attn.hook_k`), HuggingFace's (`transformer.h.3.attn.c_attn:output`) or nnsight's
+// (`model.transformer.h[3].attn.c_attn.output`). Does not check that the model has the layer.
+// INVALID_ARGUMENT if there is no such site; the message says what is accepted and suggests a
+// similar name.
 absl::StatusOr<SitePath> ResolvePath(absl::string_view path);
 
 }  // namespace scalpel::spec

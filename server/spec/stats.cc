@@ -15,11 +15,12 @@ bool Keeps(const v1::Probe& probe, int axis) {
   return std::find(probe.keep().begin(), probe.keep().end(), axis) != probe.keep().end();
 }
 
-// As Samples wants it; a view where that is how `x` lies in memory.
+// Returns `value` as Samples needs it, [kept, reduced]: a view if its memory has this order, else a
+// copy.
 at::Tensor KeptByReduced(const v1::Probe& probe, const SiteEntry& site, const Region& region,
                          const at::Tensor& value) {
-  if (site.site ==
-      v1::SITE_ATTN_SCORES) {  // only entries with key <= query count; at most the heads are kept
+  if (site.site == v1::SITE_ATTN_SCORES) {
+    // Only entries with key <= query count. The only axis that may be kept is the heads'.
     const at::Tensor pairs = CausalMask(region, value.device()).flatten().nonzero().flatten();
     const at::Tensor x = value.flatten(1).index_select(1, pairs);  // [heads, pairs]
     return Keeps(probe, v1::AXIS_HEAD) ? x : x.reshape({1, -1});

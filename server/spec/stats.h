@@ -1,6 +1,6 @@
-// The statistics of a probe. Everything is computed where the activations are, in double precision,
-// into one flat tensor that is read back once a layer. On the CPU it has the same bits on every CPU
-// and for any number of threads.
+// The statistics of a probe. They are computed in double precision on the device of the
+// activations, into one flat tensor, so that the numbers of a layer need only one copy to the host.
+// On a CPU their bits depend neither on the CPU nor on the number of threads.
 
 #ifndef SCALPEL_SERVER_SPEC_STATS_H_
 #define SCALPEL_SERVER_SPEC_STATS_H_
@@ -15,18 +15,18 @@
 
 namespace scalpel::spec {
 
-// Whether a statistic of the probe compares with the clean run.
+// Returns whether a statistic of the probe compares with the clean run.
 bool NeedsClean(const v1::Probe& probe);
 
-// Lengths of the axes that the probe keeps, in the site's order.
+// Returns the lengths of the axes that the probe keeps, in the site's order.
 std::vector<int64_t> KeptShape(const v1::Probe& probe, const SiteEntry& site, const Region& region);
 
-// How many numbers Measure returns.
+// Returns how many numbers Measure returns.
 int64_t MeasuredCount(const v1::Probe& probe, const SiteEntry& site, const Region& region);
 
-// The probe's numbers for one row, [MeasuredCount] double, on the device of `value`.
-// `value`: the selected part, region.shape(), float32. `clean`: the same of the clean run;
-// undefined unless a statistic needs it.
+// Returns the probe's numbers for one row, [MeasuredCount] double, on the device of `value`, in the
+// order of MeasureOnHost. `value` is the selected part of the site, region.shape(), float32.
+// `clean` is that part in the clean run; it may be undefined unless NeedsClean.
 at::Tensor Measure(const v1::Probe& probe, const SiteEntry& site, const Region& region,
                    const at::Tensor& value, const at::Tensor& clean);
 

@@ -13,19 +13,21 @@ namespace {
 
 using v1::Metric;
 
-// Whether the metric compares with the clean run, so that the clean run itself has none.
+// Returns whether the metric compares a variant with the clean run. The clean run itself has no
+// value of it.
 bool ComparesWithClean(const Metric& metric) {
   return metric.has_kl_from_clean() || metric.has_top1_agreement() || metric.has_patching_score();
 }
 
-// Whether the metric says something of prompts that no variant runs on.
+// Returns whether the metric has a value for the sources too, on which no variant runs. A logit
+// difference has one only if its tokens do not depend on the prompt.
 bool MeasuresSources(const Metric& metric, int32_t prompts) {
   if (ComparesWithClean(metric)) return false;
   return prompts == 1 || !metric.has_logit_diff() ||
          (metric.logit_diff().targets_size() == 1 && metric.logit_diff().distractors_size() == 1);
 }
 
-// 1 for the same token, 0 for another, NaN where one of them is none.
+// Returns 1 if the tokens are equal, 0 if not, and NaN if either is kNoToken.
 double Agreement(int32_t top, int32_t clean_top) {
   if (top == kNoToken || clean_top == kNoToken) return std::numeric_limits<double>::quiet_NaN();
   return top == clean_top ? 1 : 0;
@@ -43,7 +45,8 @@ void UseOneNan(MetricResults& results) {
 
 }  // namespace
 
-// The logits of one row of a plan, and what several metrics need of them.
+// The logits of one row of a plan, and the log-probabilities, which are computed once for all
+// metrics.
 class SweepMetrics::RowLogits {
  public:
   RowLogits(absl::Span<const int64_t> positions, const at::Tensor& logits)
@@ -60,9 +63,10 @@ class SweepMetrics::RowLogits {
     return made;
   }
 
-  // Of the tokens of this row, all but the first.
+  // Returns the mean loss of all tokens of the row but the first.
   double Loss(absl::Span<const int32_t> tokens) const {
-    // The positions are ascending, and none but the last of the prompt may be missing.
+    // positions_ has all positions of the prompt but perhaps the last, so the row number is the
+    // position.
     const auto predicted = static_cast<int64_t>(tokens.size()) - 1;
     return MeanLoss(logits_.narrow(0, 0, predicted), tokens.subspan(1));
   }

@@ -1,5 +1,4 @@
-// The metrics of a running sweep: its clean runs' logits are kept as far as variants are compared
-// with them.
+// Computes the metrics of a running sweep.
 
 #ifndef SCALPEL_SERVER_SPEC_SWEEP_METRICS_H_
 #define SCALPEL_SERVER_SPEC_SWEEP_METRICS_H_
@@ -18,32 +17,38 @@ namespace scalpel::spec {
 
 using MetricResults = google::protobuf::RepeatedPtrField<v1::MetricResult>;
 
-// Not thread-safe.
+// Keeps of the clean runs' logits only what variants are compared with. Not thread-safe.
 class SweepMetrics {
  public:
-  // `clean`: the logits of the sweep's base plan, by row, as float32 on the CPU.
+  // `clean`: the logits of the sweep's base plan for each of its rows, [positions, vocab] float32
+  // on the CPU.
   SweepMetrics(std::shared_ptr<const Sweep> sweep, const std::vector<at::Tensor>& clean);
 
-  // As SweepClean.metrics.
+  // Returns the metrics of the clean runs, for SweepClean.metrics.
   MetricResults clean() const { return clean_; }
 
-  // As VariantResult.metrics. `logits`: of a variant's plan, by row, as float32 on the CPU.
+  // Returns the metrics of a variant, for VariantResult.metrics. `logits`: those of the variant's
+  // plan for each of its rows, [positions, vocab] float32 on the CPU.
   MetricResults Measure(const std::vector<at::Tensor>& logits) const;
 
  private:
   class RowLogits;
 
-  struct Prediction {             // clean, at one position of one prompt
+  // The clean run's prediction at one position of one prompt.
+  struct Prediction {
     at::Tensor log_probs, probs;  // [vocab] double; only for kl_from_clean
-    int32_t top = 0;
+    int32_t top = 0;              // the most probable id
   };
-  struct Differences {  // of logits, clean
+  // The clean runs' logit differences of a patching score.
+  struct Differences {
     double prompt, source;
   };
 
-  // Adds the metric's value in one prompt to `result`.
+  // Adds the metric's values for one prompt to `result`.
   void Fill(size_t metric, int32_t prompt, RowLogits& logits, v1::MetricResult* result) const;
+  // Computes one metric of the clean runs, and keeps what variants are compared with.
   void MeasureClean(size_t metric, std::vector<RowLogits>& rows);
+  // Appends an empty result for a metric and a prompt to `results`.
   v1::MetricResult* Add(size_t metric, int32_t prompt, MetricResults* results) const;
   void AddTopK(const v1::Metric& metric, int64_t position, RowLogits& logits,
                v1::MetricResult* result) const;
