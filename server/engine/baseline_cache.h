@@ -1,5 +1,4 @@
-// Clean runs that have been computed, for whoever asks for the same prompt, or for one that begins
-// like it.
+// A cache of clean runs, found by their prompt or by a prompt that begins with the same tokens.
 
 #ifndef SCALPEL_SERVER_ENGINE_BASELINE_CACHE_H_
 #define SCALPEL_SERVER_ENGINE_BASELINE_CACHE_H_

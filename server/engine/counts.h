@@ -15,7 +15,7 @@ struct WaveCounts {
   int64_t tokens = 0;           // positions of the rows
   int64_t tokens_computed = 0;  // those that were computed in any layer
   double flops = 0;             // of the rows, computed in full
-  double flops_computed = 0;    // without what was known of clean runs, or read by nobody
+  double flops_computed = 0;    // without what was cached, or not needed
 
   WaveCounts& operator+=(const WaveCounts& other) {
     rows += other.rows;

@@ -69,7 +69,7 @@ at::Tensor Observer::ToHostAt(const spec::Observation& observation, Site at_site
   const spec::TensorOutput& output = plan_.tensors[observation.index];
   const spec::SiteEntry& site = spec::EntryOf(at_site);
   std::vector<at::Tensor> parts;
-  bool gathered = true;  // from lists of indices: then the tensor is nobody else's
+  bool gathered = true;  // from lists of indices, which makes a tensor of its own
   for (const int32_t row : observation.rows) {
     const model::RowValue value = row_of(at_site, row);
     parts.push_back(ReadPart(*observation.region, site, value));

@@ -20,7 +20,8 @@ namespace scalpel::engine {
 
 // What becomes of a tensor's storage after it was given to be sent.
 enum class Future {
-  // Nobody writes to it: the answer's logits; the attention pattern, once its visit's steps are
+  // It is not written to any more: the answer's logits; the attention pattern, once its visit's
+  // steps are
   // done; what was gathered from elsewhere to be sent.
   kFinal,
   // It may be written to: the residual stream above all, which later sites edit in place.

@@ -1,4 +1,5 @@
-// A row of the forward pass: one prompt, from the place on where it is no longer its clean run.
+// A row of the forward pass: one prompt, computed from the place where it may first differ from its
+// clean run.
 
 #ifndef SCALPEL_SERVER_MODEL_ROW_H_
 #define SCALPEL_SERVER_MODEL_ROW_H_
@@ -14,16 +15,16 @@
 
 namespace scalpel::model {
 
-// A site of a layer; ordered as the forward pass comes by. The sites behind the last block are in
-// layer n_layer here, those of the embeddings in kNoLayer.
+// A site of a layer, in the order in which the forward pass reaches them. Sites behind the last
+// block have layer n_layer here, and those of the embeddings kNoLayer.
 struct Stop {
   int32_t layer;
   Site site;
   auto operator<=>(const Stop&) const = default;
 };
 
-// Where a row can enter the forward pass, in this order within a layer: at the block's input; at
-// the output projection of its attention; at its output.
+// Where a row can enter the forward pass. Within a layer, in this order: at the block's input, at
+// the output projection of its attention, and at its output.
 enum class Door : int32_t { kBlock, kOutput, kEnd };
 
 struct Entrance {
@@ -32,46 +33,48 @@ struct Entrance {
   auto operator<=>(const Entrance&) const = default;
 };
 
-// The last door that still computes the stop's site. Behind the last block: its kEnd.
+// Returns the last door from which the stop's site is still computed. For sites behind the last
+// block that is the last block's kEnd.
 Entrance EntranceOf(const Stop& stop);
 
 struct Row {
-  absl::Span<const int32_t> tokens;  // T of them; outlive the run
-  // The clean run of the same tokens, as far as it is known, or of the first of them in every
-  // layer: then `first` is at most their number, and the row enters at the embeddings. Null: not
-  // known.
+  absl::Span<const int32_t> tokens;  // T of them; must outlive the forward pass
+  // What is known of the clean run of these tokens; null if nothing is. It may also be the clean
+  // run, in all layers, of only the first tokens: then `first` is at most their number, and the row
+  // enters at the embeddings.
   std::shared_ptr<const CleanState> clean;
-  // What the row is computed for, ascending: it enters the forward pass in time for the first. As
-  // long as no edit has changed a bit of it, it leaves again until the next; until then, and for
-  // whoever looks, the clean run stands in. None: the clean run is enough.
+  // The places for which the row must be computed, ascending. It enters the forward pass in time
+  // for the first. While no edit has changed any bit of it, it leaves the pass again until the next
+  // one, and observers see the clean run meanwhile. Empty if the clean run is all that is needed.
   std::vector<Stop> stops;
-  // The last place where anybody looks at it or edits it.
+  // The last place where the row is observed or edited.
   Stop last = {kNoLayer, Site::kEmbed};
-  // Positions [first, T) are computed; those before are the clean run's.
+  // Positions [first, T) are computed; those before come from the clean run.
   int64_t first = 0;
-  // The same behind the keys and values of the last block: nothing reads positions before.
+  // Behind the keys and values of the last block only positions [read_first, T) are computed,
+  // because nothing reads those before.
   int64_t read_first = 0;
-  // Positions whose logits come back, in that order.
+  // The positions whose logits are returned, in this order.
   std::vector<int64_t> logit_positions;
-  // How many layers of the clean run come back: the row has no edit in them, and enters at the
-  // embeddings or where `clean` ends.
+  // How many layers of the clean run are returned. The row has no edit in these layers, and enters
+  // at the embeddings or where `clean` ends.
   int32_t record_layers = 0;
 };
 
-// What the model knows of a row in the end.
+// What the forward pass returns for a row.
 struct RowAnswer {
   at::Tensor logits;                           // [logit_positions, vocab]; undefined without any
   std::shared_ptr<const CleanState> recorded;  // with Row::record_layers; else null
   int64_t tokens_computed = 0;                 // positions of it that were computed in any layer
   // Positions of it that were computed, over the attentions and over the MLPs of all layers.
   int64_t attention_positions = 0, mlp_positions = 0;
-  // Whether no infinity or NaN was seen in what was computed of its residual stream, behind the
-  // embeddings and each block, nor behind the final LayerNorm, nor in its logits.
+  // False if an infinity or NaN was computed in its residual stream (after the embeddings or after
+  // a block), in the output of the final LayerNorm, or in its logits.
   bool finite = true;
 };
 
-// What the clean run had at a site of the contract's shapes, for a row of `length` tokens: a view.
-// Undefined where the state does not hold it.
+// Returns a view of the clean run's value at a site, in the shape of site.h, for a row of `length`
+// tokens; undefined if the state does not hold it.
 at::Tensor CleanValue(const CleanState& clean, Site site, int32_t layer, int64_t length);
 
 }  // namespace scalpel::model

@@ -107,7 +107,7 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const Hooks hooks_;
   const std::shared_ptr<engine::EventStream> stream_;
   std::shared_ptr<ResponseStream> self_;  // until OnDone
-  std::atomic<bool> gone_ = false;        // nobody reads any more
+  std::atomic<bool> gone_ = false;        // the client has left, or a write has failed
   std::atomic<bool> first_turn_taken_ = false;
   absl::Mutex mutex_;
   bool taken_ ABSL_GUARDED_BY(mutex_) = true;   // the turn; for ever once the call is finished

@@ -8,7 +8,8 @@ import torch
 
 from tests.parity import noise, places
 from tests.parity.answer import ACTIVATION_TOLERANCE
-from tests.support.client import decode_tensor, intervention_pb2, site_pb2, tensor_pb2
+from tests.support.client import intervention_pb2, site_pb2, tensor_pb2
+from tests.support.elements import decode_tensor
 
 
 @dataclasses.dataclass

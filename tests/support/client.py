@@ -13,6 +13,7 @@ from google.protobuf import json_format
 
 from tests.support import environment
 from tests.support.channel import open_channel
+from tests.support.elements import ELEMENT_BYTES, decode_tensor
 
 environment.import_stubs()
 
@@ -35,11 +36,6 @@ from scalpel.v1 import (  # noqa: E402
 Metadata = Sequence[tuple[str, str]] | None
 
 _MESSAGE_BYTES_MAX = 64 << 20
-_ELEMENT_BYTES = {
-    tensor_pb2.DATA_TYPE_FLOAT32: 4,
-    tensor_pb2.DATA_TYPE_FLOAT16: 2,
-    tensor_pb2.DATA_TYPE_BFLOAT16: 2,
-}
 
 
 def make_request(source: Any, kind: type = run_pb2.RunRequest) -> Any:
@@ -60,19 +56,6 @@ def site_number(site: int | str) -> int:
         return site
     name = site.upper()
     return site_pb2.Site.Value(name if name.startswith("SITE_") else "SITE_" + name)
-
-
-def decode_tensor(dtype: int, shape: list[int], data: bytes) -> np.ndarray:
-    """Bytes of the wire as an array; bfloat16 widened to float32, which holds it exactly."""
-    if dtype == tensor_pb2.DATA_TYPE_BFLOAT16:
-        halves = np.frombuffer(data, dtype="<u2").astype(np.uint32)
-        return (halves << 16).view(np.float32).reshape(shape)
-    elements: dict[int, str] = {
-        tensor_pb2.DATA_TYPE_FLOAT32: "<f4",
-        tensor_pb2.DATA_TYPE_FLOAT16: "<f2",
-    }
-    element = elements[dtype]
-    return np.frombuffer(data, dtype=element).reshape(shape)
 
 
 @dataclasses.dataclass
@@ -312,7 +295,7 @@ def _assemble(events: list[Event]) -> Iterator[Tensor]:
                 )
             header, data = chunk.header, bytearray()
             elements = int(np.prod(list(header.shape), dtype=np.int64))
-            if header.size_bytes != elements * _ELEMENT_BYTES[header.dtype]:
+            if header.size_bytes != elements * ELEMENT_BYTES[header.dtype]:
                 raise ProtocolError(
                     f"tensor {header.name!r}: size_bytes {header.size_bytes} is not its shape's"
                 )
