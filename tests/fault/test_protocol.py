@@ -5,7 +5,7 @@ import gzip
 import grpc
 import pytest
 
-from scalpel.v1 import service_pb2
+from scalpel.v1 import model_pb2, service_pb2
 from tests.fault import http2
 from tests.fault.calls import RUN, refused
 from tests.support.client import make_request
@@ -63,14 +63,18 @@ def test_compressed_flag_on_a_plain_body(faulty, server, encoding):
 
 @pytest.mark.parametrize(
     "method, request_",
-    [("Run", REQUEST), ("GetModel", None), ("Tokenize", None), ("Detokenize", None)],
+    [
+        ("Run", REQUEST),
+        ("GetModel", model_pb2.GetModelRequest()),
+        ("Tokenize", service_pb2.TokenizeRequest()),
+        ("Detokenize", service_pb2.DetokenizeRequest()),
+    ],
 )
 @pytest.mark.parametrize("name", ["gpt3", "../../etc/passwd", "x" * 100_000, "demo-model "])
 def test_unknown_model(faulty, method, request_, name):
     """unknown model / revision"""
-    message = getattr(service_pb2, f"{method}Request")(model=name)
-    if request_ is not None:
-        message.MergeFrom(request_)
+    message = type(request_)(model=name)
+    message.MergeFrom(request_)
     call = getattr(faulty.stub, method)
     found = refused(lambda: list(call(message)) if method == "Run" else call(message))
     assert found.code == grpc.StatusCode.NOT_FOUND
