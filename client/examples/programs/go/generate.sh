@@ -6,7 +6,7 @@ GOBIN=$PWD/bin go install \
   google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 
 options=
-for file in ../../../proto/scalpel/v1/*.proto; do
+for file in ../../../../proto/scalpel/v1/*.proto; do
   options="$options,Mscalpel/v1/${file##*/}=scalpel-example/scalpelv1"
 done
 PATH=$PWD/bin:$PATH protoc -I ../../../../proto \
