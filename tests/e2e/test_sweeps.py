@@ -217,7 +217,7 @@ def endless():
 
 
 def test_deadline_ends_a_sweep_between_variants(server):
-    answer = grpcurl.call(server.address, "Sweep", endless(), options=["-max-time", "2"])
+    answer = grpcurl.call(server.address, "Sweep", endless(), options=["-max-time", "6"])
     assert answer.code == DEADLINE_EXCEEDED
     assert any("variant" in message for message in answer.messages), "what came is kept"
     assert grpcurl.call(server.address, "Sweep", grid({"layers": {}})).code == OK
@@ -242,7 +242,7 @@ def test_a_run_is_answered_while_a_sweep_goes_on(client):
     try:
         begin = time.monotonic()
         client.run({"prompts": [{"text": PROMPT}]})
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 10  # of the minutes that the sweep takes
     finally:
         call.cancel()
 
