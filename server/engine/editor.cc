@@ -22,9 +22,9 @@ void Editor::Apply(absl::Span<const Site> sites, int32_t layer, model::RowOf row
   // intervention the plan's order stays: a prompt that the others read comes last in it.
   std::vector<std::pair<const spec::Step*, Site>> steps;
   for (const Site site : sites) {
-    const auto found = plan_.sites.find({layer, site});
-    if (found == plan_.sites.end()) continue;
-    for (const spec::Step& step : found->second.steps) steps.emplace_back(&step, site);
+    const spec::SitePlan* plan = plan_.Find(layer, site);
+    if (plan == nullptr) continue;
+    for (const spec::Step& step : plan->steps) steps.emplace_back(&step, site);
   }
   std::stable_sort(steps.begin(), steps.end(),
                    [](const auto& a, const auto& b) { return a.first->edit < b.first->edit; });

@@ -9,12 +9,13 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 
 namespace scalpel::engine {
 
 // Runs a part of a wave that is one task's or one job's alone, and returns what it throws: that
-// one fails, and the others in the wave go on. Null: nothing. But a failed device fails all, so
-// its exception passes through.
+// one fails, and the others in the wave go on. Null: nothing. But a failed device answers every
+// further call with the same error until the process ends, so its exception passes through.
 template <typename Part>
 std::exception_ptr FailureOf(Part part) {
   try {
@@ -27,8 +28,8 @@ std::exception_ptr FailureOf(Part part) {
   return nullptr;
 }
 
-// The device answers every further call with the same error, until its process ends.
-bool IsDeviceFailure(const std::exception_ptr& failure);
+// When to try again what is refused because the engine is full or out of memory.
+inline constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 
 // What was thrown, for the log. It may hold paths, pointers and libraries' texts.
 std::string TextOf(const std::exception_ptr& failure);

@@ -27,20 +27,15 @@ PlanTap::PlanTap(const spec::Plan& plan, at::Device device, EventSink& sink, Ten
       editor_(plan, device),
       observer_(plan, sink, sender) {}
 
-const spec::SitePlan* PlanTap::Find(Site site, int32_t layer) const {
-  const auto found = plan_.sites.find({layer, site});
-  return found == plan_.sites.end() ? nullptr : &found->second;
-}
-
 bool PlanTap::GoesOn() {
   stopped_ = stopped_ || !wanted_();
   return !stopped_;
 }
 
-bool PlanTap::Wants(Site site, int32_t layer) const { return Find(site, layer) != nullptr; }
+bool PlanTap::Wants(Site site, int32_t layer) const { return plan_.Find(layer, site) != nullptr; }
 
 bool PlanTap::Wants(Site site, int32_t layer, int32_t row) const {
-  const spec::SitePlan* plan = Find(site, layer);
+  const spec::SitePlan* plan = plan_.Find(layer, site);
   if (plan == nullptr) return false;
   const auto& kept = plan->kept_rows;
   return AnyReads(plan->before, row) || AnyReads(plan->after, row) ||
@@ -52,7 +47,7 @@ bool PlanTap::Wants(Site site, int32_t layer, int32_t row) const {
 }
 
 bool PlanTap::Edits(Site site, int32_t layer, int32_t row) const {
-  const spec::SitePlan* plan = Find(site, layer);
+  const spec::SitePlan* plan = plan_.Find(layer, site);
   return plan != nullptr && std::any_of(plan->steps.begin(), plan->steps.end(),
                                         [row](const spec::Step& step) { return step.row == row; });
 }
@@ -62,12 +57,12 @@ bool PlanTap::Edits(Site site, int32_t layer, int32_t row) const {
 void PlanTap::Visit(absl::Span<const Site> sites, int32_t layer, model::RowOf row_of) {
   const auto goes_on = [this] { return GoesOn(); };
   for (const Site site : sites) {
-    if (const spec::SitePlan* plan = Find(site, layer))
+    if (const spec::SitePlan* plan = plan_.Find(layer, site))
       observer_.Observe(plan->before, site, layer, Future::kChanges, row_of, goes_on);
   }
   editor_.Apply(sites, layer, row_of, goes_on);
   for (const Site site : sites) {
-    const spec::SitePlan* plan = Find(site, layer);
+    const spec::SitePlan* plan = plan_.Find(layer, site);
     if (plan == nullptr) continue;
     observer_.Observe(plan->after, site, layer, FutureOf(site), row_of, goes_on);
     if (!stopped_) editor_.Keep(*plan, site, layer, row_of);

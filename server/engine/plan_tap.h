@@ -52,7 +52,6 @@ class PlanTap {
   std::vector<v1::InterventionReport> Reports() const { return editor_.Reports(); }
 
  private:
-  const spec::SitePlan* Find(model::Site site, int32_t layer) const;
   bool GoesOn();
 
   const spec::Plan& plan_;

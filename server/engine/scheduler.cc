@@ -31,7 +31,6 @@
 namespace scalpel::engine {
 namespace {
 
-constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 constexpr char kDraining[] = "the server is shutting down; try another replica";
 constexpr char kDeviceFailed[] = "the server's device has failed; try another replica";
 

@@ -1,7 +1,5 @@
 #include "server/engine/sweep_job.h"
 
-#include <limits>
-
 #include "absl/time/clock.h"
 #include "server/engine/fault_points.h"
 #include "server/spec/metric_fields.h"

@@ -21,8 +21,7 @@ namespace scalpel::engine {
 // What becomes of a tensor's storage after it was given to be sent.
 enum class Future {
   // It is not written to any more: the answer's logits; the attention pattern, once its visit's
-  // steps are
-  // done; what was gathered from elsewhere to be sent.
+  // steps are done; what was gathered from elsewhere to be sent.
   kFinal,
   // It may be written to: the residual stream above all, which later sites edit in place.
   kChanges,

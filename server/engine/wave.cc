@@ -1,6 +1,5 @@
 #include "server/engine/wave.h"
 
-#include <algorithm>
 #include <iterator>
 #include <utility>
 

@@ -4,7 +4,6 @@
 
 #include "server/engine/failure.h"
 #include "server/engine/fault_points.h"
-#include "server/engine/job.h"
 
 namespace scalpel::engine {
 namespace {

@@ -1,4 +1,4 @@
-// libtorch's tensors, and those of its operations that Scalpel calls.
+// libtorch's tensors, and those of its operations that Scalpel and its tests call.
 //
 // <ATen/ATen.h> declares every operation that libtorch has, which makes a file that includes it
 // slower to compile and a precompiled header half as large again.
@@ -20,7 +20,6 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/erf.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/gelu.h>

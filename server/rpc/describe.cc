@@ -2,11 +2,9 @@
 
 #include <google/protobuf/descriptor.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <string>
 
-#include "absl/strings/str_replace.h"
 #include "server/base/version.h"
 #include "server/model/tokenizer.h"
 #include "server/spec/sites.h"

@@ -9,7 +9,7 @@
 
 namespace scalpel::rpc {
 
-// Both return INVALID_ARGUMENT, UNIMPLEMENTED or FAILED_PRECONDITION by field for a bad request,
+// Both return INVALID_ARGUMENT or FAILED_PRECONDITION by field for a bad request,
 // NOT_FOUND for another model's name, and RESOURCE_EXHAUSTED if the request exceeds a limit, if the
 // caller exceeds its rate, or if the engine is full; see spec::Compile, spec::CompileSweep and
 // engine::Scheduler::Submit.

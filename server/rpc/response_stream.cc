@@ -51,8 +51,7 @@ ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
                                const grpc::ByteBuffer& request,
                                std::shared_ptr<const Backend> backend, const Limits& limits,
                                net::StallWatch& stalls, Hooks hooks)
-    : context_(context),
-      backend_(std::move(backend)),
+    : backend_(std::move(backend)),
       limits_(limits),
       watched_(stalls.Watch(context, call.request_id)),
       hooks_(std::move(hooks)),
@@ -108,7 +107,7 @@ bool ResponseStream::GiveUpTurn() {
 void ResponseStream::Proceed() {
   do {
     if (gone_) {
-      return End(absl::Now() >= absl::FromChrono(context_->deadline())
+      return End(absl::Now() >= stream_->deadline()
                      ? absl::DeadlineExceededError("the deadline passed")
                      : absl::CancelledError("the call was cancelled"));
     }

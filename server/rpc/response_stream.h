@@ -100,7 +100,6 @@ class ResponseStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // Records that the client no longer reads, and cancels the work.
   void Leave();
 
-  grpc::CallbackServerContext* const context_;
   const std::shared_ptr<const Backend> backend_;
   const Limits& limits_;
   const std::shared_ptr<net::WatchedCall> watched_;

@@ -1,7 +1,5 @@
 #include "server/spec/cost.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/base/errors.h"
@@ -135,15 +133,16 @@ absl::Status CheckWeight(const Plan& plan, int64_t extra_bytes, absl::string_vie
                                   "attention scores or logits, or keep fewer axes of probes"));
   }
   if (plan.weight.observation_seconds <= kObservationSecondsMax) return absl::OkStatus();
-  const ObservationTime time = EstimateObservationTime(plan, prefix);
+  const HeaviestField heaviest = FindHeaviestField(plan, prefix);
   return OverLimit(
-      time.field,
+      heaviest.field,
       absl::StrFormat(
           "the interventions, probes and captures of %s are estimated to take %.1f "
           "seconds beside the model's own time, at most %.0f are allowed; this is the "
           "heaviest of them, with %.2g seconds; select fewer layers, prompts, positions "
           "or units, ask for fewer quantiles, or split the request",
-          std::string(what), time.seconds, kObservationSecondsMax, time.field_seconds));
+          std::string(what), plan.weight.observation_seconds, kObservationSecondsMax,
+          heaviest.seconds));
 }
 
 }  // namespace scalpel::spec

@@ -1,7 +1,6 @@
 #include "server/spec/grid.h"
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 #include <utility>
 

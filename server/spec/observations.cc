@@ -120,7 +120,7 @@ class ProbeRegions {
     std::vector<IndexSet> axes;
     for (int i = 0; i < selected->rank(); ++i) {
       const IndexSet& said = selected->axis(i);
-      if (Keeps(site_.facts.axes(i)) || said.arithmetic())
+      if (Keeps(probe_, site_.facts.axes(i)) || said.arithmetic())
         axes.push_back(said);
       else if (selected_ != nullptr && selected_->axis(i).list() == said.list())
         axes.push_back(read_->axis(i));
@@ -133,10 +133,6 @@ class ProbeRegions {
   }
 
  private:
-  bool Keeps(int axis) const {
-    return std::find(probe_.keep().begin(), probe_.keep().end(), axis) != probe_.keep().end();
-  }
-
   const v1::Probe& probe_;
   const SiteEntry& site_;
   std::shared_ptr<const Region> selected_, read_;  // the last

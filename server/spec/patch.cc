@@ -154,7 +154,9 @@ bool AddPatchSource(Compilation& c, const InterventionItem& item, const SiteEntr
   const auto row = PatchSource(c, item, source_prompt);
   const auto source_layer = PatchLayer(c, item, layer);
   if (!row || !source_layer) return false;
-  const auto region = PatchRegion(c, item, site, *step.target, source_prompt);
+  // Every layer of the prompt reads the same part.
+  const auto region =
+      step.source ? step.source->region : PatchRegion(c, item, site, *step.target, source_prompt);
   if (region == nullptr) return false;
   step.source = Source{*row, *source_layer, region};
   if (*row == step.row && *source_layer == layer && SameEntries(*region, *step.target)) {

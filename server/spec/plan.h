@@ -154,14 +154,20 @@ struct Plan {
 
   Weight weight;
 
+  // What there is to do at a site; null: nothing.
+  const SitePlan* Find(int32_t layer, model::Site site) const {
+    const auto found = sites.find({layer, site});
+    return found == sites.end() ? nullptr : &found->second;
+  }
+
   // The first event of the answer; request_id is the caller's to fill in. Not of a sweep's plans.
   v1::Started started;
 };
 
 // Validates `request` and compiles it. Errors carry google.rpc details as payloads (see
-// base/errors.h): INVALID_ARGUMENT with every violation; UNIMPLEMENTED; NOT_FOUND (another model's
-// name); RESOURCE_EXHAUSTED (the estimate of the response, of the memory, or of the time beside the
-// model's own exceeds its limit).
+// base/errors.h): INVALID_ARGUMENT with every violation; FAILED_PRECONDITION (all that is wrong is
+// what this model has not); NOT_FOUND (another model's name); RESOURCE_EXHAUSTED (the estimate of
+// the response, of the memory, or of the time beside the model's own exceeds its limit).
 absl::StatusOr<std::shared_ptr<const Plan>> Compile(const v1::RunRequest& request,
                                                     const ModelFacts& facts, const Limits& limits);
 

@@ -11,10 +11,6 @@
 namespace scalpel::spec {
 namespace {
 
-bool Keeps(const v1::Probe& probe, int axis) {
-  return std::find(probe.keep().begin(), probe.keep().end(), axis) != probe.keep().end();
-}
-
 // Returns `value` as Samples needs it, [kept, reduced]: a view if its memory has this order, else a
 // copy.
 at::Tensor KeptByReduced(const v1::Probe& probe, const SiteEntry& site, const Region& region,
@@ -38,6 +34,10 @@ at::Tensor KeptByReduced(const v1::Probe& probe, const SiteEntry& site, const Re
 }
 
 }  // namespace
+
+bool Keeps(const v1::Probe& probe, int axis) {
+  return std::find(probe.keep().begin(), probe.keep().end(), axis) != probe.keep().end();
+}
 
 bool NeedsClean(const v1::Probe& probe) {
   return std::any_of(probe.statistics().begin(), probe.statistics().end(), [](int statistic) {

@@ -18,6 +18,9 @@ namespace scalpel::spec {
 // Returns whether a statistic of the probe compares with the clean run.
 bool NeedsClean(const v1::Probe& probe);
 
+// Returns whether the probe keeps an axis (a v1::Axis).
+bool Keeps(const v1::Probe& probe, int axis);
+
 // Returns the lengths of the axes that the probe keeps, in the site's order.
 std::vector<int64_t> KeptShape(const v1::Probe& probe, const SiteEntry& site, const Region& region);
 

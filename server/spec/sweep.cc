@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/spec/cost.h"
 #include "server/spec/metric_fields.h"
 #include "server/spec/sweep_cost.h"
 #include "server/spec/weight.h"

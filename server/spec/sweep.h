@@ -35,9 +35,6 @@ class Sweep {
   }
   // How many of the prompts variants run on.
   int32_t edited_prompts() const { return request_.prompts_size(); }
-  const google::protobuf::RepeatedPtrField<v1::Metric>& metrics() const {
-    return request_.metrics();
-  }
   // Whether each variant tells what its interventions did.
   bool reports() const { return request_.reports(); }
   const model::Tokenizer* tokenizer() const { return base_->tokenizer; }

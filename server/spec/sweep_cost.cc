@@ -31,7 +31,7 @@ int64_t ResponseBytes(const Sweep& sweep, const VariantCosts& costs) {
   bytes += MetricBytes(metrics, static_cast<int64_t>(sweep.prompts().size())) + probes;
   for (int32_t i = 0; i < variants; ++i) bytes += static_cast<int64_t>(sweep.VariantName(i).size());
   bytes += variants * (2 * kMessageBytes + MetricBytes(metrics, prompts) + probes);  // and progress
-  if (sweep.request().reports()) bytes += costs.interventions * kReportBytes;
+  if (sweep.reports()) bytes += costs.interventions * kReportBytes;
   return bytes;
 }
 
@@ -90,15 +90,14 @@ absl::Status CheckSweepCost(const Sweep& sweep, const VariantCosts& variants,
                                   "split the sweep"));
   }
   const int64_t references = ReferenceBytes(sweep, config);
-  const auto check = [&](const Plan& plan, absl::string_view what) {
-    return CheckWeight(plan, references, what, sweep.InterventionsPrefix(variants.slowest), limits);
+  const auto check_variant = [&](int32_t index) {
+    return CheckWeight(*sweep.VariantPlan(index), references, "a variant",
+                       sweep.InterventionsPrefix(index), limits);
   };
-  if (absl::Status status = check(*sweep.base(), "the clean run"); !status.ok()) return status;
-  for (const int32_t index : {variants.largest, variants.slowest}) {
-    if (absl::Status status = check(*sweep.VariantPlan(index), "a variant"); !status.ok())
-      return status;
-  }
-  return absl::OkStatus();
+  absl::Status status = CheckWeight(*sweep.base(), references, "the clean run", "", limits);
+  if (status.ok()) status = check_variant(variants.largest);
+  if (status.ok() && variants.slowest != variants.largest) status = check_variant(variants.slowest);
+  return status;
 }
 
 }  // namespace scalpel::spec

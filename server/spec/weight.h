@@ -21,23 +21,20 @@ int64_t PlanBytes(const Plan& plan);
 // the numbers of a layer's probes until they leave.
 int64_t EstimateActivationBytes(const Plan& plan, const model::Gpt2Config& config);
 
-// The time of all observations and steps of a plan, without the forward pass.
-struct ObservationTime {
-  double seconds = 0;
-  // The field that takes the most of it, such as `probes[3]`, and how much.
+// The field that takes the most of a plan's observation_seconds, such as `probes[3]`.
+struct HeaviestField {
   std::string field = {};
-  double field_seconds = 0;
+  double seconds = 0;
 };
 // `prefix`: of the paths of interventions.
-ObservationTime EstimateObservationTime(const Plan& plan, absl::string_view prefix);
+HeaviestField FindHeaviestField(const Plan& plan, absl::string_view prefix);
 
 // ---- constants of time: see weight.cc for how they were measured -------------------------------
 
 // Of an element that an edit changes, with the account of what it did; and where it is noise.
 inline constexpr double kEditNs = 4.5;
 inline constexpr double kNoiseNs = 23;
-// Of the model, on two such cores; and of a position of the smallest model.
-inline constexpr double kFlopsPerSecond = 3.6e11;
+// Of a position of the smallest model.
 inline constexpr double kPositionSecondsMin = 20e-6;
 
 // The most that observations and steps of one plan may take. Nothing else runs meanwhile, since a

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fault.alive import Alive
 from tests.support.certificates import Authority
+from tests.support.tokens import TokenFile
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,12 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> TokenFile:
+    """A token file of the module's own, for its tests to change."""
+    return TokenFile(tmp_path_factory.mktemp("tokens") / "tokens.json")
 
 
 @pytest.fixture(scope="session")

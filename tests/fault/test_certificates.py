@@ -14,13 +14,7 @@ from tests.fault.identity import (
     statuses,
 )
 from tests.support import certificates
-from tests.support.server import Server, run_server
-from tests.support.tokens import TokenFile
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory) -> TokenFile:
-    return TokenFile(tmp_path_factory.mktemp("tokens") / "tokens.json")
+from tests.support.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -113,22 +107,3 @@ def test_the_socket_for_health_serves_nothing_else(mutual_with_tokens, tokens):
     for token in (None, tokens["operator"]):
         found = statuses(local, token)
         assert {path for path, code in found.items() if code == OK} == EXEMPT
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--tls-cert", "{cert}", "--tls-key", "{key}"],
-        ["--tokens", "{tokens}"],
-    ],
-)
-def test_beyond_loopback_identity_and_tls_are_a_must(model_dir, tls_flags, file, flags):
-    """port taken; bad flag; unreadable cert
-
-    Half of it is not enough, and the message says how to insist.
-    """
-    known = {"cert": tls_flags[1], "key": tls_flags[3], "tokens": file.path}
-    given = [flag.format(**known) for flag in flags]
-    done = run_server("--model", str(model_dir), "--listen", "0.0.0.0:0", *given)
-    assert done.returncode == 2 and "--allow-insecure" in done.stderr, done.stderr
-    assert "listening" not in done.stdout

@@ -35,12 +35,6 @@ RELOAD_SECONDS = 5  # the file is looked at each second
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory) -> TokenFile:
-    """The token file, for tests to change."""
-    return TokenFile(tmp_path_factory.mktemp("tokens") / "tokens.json")
-
-
-@pytest.fixture(scope="module")
 def tokens(file) -> dict[str, str]:
     """A token of each role, and one of the past."""
     made = {role: file.add(f"a-{role}", role, expires=FUTURE) for role in ROLES}

@@ -45,9 +45,6 @@ _NO_CODE = re.compile(
     re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
 _BEFORE = re.compile(r"\s*(?:(?:public|private|protected):|template\s*<(?:[^<>]|<[^<>]*>)*>)?\s*")
-_SCOPE = re.compile(
-    r"(?:inline |extern|typedef |static |const )*(?:namespace|class|struct|union|enum)?\b"
-)
 _ASSIGNED = re.compile(r"(?<![=!<>])=(?!=)")
 
 

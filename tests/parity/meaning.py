@@ -3,19 +3,11 @@
 from collections.abc import Container
 
 from tests.parity import places
-from tests.support.client import site_pb2, statistic_pb2
+from tests.support.client import intervention_pb2, site_pb2, statistic_pb2
 
-OPERATIONS = (
-    "zero",
-    "scale",
-    "add",
-    "set",
-    "noise",
-    "clamp",
-    "mean",
-    "patch",
-    "project_out",
-    "knockout",
+OPERATIONS = tuple(
+    field.name
+    for field in intervention_pb2.Intervention.DESCRIPTOR.oneofs_by_name["operation"].fields
 )
 EDITABLE_SITES = tuple(site for site in places.ALL_SITES if places.facts(site).editable)
 STATISTICS = tuple(
@@ -23,6 +15,8 @@ STATISTICS = tuple(
     for number in statistic_pb2.Statistic.values()
     if number != statistic_pb2.STATISTIC_UNSPECIFIED
 )
+# Those that compare with the clean run.
+AGAINST_CLEAN = (statistic_pb2.STATISTIC_RELATIVE_L2, statistic_pb2.STATISTIC_COSINE)
 
 
 def allowed(site: int, operation: str) -> bool:

@@ -66,10 +66,8 @@ def test_1_k_of_a_head_zeroed_by_either_name(client):
     patterns = [result.capture("pattern of head 2", 5) for result in answers]
     length = patterns[0].shape[1]
     assert np.array_equal(*patterns)
-    assert (
-        next(list(map(str, result.top_tokens())) for result in answers)
-        == [list(map(str, r.top_tokens())) for r in answers][1]
-    )
+    first, second = ([*map(str, result.top_tokens())] for result in answers)
+    assert first == second
     uniform = np.tril(np.ones((length, length))) / np.arange(1, length + 1)[:, None]
     np.testing.assert_allclose(patterns[0][0], uniform, rtol=2.5e-7)
     entropy = answers[0].statistic("entropy by head", "entropy", 5)

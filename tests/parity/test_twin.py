@@ -10,12 +10,12 @@ import torch
 
 from tests.parity import meaning, models, places, random_specs, twin
 from tests.parity.answer import key
+from tests.parity.by_hand import ALL_LOGITS
 from tests.support.client import make_request, site_pb2
 
 pytestmark = pytest.mark.live
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2]
-ALL_LOGITS = {"full": {}, "positions": {"range": {}}}
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,14 @@ import numpy as np
 import torch
 from transformers import GPT2LMHeadModel
 
-from tests.parity import operations, places, statistics
+from tests.parity import meaning, operations, places, statistics
 from tests.parity.answer import LOGITS_TOLERANCE, Answer, Item, activation, key
 from tests.parity.twin_hooks import Hooks, SoftmaxTap
-from tests.support.client import run_pb2, site_pb2, statistic_pb2, tensor_pb2
+from tests.support.client import run_pb2, site_pb2, tensor_pb2
 
 # Rows already run side by side; with threads of their own they would only be in each other's way.
 torch.set_num_threads(1)
 
-_AGAINST_CLEAN = (statistic_pb2.STATISTIC_RELATIVE_L2, statistic_pb2.STATISTIC_COSINE)
 _TORCH_TYPES = {
     tensor_pb2.DATA_TYPE_FLOAT16: torch.float16,
     tensor_pb2.DATA_TYPE_BFLOAT16: torch.bfloat16,
@@ -91,7 +90,9 @@ class _Run:
             or any(
                 i.patch.WhichOneof("source") == "clean_prompt" for i in self.request.interventions
             )
-            or any(set(probe.statistics) & set(_AGAINST_CLEAN) for probe in self.request.probes)
+            or any(
+                set(probe.statistics) & set(meaning.AGAINST_CLEAN) for probe in self.request.probes
+            )
         )
 
     def _unfold(self) -> None:

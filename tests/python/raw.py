@@ -2,10 +2,21 @@
 
 import numpy as np
 
+from scalpel import kl_from_clean
 from scalpel.v1 import tensor_pb2
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 OTHER = "When Mary and John went to the store, Mary gave a drink to"
+# Of a sweep that takes long: a variant for each layer, head and position.
+LONG = {"over": ["layers", "heads", "positions"], "metrics": kl_from_clean()}
+
+
+def name_difference(model, prompts, *interventions):
+    """The logit of " Mary" over that of " John", at the last position of the first prompt."""
+    ids = [model.token_id(" Mary"), model.token_id(" John")]
+    logits = model.run(prompts, interventions, logits="full").logits(prompt=0)
+    right, wrong = logits[0, ids].astype(np.float64)
+    return right - wrong
 
 
 def assert_same_run(run, raw):

@@ -11,13 +11,10 @@ from scalpel import (
     zero,
 )
 from tests.python.fake_server import queue_full, run_events
-from tests.python.raw import PROMPT
+from tests.python.raw import LONG, PROMPT
 from tests.support.client import Client
 
 KL = kl_from_clean()
-
-
-LONG = {"over": ["layers", "heads", "positions"], "metrics": KL}
 
 
 def test_a_deadline_is_a_timeout_error(model):

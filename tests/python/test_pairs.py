@@ -1,11 +1,13 @@
 """The pairs of prompts that `patch` takes: what is wrong with them, and what need not match."""
 
+import functools
+
 import numpy as np
 import pytest
 
 import scalpel
 from scalpel import operations, patching, spread
-from tests.python.raw import OTHER, PROMPT
+from tests.python.raw import OTHER, PROMPT, name_difference
 from tests.python.test_aio import with_model
 
 LONGER = "When Mary and John went to the old store, Mary gave a drink to"
@@ -93,13 +95,7 @@ def test_spread_and_asyncio_check_pairs_too(server):
 def test_positions_that_both_have_need_no_equal_length(model):
     """The last position of either: as a run that says both."""
     result = model.patch(LONGER, OTHER, answer=" Mary", wrong=" John", over="layers", position=-1)
-    ids = [model.token_id(" Mary"), model.token_id(" John")]
-
-    def difference(prompts, *interventions):
-        logits = model.run(prompts, interventions, logits="full").logits(prompt=0)
-        right, wrong = logits[0, ids].astype(np.float64)
-        return right - wrong
-
+    difference = functools.partial(name_difference, model)
     clean, corrupted = difference([LONGER]), difference([OTHER])
     for layer in (0, 9):
         swap = operations.patch("resid_pre", from_clean=1, layer=layer, position=13, prompt=0,

@@ -1,11 +1,13 @@
 """What comes back of activation patching."""
 
+import functools
+
 import numpy as np
 import pytest
 
 import scalpel
 from scalpel import patch, prob
-from tests.python.raw import OTHER, PROMPT
+from tests.python.raw import OTHER, PROMPT, name_difference
 
 N_LAYER, T = 12, 14
 
@@ -27,13 +29,7 @@ def test_denoising_and_noising_agree_on_what_0_and_1_mean(model):
 def test_the_score_is_the_literatures(model):
     """(d - d_corrupted) / (d_clean - d_corrupted), with d of three runs."""
     result = model.patch(PROMPT, OTHER, "z", answer=" Mary", wrong=" John", over=["layers"], head=6)
-    ids = [model.token_id(" Mary"), model.token_id(" John")]
-
-    def difference(prompts, *interventions):
-        logits = model.run(prompts, interventions, logits="full").logits(prompt=0)
-        right, wrong = logits[0, ids].astype(np.float64)
-        return right - wrong
-
+    difference = functools.partial(name_difference, model)
     clean, corrupted = difference([PROMPT]), difference([OTHER])
     for layer in (0, 9):
         swap = patch("z", from_clean=1, layer=layer, head=6, prompt=0)

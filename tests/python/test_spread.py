@@ -30,14 +30,13 @@ from scalpel import (
 )
 from tests.python import equivalents, raw
 from tests.python.fake_server import Failure, FakeServer, queue_full
-from tests.python.raw import OTHER, PROMPT
+from tests.python.raw import LONG, OTHER, PROMPT
 from tests.python.test_aio import same
 from tests.support import environment
 
 KL = kl_from_clean()
 HASTY = Retry(attempts=3, first_pause=0.01)
 # 2016 variants, some seconds of work.
-LONG = {"over": ["layers", "heads", "positions"], "metrics": KL}
 UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "it went away")
 
 
@@ -218,7 +217,9 @@ def test_a_proxy_does_not_lead_all_chunks_to_one_server(server):
 def test_closing_does_not_wait_for_a_server_that_says_nothing(server):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        one = replica.Replica(settings_of(address), None)
+        one = replica.Replica(
+            connection.settings(address, timeout=5.0, retry=None, keepalive=None), None
+        )
         connecting = threading.Thread(target=spread._info_or_failure, args=[one], daemon=True)
         connecting.start()
         connecting.join(0.3)
@@ -226,13 +227,6 @@ def test_closing_does_not_wait_for_a_server_that_says_nothing(server):
         begin = time.monotonic()
         one.close()
         assert time.monotonic() - begin < 1
-
-
-def settings_of(address):
-    return connection.settings(
-        address, model=None, tls=False, token=None, allow_plaintext_token=False, timeout=5.0,
-        retry=None, keepalive=None, metadata=None, options=None,
-    )  # fmt: skip
 
 
 def test_a_server_that_comes_back_is_used_again(fakes, model):

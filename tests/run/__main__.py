@@ -77,7 +77,10 @@ def test(arguments: Sequence[str]) -> int:
     # Also where a shell's background ignores Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.ask())
-    counts = Runner(suites, stop).run()
+    runner = Runner(suites, stop)
+    counts = runner.run()
+    for failure in runner.failures:
+        print(f"failed: {failure}")
     print(f"{counts.passed} passed, {counts.failed} failed")
     return 1 if counts.failed else 0
 

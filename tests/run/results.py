@@ -1,8 +1,13 @@
-"""Counts the results that GoogleTest, pytest and the lint suite write as JUnit XML."""
+"""Counts the results that GoogleTest, pytest and the lint suite write as JUnit XML, and names the
+failures."""
 
 import dataclasses
+import itertools
 import pathlib
 import xml.etree.ElementTree as ElementTree
+
+# Of the beginning of what a failed test said, in characters.
+_SAID_MAX = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +31,37 @@ def count(xml: pathlib.Path, status: int) -> Counts:
     return counts
 
 
-def _read(xml: pathlib.Path) -> Counts:
+def failures(xml: pathlib.Path) -> list[str]:
+    """A line for each test that failed: its name and the beginning of what it said."""
+    return [
+        f"{case.get('classname', '')}.{case.get('name', '')}: {_beginning(case)}"
+        for case in _cases(xml)
+        if _failed(case)
+    ]
+
+
+def _cases(xml: pathlib.Path) -> list[ElementTree.Element]:
     try:
-        cases = list(ElementTree.parse(xml).iter("testcase"))
+        return list(ElementTree.parse(xml).iter("testcase"))
     except (OSError, ElementTree.ParseError):
-        return Counts()
-    failed = sum(_has(case, "failure") or _has(case, "error") for case in cases)
+        return []
+
+
+def _beginning(case: ElementTree.Element) -> str:
+    said = itertools.chain(case.iter("failure"), case.iter("error"))
+    text = " ".join((next(said).get("message") or "").split())
+    return text if len(text) <= _SAID_MAX else text[:_SAID_MAX] + "..."
+
+
+def _read(xml: pathlib.Path) -> Counts:
+    cases = _cases(xml)
+    failed = sum(map(_failed, cases))
     skipped = sum(_has(case, "skipped") or case.get("status") == "notrun" for case in cases)
     return Counts(len(cases) - failed - skipped, failed, skipped)
+
+
+def _failed(case: ElementTree.Element) -> bool:
+    return _has(case, "failure") or _has(case, "error")
 
 
 def _has(case: ElementTree.Element, tag: str) -> bool:

@@ -16,7 +16,7 @@ from tests.run.build import Builder
 from tests.run.lanes import Lanes
 from tests.run.parts import Part
 from tests.run.process import Stop
-from tests.run.results import Counts, count
+from tests.run.results import Counts, count, failures
 from tests.run.steps import Steps, Unprepared
 from tests.run.suites import Suite
 from tests.run.tools import Tools
@@ -46,6 +46,8 @@ class Runner:
         self._tools = Tools(Steps(stop))
         self._lanes = Lanes(os.cpu_count() or 1)
         self._printing = threading.Lock()
+        # A line for each test that failed, after its suite's name.
+        self.failures: list[str] = []
 
     def run(self) -> Counts:
         """Runs them all; prints the line of each when it ends."""
@@ -65,6 +67,7 @@ class Runner:
             for line in lines(suite, outcome):
                 print(line)
             sys.stdout.flush()
+            self.failures += [f"{suite.name}: {line}" for line in _failures(outcome)]
         return outcome.counts
 
     def _outcome(self, rank: int, suite: Suite, builder: Builder) -> Outcome:
@@ -76,7 +79,7 @@ class Runner:
                 traceback.print_exc()
             note = "not run" if self._stop.asked else "could not be prepared, see above"
             return Outcome(Counts(failed=1), note=note)
-        with self._lanes.turn(rank, suite.patient, suite.processes):
+        with self._lanes.turn(rank, suite.patient, len(parts)):
             if self._stop.asked:
                 return Outcome(Counts(failed=1), note="not run")
             return self._parts(suite, parts)
@@ -96,7 +99,8 @@ class Runner:
         self, suite: Suite, parts: Sequence[Part], number: int
     ) -> tuple[Counts, pathlib.Path]:
         name = suite.name if len(parts) == 1 else f"{suite.name}-{number + 1}"
-        log, xml = places.LOGS / f"{name}.log", places.LOGS / f"{name}.xml"
+        log = places.LOGS / f"{name}.log"
+        xml = _results(log)
         xml.unlink(missing_ok=True)
         part = parts[number]
         command = [each.replace("{xml}", str(xml)) for each in part.command]
@@ -113,6 +117,15 @@ class Runner:
         if self._stop.asked:
             status = status or 1
         return count(xml, status), log
+
+
+def _failures(outcome: Outcome) -> list[str]:
+    named = [line for log, failed in outcome.logs if failed for line in failures(_results(log))]
+    return named or ["no test is named, see above"] * (outcome.counts.failed > 0)
+
+
+def _results(log: pathlib.Path) -> pathlib.Path:
+    return log.with_suffix(".xml")
 
 
 def lines(suite: Suite, outcome: Outcome) -> list[str]:

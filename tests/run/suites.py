@@ -15,7 +15,6 @@ class Suite:
     help: str
     # Makes what only this suite needs, and says what to run; several parts run side by side.
     prepare: Callable[[Tools], list[Part]]
-    processes: int = 1
     builds: tuple[Variant, ...] = ()
     # Lists of Debian packages, deploy/packages-NAME.txt, beside `build` and `test`.
     packages: tuple[str, ...] = ()
@@ -103,7 +102,6 @@ SUITES = (
         "with --live: against HuggingFace transformers on this machine (downloads Python's torch,\n"
         "several GB), and whether the benchmark's contestants agree",
         parts.live,
-        processes=2,
         builds=(SERVER,),
         patient=True,
         live=True,

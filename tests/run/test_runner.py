@@ -29,7 +29,7 @@ def suite(name: str, *scripts: str, patient: bool = False, summary: str = "") ->
     def prepare(_: Tools) -> list[Part]:
         return [Part(("sh", "-c", script, "{xml}")) for script in scripts]
 
-    return Suite(name, "", prepare, len(scripts), patient=patient, summary=summary)
+    return Suite(name, "", prepare, patient=patient, summary=summary)
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +61,15 @@ def test_a_suite_that_dies_shows_the_end_of_its_log(
     assert first == "bad            1 passed, 1 failed (0 s)"
     assert tail == [f"    {number}" for number in range(41, 101)]
     assert last == f"    (the whole output: {logs / 'bad.log'})"
+
+
+def test_failed_tests_are_named() -> None:
+    """After all suites, where a reader looks first."""
+    result = "<testcase classname='A' name='b'><failure message='1 is&#10;not 2'/></testcase>"
+    broken = suite("broken", f'echo "<testsuite>{result}</testsuite>" > "$0"; exit 1')
+    runner = Runner((broken, suite("good", _WRITES), suite("dead", "exit 1")), Stop())
+    assert runner.run() == Counts(1, 2, 0)
+    assert runner.failures == ["broken: A.b: 1 is not 2", "dead: no test is named, see above"]
 
 
 def test_results_of_an_earlier_run_do_not_count(

@@ -26,7 +26,7 @@ from scalpel.v1 import (  # noqa: E402
     run_pb2,
     service_pb2,
     service_pb2_grpc,
-    site_pb2,
+    site_pb2,  # noqa: F401
     statistic_pb2,
     sweep_pb2,
     tensor_pb2,
@@ -48,14 +48,6 @@ def make_request(source: Any, kind: type = run_pb2.RunRequest) -> Any:
     if isinstance(source, str):
         source = json.loads(source)
     return json_format.ParseDict(source, kind())
-
-
-def site_number(site: int | str) -> int:
-    """A site by its number, its enum name, or its short name such as `resid_post`."""
-    if isinstance(site, int):
-        return site
-    name = site.upper()
-    return site_pb2.Site.Value(name if name.startswith("SITE_") else "SITE_" + name)
 
 
 @dataclasses.dataclass

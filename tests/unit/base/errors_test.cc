@@ -6,21 +6,13 @@
 #include <set>
 #include <string>
 
-#include "absl/strings/cord.h"
 #include "proto/google/rpc/error_details.pb.h"
-#include "server/base/errors.h"
+#include "tests/unit/support/detail.h"
 
 namespace scalpel {
 namespace {
 
-template <typename Detail>
-Detail DetailOf(const absl::Status& status) {
-  Detail detail;
-  const auto payload = status.GetPayload("type.googleapis.com/" + detail.GetTypeName());
-  EXPECT_TRUE(payload.has_value()) << status;
-  EXPECT_TRUE(payload && detail.ParseFromString(std::string(*payload)));
-  return detail;
-}
+using test::DetailOf;
 
 TEST(Busy, HasARetryDelay) {
   const absl::Status status = Busy("the queue is full", absl::Milliseconds(1500));

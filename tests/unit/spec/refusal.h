@@ -12,18 +12,12 @@
 #include "absl/status/status.h"
 #include "proto/google/rpc/error_details.pb.h"
 #include "server/spec/plan.h"
+#include "tests/unit/support/detail.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::spec {
 
-// The google.rpc detail that the status carries.
-template <typename Detail>
-Detail DetailOf(const absl::Status& status) {
-  Detail detail;
-  const auto payload = status.GetPayload("type.googleapis.com/" + detail.GetTypeName());
-  EXPECT_TRUE(payload && detail.ParseFromString(std::string(*payload))) << status;
-  return detail;
-}
+using test::DetailOf;
 
 struct Refusal {
   std::string request;  // beside two prompts of 4 and 3 tokens

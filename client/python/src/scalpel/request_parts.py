@@ -23,7 +23,7 @@ Variants = Sequence[Interventions] | Mapping[str, Interventions]
 def run_message(
     prompts: Prompts, interventions: Interventions, stats: Stats, capture: Captures
 ) -> tuple[run_pb2.RunRequest, Arguments]:
-    """A run's request, but for what comes back of it."""
+    """A run's request with its prompts, interventions, probes and captures."""
     request, arguments = run_pb2.RunRequest(), Arguments()
     add_prompts(request.prompts, arguments, "prompts", prompts)
     operations = _operations(interventions)

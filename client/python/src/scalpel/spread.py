@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scalpel import calls, chunks, connection, errors
+from scalpel import calls, chunks, connection, errors, request_parts
 from scalpel.affinity import affinity
 from scalpel.calls import Question, StreamCall
 from scalpel.chunks import Chunk
@@ -144,8 +144,7 @@ class Replicas(SweepMethods, Blocking):
 
     def _validated(self, asker: _Asker, request: sweep_pb2.SweepRequest) -> SweepStarted:
         """What a server makes of it."""
-        checked = sweep_pb2.SweepRequest()
-        checked.CopyFrom(request)
+        checked = request_parts.copied(request)
         checked.validate_only = True
         (started,) = self._of_first(lambda replica: asker.ask(replica, Chunk(0, 0, checked)))
         assert isinstance(started, SweepStarted)
