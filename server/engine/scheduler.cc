@@ -1,4 +1,4 @@
-// Three ideas:
+// Four ideas:
 //
 // - The lock guards the list of jobs and nothing else. Whatever takes time (compiling a variant,
 //   looking up clean runs, the pass, waking a reader) is done without it, on a copy of the list, so
@@ -6,6 +6,8 @@
 //   left or the server stops, is noticed after the next layer at the latest.
 // - Turns are a rotation of the list: a wave serves it from the front, and what was served goes to
 //   the back.
+// - A heavy task cannot be put aside, but calls back at every layer, step and observation (Pause):
+//   from there, and on the same thread, whole waves of light tasks run before it goes on.
 // - What failed in company runs again in halves, so that n tasks with one culprit take about
 //   2 log2(n) passes more, of smaller and smaller waves. A task whose own part failed is known to
 //   be suspect, and runs again alone at once.
@@ -21,7 +23,6 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "server/base/errors.h"
 #include "server/engine/failure.h"
@@ -31,27 +32,14 @@
 namespace scalpel::engine {
 namespace {
 
+// How often a heavy task looks whether others wait.
+constexpr absl::Duration kInterludeInterval = absl::Milliseconds(1);
 constexpr char kDraining[] = "the server is shutting down; try another replica";
 constexpr char kDeviceFailed[] = "the server's device has failed; try another replica";
 
 // Without a lock, since readers are woken: they may come back with more jobs.
 void CloseUnwanted(const std::vector<std::shared_ptr<Job>>& jobs) {
   for (const auto& job : jobs) job->stream().Close(job->stream().StillWanted());
-}
-
-// The jobs whose tasks these are, each once.
-std::vector<std::shared_ptr<Job>> JobsOf(const Wave& wave) {
-  std::vector<std::shared_ptr<Job>> jobs;
-  for (const Task& task : wave) {
-    if (std::find(jobs.begin(), jobs.end(), task.job) == jobs.end()) jobs.push_back(task.job);
-  }
-  return jobs;
-}
-
-std::string RequestIdsOf(const Wave& wave) {
-  return absl::StrJoin(JobsOf(wave), ",", [](std::string* out, const std::shared_ptr<Job>& job) {
-    absl::StrAppend(out, job->stream().request_id());
-  });
 }
 
 }  // namespace
@@ -98,7 +86,7 @@ absl::Status Scheduler::Submit(std::shared_ptr<Job> job) {
   buffered_bytes_->fetch_add(bytes);
   job->stream().Hold(std::shared_ptr<const void>(
       nullptr, [total = buffered_bytes_, bytes](const void*) { total->fetch_sub(bytes); }));
-  jobs_.push_back({.job = std::move(job)});
+  jobs_.push_back({.turn = {std::move(job)}});
   return absl::OkStatus();
 }
 
@@ -124,17 +112,18 @@ void Scheduler::AbortAll(const absl::Status& status) {
     jobs.swap(jobs_);
   }
   for (const Entry& entry : jobs) {  // without the lock: readers are woken
-    entry.job->stream().Close(status);
-    entry.job->stream().Cancel();
+    entry.turn.job->stream().Close(status);
+    entry.turn.job->stream().Cancel();
   }
 }
 
 Scheduler::Jobs Scheduler::TakeUnwanted() {
   const auto unwanted = std::stable_partition(jobs_.begin(), jobs_.end(), [](const Entry& entry) {
-    return entry.job->stream().StillWanted().ok();
+    return entry.turn.job->stream().StillWanted().ok();
   });
   Jobs taken;
-  for (auto entry = unwanted; entry != jobs_.end(); ++entry) taken.push_back(std::move(entry->job));
+  for (auto entry = unwanted; entry != jobs_.end(); ++entry)
+    taken.push_back(std::move(entry->turn.job));
   jobs_.erase(unwanted, jobs_.end());
   return taken;
 }
@@ -186,9 +175,8 @@ void Scheduler::Loop() {
 
 Wave Scheduler::NextWave() {
   while (true) {
-    Wave wave;
     Jobs unwanted;
-    std::deque<std::shared_ptr<Job>> turns;
+    Turns turns;
     {
       absl::MutexLock lock(&mutex_);
       running_ = !retries_.empty();
@@ -199,23 +187,40 @@ Wave Scheduler::NextWave() {
       if (stopping_) return {};
       running_ = true;
       unwanted = TakeUnwanted();
-      if (retries_.empty()) {
-        for (Entry& entry : jobs_) turns.push_back(entry.job);
-        if (!jobs_.empty() && jobs_.front().held) {
-          wave.push_back(*std::exchange(jobs_.front().held, std::nullopt));
-          std::rotate(turns.begin(), turns.begin() + 1, turns.end());
-        }
-      }
+      if (retries_.empty()) turns = TakeTurns();
     }
     CloseUnwanted(unwanted);
-    if (!retries_.empty()) {
-      wave = NextRetry();
-    } else {
-      std::optional<Task> held = Fill(turns, wave);
-      Turned(turns, wave, std::move(held));
-    }
+    Wave wave = retries_.empty() ? Fill(std::move(turns), /*light_only=*/false) : NextRetry();
     if (!wave.empty()) return wave;
   }
+}
+
+void Scheduler::Pause() {
+  const absl::Time began = absl::Now();
+  if (in_interlude_ || began < next_interlude_) return;
+  in_interlude_ = true;
+  const auto over = absl::MakeCleanup([this, began] {
+    const absl::Time now = absl::Now();
+    in_interlude_ = false;
+    interludes_ += now - began;
+    // The heavy task goes on for as long at least.
+    next_interlude_ = now + std::max(now - began, kInterludeInterval);
+  });
+  Jobs unwanted;
+  Turns turns;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopping_) return;
+    unwanted = TakeUnwanted();
+    turns = TakeTurns();
+  }
+  CloseUnwanted(unwanted);
+  Wave wave = Fill(std::move(turns), /*light_only=*/true);
+  if (!wave.empty()) Run(std::move(wave));
+}
+
+void Scheduler::PrepareTask(Task& task) {
+  Prepare(task, gpt2_.config(), cache_, limits_->max_record_bytes());
 }
 
 Wave Scheduler::NextRetry() {
@@ -224,8 +229,7 @@ Wave Scheduler::NextRetry() {
   Endings endings;
   for (Task& task : failed) {
     if (!task.job->stream().StillWanted().ok()) continue;
-    task.failure =
-        FailureOf([&] { Prepare(task, gpt2_.config(), cache_, limits_->max_record_bytes()); });
+    task.failure = FailureOf([&] { PrepareTask(task); });
     if (task.failure != nullptr) {
       endings.emplace_back(task.job, Fail(*task.job, task.failure));
     } else {
@@ -236,50 +240,42 @@ Wave Scheduler::NextRetry() {
   return wave;
 }
 
-std::optional<Task> Scheduler::Fill(std::deque<std::shared_ptr<Job>>& turns, Wave& wave) {
-  int64_t tokens = wave.empty() ? 0 : wave.front().tokens;
-  size_t idle = 0;  // jobs in a row that had nothing to give
-  while (idle < turns.size()) {
-    const std::shared_ptr<Job> job = turns.front();
-    std::optional<Task> task;
-    const std::exception_ptr failure = FailureOf([&] {
-      if (!job->stream().StillWanted().ok()) return;
-      PassFaultPoint(FaultPoint::kNextTask, job->stream().request_id());
-      task = job->NextTask();
-      if (task) Prepare(*task, gpt2_.config(), cache_, limits_->max_record_bytes());
-    });
-    if (failure != nullptr) {
-      turns.pop_front();
-      std::erase_if(wave, [&job](const Task& other) { return other.job == job; });
-      End({{job, Fail(*job, failure)}});
-      continue;
-    }
-    if (task && !wave.empty() && tokens + task->tokens > limits_->wave_tokens()) return task;
-    std::rotate(turns.begin(), turns.begin() + 1, turns.end());
-    ++idle;
-    if (!task) continue;
-    idle = 0;
-    tokens += task->tokens;
-    wave.push_back(*std::move(task));
-  }
-  return std::nullopt;
+Wave Scheduler::Fill(Turns turns, bool light_only) {
+  FilledWave filled = FillWave(turns, limits_->wave_tokens(), light_only,
+                               [this](Task& task) { PrepareTask(task); });
+  Endings endings;
+  for (const auto& [job, failure] : filled.failed) endings.emplace_back(job, Fail(*job, failure));
+  End(endings);
+  Turned(std::move(turns), filled.wave);
+  return std::move(filled.wave);
 }
 
-void Scheduler::Turned(const std::deque<std::shared_ptr<Job>>& turns, const Wave& wave,
-                       std::optional<Task> held) {
+Turns Scheduler::TakeTurns() {
+  Turns turns;
+  for (Entry& entry : jobs_)
+    turns.push_back({entry.turn.job, std::exchange(entry.turn.held, std::nullopt)});
+  return turns;
+}
+
+void Scheduler::Turned(Turns turns, const Wave& wave) {
   const Jobs served = JobsOf(wave);
   absl::MutexLock lock(&mutex_);
   for (Entry& entry : jobs_) {
     entry.started =
-        entry.started || std::find(served.begin(), served.end(), entry.job) != served.end();
+        entry.started || std::find(served.begin(), served.end(), entry.turn.job) != served.end();
   }
+  const auto find = [this](const std::shared_ptr<Job>& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return std::find_if(jobs_.begin(), jobs_.end(),
+                        [&job](const Entry& entry) { return entry.turn.job == job; });
+  };
   if (turns.empty()) return;
-  const auto next = std::find_if(jobs_.begin(), jobs_.end(), [&turns](const Entry& entry) {
-    return entry.job == turns.front();
-  });
-  if (next == jobs_.end()) return;  // the call has left, and what is held with it
-  next->held = std::move(held);
-  std::rotate(jobs_.begin(), next, jobs_.end());
+  const auto next = find(turns.front().job);
+  if (next != jobs_.end()) std::rotate(jobs_.begin(), next, jobs_.end());
+  for (Turn& turn : turns) {
+    if (!turn.held) continue;
+    const auto entry = find(turn.job);  // unless the call has left, and what is held with it
+    if (entry != jobs_.end()) entry->turn.held = std::move(turn.held);
+  }
 }
 
 void Scheduler::Run(Wave wave) {
@@ -287,9 +283,16 @@ void Scheduler::Run(Wave wave) {
   Endings endings;
   {
     const absl::Time began = absl::Now();
+    const absl::Duration others = interludes_;
     WaveCounts counts;
-    const auto count = absl::MakeCleanup([&] { Count(counts, absl::Now() - began); });
-    const std::exception_ptr shared = FailureOf([&] { counts = RunWave(gpt2_, cache_, wave); });
+    const auto count =
+        absl::MakeCleanup([&] { Count(counts, absl::Now() - began - (interludes_ - others)); });
+    const bool heavy = IsHeavy(wave.front(), limits_->wave_tokens());
+    const std::exception_ptr shared = FailureOf([&] {
+      counts = RunWave(gpt2_, cache_, wave, [&] {
+        if (heavy) Pause();
+      });
+    });
     Retry(std::move(wave), shared, &endings);
     for (const std::shared_ptr<Job>& job : jobs) {
       const absl::Status wanted = job->stream().StillWanted();
@@ -304,7 +307,10 @@ void Scheduler::Run(Wave wave) {
 }
 
 absl::Status Scheduler::FinishJob(Job& job) {
-  const auto wanted = [&job] { return job.stream().StillWanted().ok(); };
+  const auto wanted = [this, &job] {
+    Pause();
+    return job.stream().StillWanted().ok();
+  };
   const auto locate = [&](const spec::Plan& plan, int32_t row) {
     return FindFirstNonFinite(gpt2_, plan, row, wanted);
   };
@@ -318,7 +324,8 @@ absl::Status Scheduler::FinishJob(Job& job) {
 // ---- failures -----------------------------------------------------------------------------------
 
 void Scheduler::Retry(Wave wave, const std::exception_ptr& shared, Endings* endings) {
-  if (wave.size() == 1) {
+  // In an interlude no task is alone: the heavy one has its memory.
+  if (wave.size() == 1 && !in_interlude_) {
     const Task& task = wave.front();
     const std::exception_ptr& failure = task.failure != nullptr ? task.failure : shared;
     if (failure != nullptr) endings->emplace_back(task.job, Fail(*task.job, failure));
@@ -328,22 +335,14 @@ void Scheduler::Retry(Wave wave, const std::exception_ptr& shared, Endings* endi
     spdlog::warn("request={} failed together, and run again in parts: {}", RequestIdsOf(wave),
                  TextOf(shared));
   }
-  Wave rest;
-  for (Task& task : wave) {
-    if (task.failure != nullptr) {
-      spdlog::warn("request={} failed in company, and runs again alone: {}",
-                   task.job->stream().request_id(), TextOf(task.failure));
-      retries_.emplace_back().push_back(std::move(task));
-    } else if (shared != nullptr) {
-      rest.push_back(std::move(task));
-    }
+  for (const Task& task : wave) {
+    if (task.failure == nullptr) continue;
+    spdlog::warn("request={} failed in company, and runs again alone: {}",
+                 task.job->stream().request_id(), TextOf(task.failure));
   }
-  if (rest.empty()) return;
-  const auto middle = rest.begin() + static_cast<int64_t>(rest.size() / 2);
-  Wave half(std::make_move_iterator(middle), std::make_move_iterator(rest.end()));
-  rest.erase(middle, rest.end());
-  retries_.push_front(std::move(half));
-  if (!rest.empty()) retries_.push_front(std::move(rest));
+  FailedParts parts = SplitFailed(std::move(wave), /*all=*/shared != nullptr);
+  std::move(parts.halves.rbegin(), parts.halves.rend(), std::front_inserter(retries_));
+  std::move(parts.alone.begin(), parts.alone.end(), std::back_inserter(retries_));
 }
 
 absl::Status Scheduler::Fail(const Job& job, const std::exception_ptr& failure) {
@@ -362,7 +361,7 @@ void Scheduler::End(const Endings& endings) {
   }
   {
     absl::MutexLock lock(&mutex_);
-    std::erase_if(jobs_, [&ended](const Entry& entry) { return ended(entry.job); });
+    std::erase_if(jobs_, [&ended](const Entry& entry) { return ended(entry.turn.job); });
   }
   for (const auto& [job, status] : endings) job->stream().Close(status);
 }

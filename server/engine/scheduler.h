@@ -9,7 +9,6 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -22,13 +21,16 @@
 #include "server/engine/baseline_cache.h"
 #include "server/engine/counts.h"
 #include "server/engine/job.h"
+#include "server/engine/turns.h"
 #include "server/engine/wave.h"
 #include "server/model/gpt2.h"
 
 namespace scalpel::engine {
 
 // Runs jobs. Each wave takes tasks of all jobs in turn, one each, as long as there is room; so a
-// long sweep delays a run by one wave at most.
+// long sweep delays a run by one wave at most. A task that fills more than a wave is interrupted,
+// between layers and between its observations, for waves of lighter tasks, which take at most half
+// of the time while it runs.
 //
 // Fate is not shared: if a wave fails, its tasks run again in smaller waves, and only the job of a
 // task that fails alone ends with an error. No event is sent twice.
@@ -65,9 +67,8 @@ class Scheduler {
 
  private:
   struct Entry {  // a job that is not over
-    std::shared_ptr<Job> job;
-    bool started = false;           // it has had a task in a wave
-    std::optional<Task> held = {};  // the last wave had no room for it; the next begins with it
+    Turn turn;
+    bool started = false;  // it has had a task in a wave
   };
   using Jobs = std::vector<std::shared_ptr<Job>>;
   using Endings = std::vector<std::pair<std::shared_ptr<Job>, absl::Status>>;
@@ -79,14 +80,15 @@ class Scheduler {
   Wave NextWave();
   // The next of the waves that failed as a part of a larger one; empty: there is none.
   Wave NextRetry();
-  // Adds tasks of the jobs to the wave, and leaves them in the order of their next turns. Returns
-  // the task for which there was no room. Without the lock: plans are compiled here.
-  std::optional<Task> Fill(std::deque<std::shared_ptr<Job>>& turns, Wave& wave);
+  void PrepareTask(Task& task);
+  // Fills a wave in these turns. Without the lock: plans are compiled here.
+  Wave Fill(Turns turns, bool light_only);
   // Takes note of the turns.
-  void Turned(const std::deque<std::shared_ptr<Job>>& turns, const Wave& wave,
-              std::optional<Task> held);
+  void Turned(Turns turns, const Wave& wave);
   // Runs the wave; sends what failed of it to run again; ends jobs that are over.
   void Run(Wave wave);
+  // Is called often while a heavy task runs: lets light ones in, if it is time.
+  void Pause();
   // `shared`: what all tasks of the wave failed with that have no failure of their own.
   void Retry(Wave wave, const std::exception_ptr& shared, Endings* endings);
   // Lets the job send its last events. Returns the call's end.
@@ -103,6 +105,8 @@ class Scheduler {
   void AbortAll(const absl::Status& status);
   // Before calls end, so that who has an answer finds it counted.
   void Count(const WaveCounts& wave, absl::Duration busy);
+  // The jobs in the order of their turns, without those that TakeUnwanted took.
+  Turns TakeTurns() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes jobs off the list whose calls do not wait any more. They are to be closed without the
   // lock.
   Jobs TakeUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -120,6 +124,9 @@ class Scheduler {
   // Of the engine's thread.
   BaselineCache cache_;
   std::deque<Wave> retries_;
+  bool in_interlude_ = false;  // light tasks run while a heavy one waits
+  absl::Time next_interlude_ = absl::InfinitePast();
+  absl::Duration interludes_;  // the time of all of them
 
   mutable absl::Mutex mutex_;
   std::deque<Entry> jobs_ ABSL_GUARDED_BY(mutex_);  // in the order of their turns

@@ -1,8 +1,11 @@
 #include "server/engine/wave.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "server/engine/failure.h"
 #include "server/engine/fault_points.h"
@@ -56,8 +59,9 @@ void Finish(BaselineCache& cache, WaveTap::Seat& seat, absl::Span<model::RowAnsw
 
 }  // namespace
 
-WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, Wave& wave) {
-  WaveTap tap;
+WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, Wave& wave,
+                   absl::FunctionRef<void()> pause) {
+  WaveTap tap(pause);
   std::vector<model::Row> rows;
   for (Task& task : wave) {
     if (!task.began) task.began = absl::Now();
@@ -78,6 +82,37 @@ WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, Wave& wave) {
     if (seat.task.failure == nullptr) counts += own;
   }
   return counts;
+}
+
+std::vector<std::shared_ptr<Job>> JobsOf(const Wave& wave) {
+  std::vector<std::shared_ptr<Job>> jobs;
+  for (const Task& task : wave) {
+    if (std::find(jobs.begin(), jobs.end(), task.job) == jobs.end()) jobs.push_back(task.job);
+  }
+  return jobs;
+}
+
+std::string RequestIdsOf(const Wave& wave) {
+  return absl::StrJoin(JobsOf(wave), ",", [](std::string* out, const std::shared_ptr<Job>& job) {
+    absl::StrAppend(out, job->stream().request_id());
+  });
+}
+
+FailedParts SplitFailed(Wave wave, bool all) {
+  FailedParts parts;
+  Wave rest;
+  for (Task& task : wave) {
+    if (task.failure != nullptr)
+      parts.alone.emplace_back().push_back(std::move(task));
+    else if (all)
+      rest.push_back(std::move(task));
+  }
+  const auto middle = rest.begin() + static_cast<int64_t>((rest.size() + 1) / 2);
+  Wave second(std::make_move_iterator(middle), std::make_move_iterator(rest.end()));
+  rest.erase(middle, rest.end());
+  if (!rest.empty()) parts.halves.push_back(std::move(rest));
+  if (!second.empty()) parts.halves.push_back(std::move(second));
+  return parts;
 }
 
 }  // namespace scalpel::engine

@@ -22,7 +22,7 @@ void RunOwn(WaveTap::Seat& seat, Part part) {
 void WaveTap::Add(Task& task, at::Device device) {
   const int32_t begin = static_cast<int32_t>(seat_of_row_.size());
   seat_of_row_.insert(seat_of_row_.end(), task.plan->rows.size(), seats_.size());
-  seats_.emplace_back(task, begin, device);
+  seats_.emplace_back(task, begin, device, pause_);
 }
 
 bool WaveTap::Wants(Site site, int32_t layer) const {
@@ -61,6 +61,7 @@ bool WaveTap::Changed(int32_t row) const {
 }
 
 bool WaveTap::LayerDone(int32_t layer) {
+  pause_();
   bool any = false;
   for (Seat& seat : seats_) {
     if (!seat.wanted) continue;

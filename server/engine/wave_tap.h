@@ -7,6 +7,7 @@
 #include <deque>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "server/engine/job.h"
 #include "server/engine/plan_tap.h"
 #include "server/engine/task.h"
@@ -24,12 +25,14 @@ class WaveTap final : public model::Tap {
  public:
   // A task in the pass: rows [begin, begin + its plan's rows).
   struct Seat {
-    Seat(Task& its_task, int32_t first_row, at::Device device)
+    Seat(Task& its_task, int32_t first_row, at::Device device, absl::FunctionRef<void()> pause)
         : task(its_task),
           begin(first_row),
           sender(*task.sink),
-          tap(*task.plan, device, *task.sink, sender,
-              [this] { return task.job->stream().StillWanted().ok(); }) {}
+          tap(*task.plan, device, *task.sink, sender, [this, pause] {
+            pause();
+            return task.job->stream().StillWanted().ok();
+          }) {}
     Seat(const Seat&) = delete;  // `tap` refers to this object.
     Task& task;
     const int32_t begin;
@@ -37,6 +40,9 @@ class WaveTap final : public model::Tap {
     TensorSender sender;
     PlanTap tap;
   };
+
+  // `pause`: see RunWave. It outlives this object.
+  explicit WaveTap(absl::FunctionRef<void()> pause) : pause_(pause) {}
 
   // Seats are taken in order. References outlive this object.
   void Add(Task& task, at::Device device);
@@ -53,6 +59,7 @@ class WaveTap final : public model::Tap {
  private:
   const Seat& SeatOf(int32_t row) const { return seats_[seat_of_row_[row]]; }
 
+  const absl::FunctionRef<void()> pause_;
   std::deque<Seat> seats_;
   std::vector<size_t> seat_of_row_;
 };

@@ -34,8 +34,8 @@ google::rpc::RetryInfo RetryOf(const absl::Status& status) {
   return info;
 }
 
-// ---- admission
-// -----------------------------------------------------------------------------------
+// ---- admission ----------------------------------------------------------------------------------
+
 TEST_F(BusyScheduler, AFullQueueSaysWhenToRetry) {
   Start(test::LimitsOf("max_queue: 2"));
   const Call first = MakeRun(), second = MakeRun();
@@ -82,8 +82,8 @@ TEST(Scheduler, StreamsMayOutliveIt) {
   EXPECT_TRUE(WaitForEnd(*call.stream).ok());
 }
 
-// ---- counts
-// --------------------------------------------------------------------------------------
+// ---- counts -------------------------------------------------------------------------------------
+
 double PlainFlops(const Call& call) { return call.plan->started.cost().flops(); }
 
 TEST(SchedulerCounts, CountsAFullComputationAsItsEstimatedCost) {
@@ -169,8 +169,8 @@ TEST_F(BusyScheduler, ARefusalHasAReason) {
   EXPECT_EQ(ReasonOf(small.Submit(MakeRun().job)), Reason::kBufferedBytes);
 }
 
-// ---- shutting down
-// -------------------------------------------------------------------------------
+// ---- shutting down ------------------------------------------------------------------------------
+
 TEST_F(BusyScheduler, DrainsAcceptedWorkAndRefusesNew) {
   Start();
   const Call waiting = MakeRun();

@@ -26,8 +26,8 @@ using test::MakeRun;
 using test::WaitForEnd;
 using test::Words;
 
-// ---- cancellation and deadlines
-// ------------------------------------------------------------------
+// ---- cancellation and deadlines -----------------------------------------------------------------
+
 TEST_F(BusyScheduler, WorkCancelledInTheQueueIsNotComputed) {
   Start();
   const Call waiting = MakeRun();

@@ -26,8 +26,8 @@ using test::MakeSweep;
 using test::WaitForEnd;
 using test::Words;
 
-// ---- events
-// --------------------------------------------------------------------------------------
+// ---- events -------------------------------------------------------------------------------------
+
 TEST(Scheduler, SendsEventsInTheOrderOfTheContract) {
   Scheduler scheduler(test::TinyGpt2(), Limits());
   const std::string both = "where { prompts: 0 } } ";
@@ -102,9 +102,9 @@ TEST(Scheduler, AnswersDoNotDependOnOtherCallers) {
   EXPECT_EQ(std::set<std::string>(got.begin(), got.end()).size(), 12u);
 }
 
-// ---- waves
-// --------------------------------------------------------------------------------------- A job of
-// many tasks, each the same plan. Notes how many were done when `other` ended.
+// ---- waves --------------------------------------------------------------------------------------
+
+// A job of many tasks, each the same plan. Notes how many were done when `other` ended.
 class ManyTasks final : public Job {
  public:
   ManyTasks(int tasks, std::shared_ptr<EventStream> other)
@@ -180,9 +180,9 @@ TEST_F(BusyScheduler, AbandonedWorkTakesNoPartInAWave) {
   EXPECT_EQ(sweep->done(), 0);
 }
 
-// ---- sweeps
-// -------------------------------------------------------------------------------------- Twenty
-// variants.
+// ---- sweeps -------------------------------------------------------------------------------------
+
+// Twenty variants.
 constexpr char kScales[] = R"(
     grid { interventions { place { site: SITE_EMBED } scale {} } axes { values { values:
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19] } } }

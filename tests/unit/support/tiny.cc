@@ -185,7 +185,7 @@ int64_t Answer::WireBytes() const {
 void RunOrThrow(engine::Wave& wave, engine::BaselineCache& cache) {
   const c10::InferenceMode inference_only;
   for (engine::Task& task : wave) engine::Prepare(task, TinyGpt2().config(), cache, 1 << 30);
-  engine::RunWave(TinyGpt2(), cache, wave);
+  engine::RunWave(TinyGpt2(), cache, wave, [] {});
   for (const engine::Task& task : wave) {
     if (task.failure != nullptr) std::rethrow_exception(task.failure);
   }
