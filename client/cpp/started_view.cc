@@ -41,6 +41,7 @@ void PrintPlan(const Screen& screen, const v1::Cost& cost, const std::string& di
               {"tokens", Thousands(cost.tokens())},
               {"work", Flops(cost.flops())},
               {"response", absl::StrCat("at most ", Bytes(cost.response_bytes()))},
+              {"memory", absl::StrCat("at most ", Bytes(cost.activation_bytes()))},
               {"digest", Printable(digest)}});
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;

@@ -50,8 +50,8 @@ void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits, E
 }  // namespace
 
 void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventSink& sink,
-                TensorSender& sender) {
-  for (size_t row = 0; row < logits.size(); ++row) {
+                TensorSender& sender, absl::FunctionRef<bool()> goes_on) {
+  for (size_t row = 0; row < logits.size() && goes_on(); ++row) {
     if (!logits[row].defined()) continue;
     if (plan.logits.full) {
       SendTensor(plan, row, logits[row], *plan.logits.full, sender);

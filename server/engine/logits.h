@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "server/engine/event_stream.h"
 #include "server/engine/tensor_sender.h"
 #include "server/model/tensor.h"
@@ -13,8 +14,9 @@
 namespace scalpel::engine {
 
 // `logits`: by row, [positions, vocab], undefined for rows whose logits are not asked for.
+// `goes_on` is asked before each row; after a no, the rest is not sent.
 void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventSink& sink,
-                TensorSender& sender);
+                TensorSender& sender, absl::FunctionRef<bool()> goes_on);
 
 }  // namespace scalpel::engine
 

@@ -61,13 +61,17 @@ class Search final : public model::Tap {
 
   bool LayerDone(int32_t layer) override {
     tap_.FinishLayer(layer);
-    return !found_ && wanted_();
+    return !found_ && GoesOn();
+  }
+  bool GoesOn() override {
+    left_ = left_ || !wanted_();
+    return !left_;
   }
 
   // `value`: of the row, its first position being `first`.
   void Note(const at::Tensor& value, Site site, int32_t layer, int64_t first,
             bool by_intervention) {
-    if (found_ || !value.defined()) return;
+    if (found_ || left_ || !value.defined()) return;
     at::Tensor bad = NotFinite(value, site);
     const bool attention = spec::IsAttention(spec::EntryOf(site).facts);
     if (attention) bad = bad.transpose(0, 1);  // [query, head, key]
@@ -89,7 +93,7 @@ class Search final : public model::Tap {
 
  private:
   void Look(Site site, int32_t layer, model::RowOf row_of, bool by_intervention) {
-    if (found_ || !LooksAt(site)) return;
+    if (found_ || left_ || !LooksAt(site)) return;
     const model::RowValue value = row_of(site, row_);
     Note(value.value, site, layer, value.first, by_intervention);
   }
@@ -101,6 +105,7 @@ class Search final : public model::Tap {
   TensorSender sender_;
   PlanTap tap_;
   std::optional<v1::FirstNonFinite> found_;
+  bool left_ = false;  // the caller; values mean nothing any more
 };
 
 }  // namespace

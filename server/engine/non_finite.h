@@ -15,7 +15,7 @@ namespace scalpel::engine {
 
 // Runs the plan again by itself, as far as the first such value of `row`, looking at every site of
 // that row. Returns nullopt if there is none, or if the call was cancelled meanwhile (`wanted` is
-// asked after each layer).
+// asked after each layer, and within those that take long).
 // Throws what libtorch throws.
 std::optional<v1::FirstNonFinite> FindFirstNonFinite(const model::Gpt2& gpt2,
                                                      const spec::Plan& plan, int32_t row,

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "server/engine/baseline_cache.h"
 #include "server/engine/event_stream.h"
@@ -48,6 +49,8 @@ struct TaskResult {
   std::optional<int32_t> non_finite_row = {};
   // Where the plan's tensors went: the logits follow them there.
   TensorSender* sender = nullptr;
+  // Whether the caller still waits; to be asked where sending takes long.
+  absl::FunctionRef<bool()> goes_on;
 };
 
 // Used by the engine's thread only.

@@ -1,6 +1,7 @@
 #include "server/engine/turns.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "server/engine/failure.h"
 #include "server/engine/fault_points.h"
@@ -30,6 +31,7 @@ FilledWave FillWave(Turns& turns, int64_t wave_tokens, bool light_only,
   Wave& wave = filled.wave;
   int64_t tokens = 0;
   size_t idle = 0;  // jobs in a row that had nothing to give
+  Turns passed;     // jobs with a heavy task, which keep their turns
   while (idle < turns.size()) {
     Turn& turn = turns.front();
     std::optional<Task> task;
@@ -39,21 +41,26 @@ FilledWave FillWave(Turns& turns, int64_t wave_tokens, bool light_only,
       turns.pop_front();
       continue;
     }
-    const bool waits = task && light_only && IsHeavy(*task, wave_tokens);
-    if (task && !waits && !wave.empty() && tokens + task->tokens > wave_tokens) {
+    if (task && light_only && IsHeavy(*task, wave_tokens)) {
       turn.held = std::move(task);
-      return filled;
+      passed.push_back(std::move(turn));
+      turns.pop_front();
+      continue;
     }
-    if (!task || waits) {
+    if (task && !wave.empty() && tokens + task->tokens > wave_tokens) {
       turn.held = std::move(task);
-      ++idle;
-    } else {
+      break;
+    }
+    ++idle;
+    if (task) {
       idle = 0;
       tokens += task->tokens;
       wave.push_back(*std::move(task));
     }
     std::rotate(turns.begin(), turns.begin() + 1, turns.end());
   }
+  turns.insert(turns.begin(), std::make_move_iterator(passed.begin()),
+               std::make_move_iterator(passed.end()));
   return filled;
 }
 

@@ -38,8 +38,9 @@ inline bool IsHeavy(const Task& task, int64_t wave_tokens) { return task.tokens 
 
 // Takes tasks of all jobs in turn, one each, as long as they weigh at most `wave_tokens` together;
 // a heavy one is taken alone. Leaves the jobs in the order of their next turns, with the task for
-// which there was no room. `light_only`: heavy tasks wait, and those behind them go first.
-// `prepare` is called once for each new task. Compiles variants, so it may take long.
+// which there was no room. `light_only`: those with a heavy task are passed over, and come first in
+// the next wave. `prepare` is called once for each new task. Compiles variants, so it may take
+// long.
 FilledWave FillWave(Turns& turns, int64_t wave_tokens, bool light_only,
                     absl::FunctionRef<void(Task&)> prepare);
 

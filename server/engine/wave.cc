@@ -33,17 +33,23 @@ WaveCounts CountsOf(const spec::Plan& plan, const model::Gpt2Config& config,
 }
 
 // Hands what the task computed to the cache, and its results to its job.
-void Finish(BaselineCache& cache, WaveTap::Seat& seat, absl::Span<model::RowAnswer> answers) {
+void Finish(BaselineCache& cache, WaveTap::Seat& seat, absl::Span<model::RowAnswer> answers,
+            absl::FunctionRef<void()> pause) {
   Task& task = seat.task;
   seat.tap.FinishPass();
   if (seat.tap.stopped()) return;  // Its caller has left.
+  const auto goes_on = [&] {
+    pause();
+    return task.job->stream().StillWanted().ok();
+  };
   TaskResult result{.logits = {},
                     .reports = seat.tap.Reports(),
                     .clean = {},
                     .tokens_computed = 0,
                     .began = *task.began,
                     .non_finite_row = {},
-                    .sender = &seat.sender};
+                    .sender = &seat.sender,
+                    .goes_on = goes_on};
   for (size_t row = 0; row < answers.size(); ++row) {
     result.logits.push_back(answers[row].logits);
     result.tokens_computed += answers[row].tokens_computed;
@@ -78,7 +84,7 @@ WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, Wave& wave,
     const spec::Plan& plan = *seat.task.plan;
     const auto mine = absl::MakeSpan(*answers).subspan(seat.begin, plan.rows.size());
     const WaveCounts own = CountsOf(plan, gpt2.config(), mine);
-    seat.task.failure = FailureOf([&] { Finish(cache, seat, mine); });
+    seat.task.failure = FailureOf([&] { Finish(cache, seat, mine, pause); });
     if (seat.task.failure == nullptr) counts += own;
   }
   return counts;

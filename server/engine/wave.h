@@ -34,8 +34,8 @@ FailedParts SplitFailed(Wave wave, bool all);
 // Runs the tasks. In the end each of them is done; or its call does not wait any more, and it left
 // within one layer, and is not counted; or it has a `failure`, which is its own.
 //
-// `pause` is called after each layer and before each step and observation. Other waves may run in
-// it.
+// `pause` is called after each layer, before each step and observation, and wherever else a task
+// may take long. Other waves may run in it.
 //
 // Throws what is thrown in the part that all share: then each task that is not done has failed.
 WaveCounts RunWave(const model::Gpt2& gpt2, BaselineCache& cache, Wave& wave,

@@ -61,14 +61,19 @@ bool WaveTap::Changed(int32_t row) const {
 }
 
 bool WaveTap::LayerDone(int32_t layer) {
+  for (Seat& seat : seats_) {
+    if (!seat.wanted) continue;
+    PassFaultPoint(FaultPoint::kLayer, seat.task.job->stream().request_id());
+    RunOwn(seat, [&] { seat.tap.FinishLayer(layer); });
+  }
+  return GoesOn();
+}
+
+bool WaveTap::GoesOn() {
   pause_();
   bool any = false;
   for (Seat& seat : seats_) {
-    if (!seat.wanted) continue;
-    const EventStream& stream = seat.task.job->stream();
-    PassFaultPoint(FaultPoint::kLayer, stream.request_id());
-    RunOwn(seat, [&] { seat.tap.FinishLayer(layer); });
-    seat.wanted = seat.wanted && stream.StillWanted().ok();
+    seat.wanted = seat.wanted && seat.task.job->stream().StillWanted().ok();
     any = any || seat.wanted;
   }
   return any;

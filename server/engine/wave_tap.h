@@ -54,6 +54,7 @@ class WaveTap final : public model::Tap {
   void Visit(absl::Span<const model::Site> sites, int32_t layer, model::RowOf row_of) override;
   bool Changed(int32_t row) const override;
   bool LayerDone(int32_t layer) override;
+  bool GoesOn() override;
   bool Needs(int32_t row) const override { return SeatOf(row).wanted; }
 
  private:

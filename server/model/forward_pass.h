@@ -10,6 +10,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
+#include "server/model/layers.h"
 #include "server/model/packing.h"
 #include "server/model/row.h"
 #include "server/model/tap.h"
@@ -38,6 +39,9 @@ class ForwardPass {
   const Packing& packing() const { return packing_; }
   // The block that is being computed. kNoLayer: before the first, or behind the last.
   int32_t layer() const { return layer_; }
+
+  // For computations that take long.
+  GoesOn goes_on() const { return asks_tap_; }
 
   // ---- the doors, in their order; x is the residual stream, [packing().tokens(), d_model] ----
 
@@ -111,8 +115,14 @@ class ForwardPass {
   // its first position.
   void Append(const Packing::Entry& entry, const at::Tensor& packed, States list);
 
+  struct AsksTap {
+    Tap& tap;
+    bool operator()() const { return tap.GoesOn(); }
+  };
+
   const absl::Span<const Row> rows_;
   Tap& tap_;
+  const AsksTap asks_tap_{tap_};
   int32_t layer_ = kNoLayer;
   Packing packing_;
   std::vector<size_t> next_stop_;  // by row: the first that is not done

@@ -40,8 +40,8 @@ at::Tensor Norm(ForwardPass& pass, const NormSites& sites, const LayerNormWeight
 // x + linear(in); linear(in) is the site.
 at::Tensor Add(ForwardPass& pass, Site site, const at::Tensor& x, const Linear& linear,
                const at::Tensor& in) {
-  if (!pass.Wants(site)) return linear.AddedTo(x, in);
-  const at::Tensor out = linear(in);
+  if (!pass.Wants(site)) return linear.AddedTo(x, in, pass.goes_on());
+  const at::Tensor out = linear(in, pass.goes_on());
   pass.Visit(site, out);
   return x + out;
 }
@@ -49,8 +49,8 @@ at::Tensor Add(ForwardPass& pass, Site site, const at::Tensor& x, const Linear& 
 // activation(linear(in)); linear(in) is the site.
 at::Tensor Activated(ForwardPass& pass, Site site, Activation activation, const Linear& linear,
                      const at::Tensor& in) {
-  if (!pass.Wants(site)) return linear.Activated(activation, in);
-  const at::Tensor out = linear(in);
+  if (!pass.Wants(site)) return linear.Activated(activation, in, pass.goes_on());
+  const at::Tensor out = linear(in, pass.goes_on());
   pass.Visit(site, out);
   return Activate(activation, out);
 }
@@ -143,7 +143,7 @@ void Gpt2::RunBlock(int32_t layer, ForwardPass& pass, at::Tensor& x) const {
   pass.LeaveBlockInput(x);
 
   const at::Tensor ln1 = Norm(pass, kLn1, block.ln1, epsilon, x);
-  const at::Tensor qkv = block.qkv(ln1);  // [N, 3d]
+  const at::Tensor qkv = block.qkv(ln1, pass.goes_on());  // [N, 3d]
   pass.VisitQkv(qkv, config_.n_head);
   at::Tensor z = Attend(pass, qkv, x);  // [N, d]
   pass.EnterOutput(x, z);
@@ -196,7 +196,7 @@ void Gpt2::Logits(ForwardPass& pass, const at::Tensor& x) const {
   std::vector<at::Tensor> seen(pass.size());  // by row, [T, V]
   for (const Packing::Entry& entry : pass.packing().entries()) {
     if (pass.Wants(Site::kLogits) && pass.Wants(Site::kLogits, entry.row))
-      seen[entry.row] = (*head_)(Packing::Slice(x, entry));
+      seen[entry.row] = (*head_)(Packing::Slice(x, entry), pass.goes_on());
   }
   pass.VisitRows(Site::kLogits, [&](int32_t row) { return seen[row]; });
 
@@ -214,7 +214,7 @@ void Gpt2::Logits(ForwardPass& pass, const at::Tensor& x) const {
     for (const int64_t position : positions) asked.push_back(entry.offset + position);
   }
   if (asked.empty()) return;
-  const at::Tensor logits = (*head_)(x.index_select(0, index_of(asked)));
+  const at::Tensor logits = (*head_)(x.index_select(0, index_of(asked)), pass.goes_on());
   int64_t begin = 0;
   for (const int32_t row : asking) {
     const int64_t count = static_cast<int64_t>(pass.row(row).logit_positions.size());

@@ -1,5 +1,6 @@
 #include "server/model/layers.h"
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -59,6 +60,10 @@ std::string_view VectorsOf(std::string_view target) {
   return "portable";
 }
 
+// Multiply-adds between two looks whether the result is still needed: some tens of milliseconds on
+// two cores. So many that the weights, which each piece reads anew, cost little.
+constexpr int64_t kPieceProducts = 8'000'000'000;
+
 kernels::Rows RowsOf(const at::Tensor& x) { return {x.const_data_ptr<float>(), x.stride(0)}; }
 
 }  // namespace
@@ -77,35 +82,40 @@ Linear::Linear(const LinearWeights& weights) {
       weight.stride(1), bias.defined() ? bias.const_data_ptr<float>() : nullptr);
 }
 
-at::Tensor Linear::Multiply(const at::Tensor& x, kernels::Product product) const {
+at::Tensor Linear::Multiply(const at::Tensor& x, kernels::Product product, GoesOn goes_on) const {
   const at::Tensor rows = WithRows(x);
   at::Tensor y = at::empty({x.size(0), packed_->out()}, x.options());
-  product.x = RowsOf(rows);
-  product.rows = x.size(0);
-  product.y = y.data_ptr<float>();
+  const kernels::Rows from = RowsOf(rows), add = product.add;
   product.y_stride = packed_->out();
-  kernels::Multiply(*packed_, product);
+  const int64_t piece = kPieceProducts / (packed_->in() * packed_->out()) + 1;
+  for (int64_t begin = 0; begin < x.size(0) && (begin == 0 || goes_on()); begin += piece) {
+    product.x = {from.data + begin * from.stride, from.stride};
+    if (add.data != nullptr) product.add = {add.data + begin * add.stride, add.stride};
+    product.y = y.data_ptr<float>() + begin * product.y_stride;
+    product.rows = std::min(piece, x.size(0) - begin);
+    kernels::Multiply(*packed_, product);
+  }
   return y;
 }
 
-at::Tensor Linear::operator()(const at::Tensor& x) const {
-  if (packed_ != nullptr) return Multiply(x, {});
+at::Tensor Linear::operator()(const at::Tensor& x, GoesOn goes_on) const {
+  if (packed_ != nullptr) return Multiply(x, {}, goes_on);
   return bias_.defined() ? at::addmm(bias_, x, weight_) : at::mm(x, weight_);
 }
 
-at::Tensor Linear::Activated(Activation activation, const at::Tensor& x) const {
-  if (packed_ != nullptr) return Multiply(x, {.activation = activation});
+at::Tensor Linear::Activated(Activation activation, const at::Tensor& x, GoesOn goes_on) const {
+  if (packed_ != nullptr) return Multiply(x, {.activation = activation}, goes_on);
   return ApplyFormula(activation, (*this)(x));
 }
 
-at::Tensor Linear::AddedTo(const at::Tensor& sum, const at::Tensor& x) const {
-  if (packed_ != nullptr) return Multiply(x, {.add = RowsOf(sum)});
+at::Tensor Linear::AddedTo(const at::Tensor& sum, const at::Tensor& x, GoesOn goes_on) const {
+  if (packed_ != nullptr) return Multiply(x, {.add = RowsOf(sum)}, goes_on);
   return sum + (*this)(x);
 }
 
 at::Tensor Linear::Part(const at::Tensor& x, int64_t first) const {
   if (packed_ == nullptr) return at::mm(x, weight_.narrow(0, first, x.size(1)));
-  return Multiply(x, {.first = first, .last = first + x.size(1), .with_bias = false});
+  return Multiply(x, {.first = first, .last = first + x.size(1), .with_bias = false}, Always);
 }
 
 at::Tensor Activate(Activation activation, const at::Tensor& x) {

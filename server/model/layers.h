@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "server/kernels/linear.h"
 #include "server/model/config.h"
@@ -19,6 +20,11 @@
 #include "server/model/weights.h"
 
 namespace scalpel::model {
+
+// Is asked in the middle of long computations whether their result is still needed. After a no the
+// result is undefined.
+using GoesOn = absl::FunctionRef<bool()>;
+inline bool Always() { return true; }
 
 // The linear layer y = x weight + bias. Immutable, and cheap to copy; const methods are
 // thread-safe.
@@ -29,18 +35,18 @@ class Linear {
   explicit Linear(const LinearWeights& weights);
 
   // Returns y, [rows, out], for x, [rows, in].
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, GoesOn goes_on = Always) const;
   // Returns activation(y), elementwise.
-  at::Tensor Activated(Activation activation, const at::Tensor& x) const;
+  at::Tensor Activated(Activation activation, const at::Tensor& x, GoesOn goes_on = Always) const;
   // Returns sum + y, where `sum` is [rows, out].
-  at::Tensor AddedTo(const at::Tensor& sum, const at::Tensor& x) const;
+  at::Tensor AddedTo(const at::Tensor& sum, const at::Tensor& x, GoesOn goes_on = Always) const;
   // Returns the part of y, without the bias, that the inputs [first, first + n) contribute. x:
   // [rows, n].
   at::Tensor Part(const at::Tensor& x, int64_t first) const;
 
  private:
-  // Runs `product` after filling in its operands: x, rows, y and y_stride.
-  at::Tensor Multiply(const at::Tensor& x, kernels::Product product) const;
+  // Runs `product`, some rows at a time, after filling in its operands: x, rows, y and y_stride.
+  at::Tensor Multiply(const at::Tensor& x, kernels::Product product, GoesOn goes_on) const;
 
   std::shared_ptr<const kernels::PackedMatrix> packed_;  // null if not on a CPU
   at::Tensor weight_;                                    // [in, out]; undefined on a CPU

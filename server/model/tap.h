@@ -41,6 +41,9 @@ class Tap {
   // Called after the embeddings (kNoLayer) and after each block. Returns false to stop the forward
   // pass there.
   virtual bool LayerDone(int32_t layer) = 0;
+  // Called now and then within a layer that takes long. Returns false if no row is needed any more:
+  // then what is visited until the next LayerDone is undefined, and LayerDone stops the pass.
+  virtual bool GoesOn() { return true; }
   // Called after LayerDone. Returns whether the row is still needed.
   virtual bool Needs(int32_t row) const = 0;
 };

@@ -28,7 +28,8 @@ absl::Status OpenRun(const Opening& opening) {
   v1::RunRequest request;
   absl::Status status = Parse(opening.request, opening.limits, &request);
   if (!status.ok()) return status;
-  auto plan = spec::Compile(request, opening.backend.facts, opening.limits);
+  auto plan = spec::Compile(request, opening.backend.facts, opening.limits,
+                            [&opening] { return opening.stream->StillWanted(); });
   if (!plan.ok()) return plan.status();
 
   engine::Event first;
@@ -48,7 +49,8 @@ absl::Status OpenSweep(const Opening& opening) {
   v1::SweepRequest request;
   absl::Status status = Parse(opening.request, opening.limits, &request);
   if (!status.ok()) return status;
-  auto sweep = spec::CompileSweep(request, opening.backend.facts, opening.limits);
+  auto sweep = spec::CompileSweep(request, opening.backend.facts, opening.limits,
+                                  [&opening] { return opening.stream->StillWanted(); });
   if (!sweep.ok()) return sweep.status();
 
   engine::Event first;

@@ -26,6 +26,7 @@ using PromptTokens = std::vector<std::vector<int32_t>>;
 struct Compilation {
   const ModelFacts& facts;
   const Limits& limits;
+  Wanted wanted;
   Violations& violations;
   const PromptTokens& prompts;
   v1::RunRequest& request;

@@ -107,6 +107,8 @@ v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config) {
   const int64_t reports = kReportBytes * static_cast<int64_t>(plan.edits.size());
   cost.set_response_bytes(started + reports + EstimateObservationBytes(plan) +
                           LogitsBytes(plan, config) + 2 * kMessageBytes);
+  cost.set_activation_bytes(plan.weight.activation_bytes + plan.weight.plan_bytes);
+  cost.set_observation_seconds(plan.weight.observation_seconds);
   return cost;
 }
 
@@ -126,22 +128,22 @@ absl::Status CheckWeight(const Plan& plan, int64_t extra_bytes, absl::string_vie
                          absl::string_view prefix, const Limits& limits) {
   const int64_t bytes = plan.weight.activation_bytes + plan.weight.plan_bytes + extra_bytes;
   if (bytes > limits->max_activation_bytes()) {
-    return OverLimit("activation memory",
+    return OverLimit("limits.max_activation_bytes",
                      absl::StrCat(std::string(what), " is estimated to need ", bytes,
                                   " bytes, at most ", limits->max_activation_bytes(),
                                   " are allowed; send fewer or shorter prompts, or look at fewer "
                                   "attention scores or logits, or keep fewer axes of probes"));
   }
-  if (plan.weight.observation_seconds <= kObservationSecondsMax) return absl::OkStatus();
+  if (plan.weight.observation_seconds <= limits->max_observation_seconds()) return absl::OkStatus();
   const HeaviestField heaviest = FindHeaviestField(plan, prefix);
   return OverLimit(
       heaviest.field,
       absl::StrFormat(
           "the interventions, probes and captures of %s are estimated to take %.1f "
-          "seconds beside the model's own time, at most %.0f are allowed; this is the "
+          "seconds beside the model's own time, at most %d are allowed; this is the "
           "heaviest of them, with %.2g seconds; select fewer layers, prompts, positions "
           "or units, ask for fewer quantiles, or split the request",
-          std::string(what), plan.weight.observation_seconds, kObservationSecondsMax,
+          std::string(what), plan.weight.observation_seconds, limits->max_observation_seconds(),
           heaviest.seconds));
 }
 

@@ -122,7 +122,7 @@ Edit EditOf(const InterventionItem& item) {
 void CompileInterventions(Compilation& c) {
   std::unordered_set<std::string> names;
   c.plan.edits.resize(c.request.interventions_size());
-  for (int i = 0; i < c.request.interventions_size(); ++i) {
+  for (int i = 0; i < c.request.interventions_size() && c.wanted().ok(); ++i) {
     InterventionItem item{.index = i,
                           .spec = c.request.mutable_interventions(i),
                           .field = absl::StrCat(c.prefix, "interventions[", i, "]")};

@@ -212,8 +212,10 @@ void CompileObservations(Compilation& c) {
   std::unordered_set<std::string> probe_names, capture_names;
   c.plan.probes.resize(c.request.probes_size());
   c.plan.tensors.resize(c.request.captures_size());
-  for (int i = 0; i < c.request.probes_size(); ++i) CompileProbe(c, i, probe_names);
-  for (int i = 0; i < c.request.captures_size(); ++i) CompileCapture(c, i, capture_names);
+  for (int i = 0; i < c.request.probes_size() && c.wanted().ok(); ++i)
+    CompileProbe(c, i, probe_names);
+  for (int i = 0; i < c.request.captures_size() && c.wanted().ok(); ++i)
+    CompileCapture(c, i, capture_names);
 }
 
 }  // namespace scalpel::spec

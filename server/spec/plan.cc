@@ -9,7 +9,8 @@
 namespace scalpel::spec {
 
 absl::StatusOr<std::shared_ptr<const Plan>> Compile(const v1::RunRequest& request,
-                                                    const ModelFacts& facts, const Limits& limits) {
+                                                    const ModelFacts& facts, const Limits& limits,
+                                                    Wanted wanted) {
   if (absl::Status status = CheckModel(request.model(), facts); !status.ok()) return status;
   Violations violations(limits->max_violations());
   // Refuses what is too much before anything is looked at in detail.
@@ -29,18 +30,19 @@ absl::StatusOr<std::shared_ptr<const Plan>> Compile(const v1::RunRequest& reques
   if (request.prompts().empty()) violations.Add("prompts", "is empty; give at least one prompt");
   PromptTokens prompts;
   CompilePrompts(facts, "prompts", violations, normalized.mutable_prompts(), &prompts);
-  Compilation c{facts, limits, violations, prompts, normalized, *plan};
+  Compilation c{facts, limits, wanted, violations, prompts, normalized, *plan};
   CompileRows(c);
   CompileInterventions(c);
   CompileObservations(c);
   CompileOutputs(c);
   CheckTokens(c);
+  if (absl::Status left = wanted(); !left.ok()) return left;
   if (!violations.empty()) return violations.ToStatus();
 
   plan->started.set_digest(Digest(normalized, facts));
   FillTokenized(facts, prompts, plan->started.mutable_prompts());
-  *plan->started.mutable_cost() = EstimateCost(*plan, facts.config);
   Weigh(facts.config, *plan);
+  *plan->started.mutable_cost() = EstimateCost(*plan, facts.config);
   if (absl::Status status = CheckCost(*plan, limits); !status.ok()) return status;
   return plan;
 }

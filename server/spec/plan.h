@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto/scalpel/v1/run.pb.h"
 #include "server/contract/limits.h"
@@ -164,12 +166,18 @@ struct Plan {
   v1::Started started;
 };
 
+// Asks whether the caller still waits; any status but OK ends the compilation, and is its result.
+using Wanted = absl::FunctionRef<absl::Status()>;
+inline absl::Status AlwaysWanted() { return absl::OkStatus(); }
+
 // Validates `request` and compiles it. Errors carry google.rpc details as payloads (see
 // base/errors.h): INVALID_ARGUMENT with every violation; FAILED_PRECONDITION (all that is wrong is
 // what this model has not); NOT_FOUND (another model's name); RESOURCE_EXHAUSTED (the estimate of
-// the response, of the memory, or of the time beside the model's own exceeds its limit).
+// the response, of the memory, or of the time beside the model's own exceeds its limit). `wanted`
+// is asked before each intervention, probe and capture.
 absl::StatusOr<std::shared_ptr<const Plan>> Compile(const v1::RunRequest& request,
-                                                    const ModelFacts& facts, const Limits& limits);
+                                                    const ModelFacts& facts, const Limits& limits,
+                                                    Wanted wanted = AlwaysWanted);
 
 }  // namespace scalpel::spec
 

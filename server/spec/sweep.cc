@@ -12,8 +12,9 @@ namespace scalpel::spec {
 // Goes through a request once, from its prompts to its last variant.
 class SweepCompiler {
  public:
-  SweepCompiler(const v1::SweepRequest& request, const ModelFacts& facts, const Limits& limits)
-      : facts_(facts), limits_(limits), violations_(limits->max_violations()) {
+  SweepCompiler(const v1::SweepRequest& request, const ModelFacts& facts, const Limits& limits,
+                Wanted wanted)
+      : facts_(facts), limits_(limits), wanted_(wanted), violations_(limits->max_violations()) {
     sweep_->facts_ = &facts;
     sweep_->limits_ = limits;
     sweep_->request_ = request;
@@ -35,6 +36,7 @@ class SweepCompiler {
 
   const ModelFacts& facts_;
   const Limits& limits_;
+  const Wanted wanted_;
   Violations violations_;
   const std::shared_ptr<Sweep> sweep_ = std::make_shared<Sweep>();
   VariantCosts costs_;
@@ -52,6 +54,7 @@ absl::StatusOr<std::shared_ptr<const Sweep>> SweepCompiler::Run() {
   CompileBase();
   CompileShared();
   CompileVariants();
+  if (absl::Status left = wanted_(); !left.ok()) return left;
   if (!violations_.empty()) return violations_.ToStatus();
   FillStarted();
   absl::Status status = CheckSweepCost(*sweep_, costs_, facts_.config, limits_);
@@ -80,8 +83,8 @@ void SweepCompiler::CompileBase() {
   base->tokenizer = facts_.tokenizer ? &*facts_.tokenizer : nullptr;
   v1::RunRequest asked = sweep_->RunOf();
   *asked.mutable_probes() = request().probes();
-  Compilation c{
-      facts_, limits_, violations_, sweep_->prompts_, asked, *base, request().sources_size()};
+  Compilation c{facts_,           limits_, wanted_, violations_,
+                sweep_->prompts_, asked,   *base,   request().sources_size()};
   c.clean_row.assign(sweep_->prompts_.size(), -1);
   for (size_t i = 0; i < sweep_->prompts_.size(); ++i) CleanRow(c, static_cast<int32_t>(i));
   CheckTokens(c);
@@ -129,7 +132,8 @@ void SweepCompiler::CompileShared() {
   v1::RunRequest asked = sweep_->RunOf();
   *asked.mutable_probes() = request().probes();
   Violations again(limits_->max_violations());  // what CompileBase has found already
-  Compilation c{facts_, limits_, again, sweep_->prompts_, asked, shared, request().sources_size()};
+  Compilation c{facts_,           limits_, wanted_, again,
+                sweep_->prompts_, asked,   shared,  request().sources_size()};
   CompileRows(c);
   CompileObservations(c);
   const auto& positions = sweep_->base_->logit_positions;
@@ -140,10 +144,10 @@ void SweepCompiler::CompileShared() {
 
 void SweepCompiler::CompileVariants() {
   int64_t all_places = 0;
-  for (int32_t i = 0; i < sweep_->variants(); ++i) {
+  for (int32_t i = 0; i < sweep_->variants() && wanted_().ok(); ++i) {
     Violations violations(limits_->max_violations());
     int64_t places = 0;
-    const Plan plan = sweep_->CompileVariant(i, violations, &places);
+    const Plan plan = sweep_->CompileVariant(i, wanted_, violations, &places);
     if (!violations.empty()) {
       violations_.AddNew(
           violations,
@@ -188,7 +192,8 @@ v1::RunRequest Sweep::RunOf() const {
   return run;
 }
 
-Plan Sweep::CompileVariant(int32_t index, Violations& violations, int64_t* places) const {
+Plan Sweep::CompileVariant(int32_t index, Wanted wanted, Violations& violations,
+                           int64_t* places) const {
   Plan plan = shared_;
   v1::RunRequest asked = RunOf();
   auto* interventions = asked.mutable_interventions();
@@ -201,9 +206,12 @@ Plan Sweep::CompileVariant(int32_t index, Violations& violations, int64_t* place
                limits_->max_interventions());
     if (!violations.empty()) return plan;
   }
-  Compilation c{
-      *facts_, limits_,           violations,    prompts_, asked, plan, request_.sources_size(),
-      prefix,  shared_clean_row_, shared_places_};
+  Compilation c{*facts_,       limits_,
+                wanted,        violations,
+                prompts_,      asked,
+                plan,          request_.sources_size(),
+                prefix,        shared_clean_row_,
+                shared_places_};
   CompileInterventions(c);
   CheckTokens(c);
   plan.logit_positions.resize(plan.rows.size());
@@ -215,7 +223,7 @@ Plan Sweep::CompileVariant(int32_t index, Violations& violations, int64_t* place
 std::shared_ptr<const Plan> Sweep::VariantPlan(int32_t index) const {
   Violations none(limits_->max_violations());  // it has been compiled before
   int64_t places = 0;
-  return std::make_shared<const Plan>(CompileVariant(index, none, &places));
+  return std::make_shared<const Plan>(CompileVariant(index, AlwaysWanted, none, &places));
 }
 
 std::string Sweep::InterventionsPrefix(int32_t index) const {
@@ -232,8 +240,8 @@ std::vector<int32_t> Sweep::Coordinates(int32_t index) const {
 
 absl::StatusOr<std::shared_ptr<const Sweep>> CompileSweep(const v1::SweepRequest& request,
                                                           const ModelFacts& facts,
-                                                          const Limits& limits) {
-  return SweepCompiler(request, facts, limits).Run();
+                                                          const Limits& limits, Wanted wanted) {
+  return SweepCompiler(request, facts, limits, wanted).Run();
 }
 
 }  // namespace scalpel::spec

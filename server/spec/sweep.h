@@ -61,7 +61,7 @@ class Sweep {
   // What the clean runs and every variant ask alike, apart from probes.
   v1::RunRequest RunOf() const;
   // Compiles the variant into a copy of what all share. `places`: how many it unfolds into.
-  Plan CompileVariant(int32_t index, Violations& violations, int64_t* places) const;
+  Plan CompileVariant(int32_t index, Wanted wanted, Violations& violations, int64_t* places) const;
 
   const ModelFacts* facts_ = nullptr;
   Limits limits_;
@@ -82,7 +82,8 @@ class Sweep {
 // `variants.variants[3].interventions[0]...`, and of a grid's as `grid.interventions[0]...`.
 absl::StatusOr<std::shared_ptr<const Sweep>> CompileSweep(const v1::SweepRequest& request,
                                                           const ModelFacts& facts,
-                                                          const Limits& limits);
+                                                          const Limits& limits,
+                                                          Wanted wanted = AlwaysWanted);
 
 }  // namespace scalpel::spec
 

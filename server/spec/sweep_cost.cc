@@ -59,12 +59,12 @@ void VariantCosts::Add(int32_t index, const Plan& plan, const model::Gpt2Config&
   }
   interventions += static_cast<int64_t>(plan.edits.size());
   const int64_t bytes = plan.weight.plan_bytes + plan.weight.activation_bytes;
-  if (bytes > bytes_max_) {
-    bytes_max_ = bytes;
+  if (bytes > bytes_max) {
+    bytes_max = bytes;
     largest = index;
   }
-  if (plan.weight.observation_seconds > seconds_max_) {
-    seconds_max_ = plan.weight.observation_seconds;
+  if (plan.weight.observation_seconds > seconds_max) {
+    seconds_max = plan.weight.observation_seconds;
     slowest = index;
   }
 }
@@ -76,6 +76,9 @@ v1::Cost EstimateSweepCost(const Sweep& sweep, const VariantCosts& variants,
   cost.set_tokens(cost.tokens() + variants.tokens);
   cost.set_flops(cost.flops() + variants.flops);
   cost.set_response_bytes(ResponseBytes(sweep, variants));
+  cost.set_activation_bytes(std::max(cost.activation_bytes(), variants.bytes_max) +
+                            ReferenceBytes(sweep, config));
+  cost.set_observation_seconds(std::max(cost.observation_seconds(), variants.seconds_max));
   return cost;
 }
 

@@ -20,13 +20,11 @@ struct VariantCosts {
   // The index of the one that needs the most memory, and of the one whose observations and steps
   // take the longest.
   int32_t largest = 0, slowest = 0;
+  int64_t bytes_max = 0;
+  double seconds_max = 0;
 
   // `index`: of the variant.
   void Add(int32_t index, const Plan& plan, const model::Gpt2Config& config);
-
- private:
-  int64_t bytes_max_ = 0;
-  double seconds_max_ = 0;
 };
 
 // Of the clean runs and all variants. The response's bytes are an upper bound.

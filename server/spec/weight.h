@@ -37,10 +37,6 @@ inline constexpr double kNoiseNs = 23;
 // Of a position of the smallest model.
 inline constexpr double kPositionSecondsMin = 20e-6;
 
-// The most that observations and steps of one plan may take. Nothing else runs meanwhile, since a
-// pass is one piece of work.
-inline constexpr double kObservationSecondsMax = 10;
-
 // Fills in plan.weight. Everything else is complete.
 void Weigh(const model::Gpt2Config& config, Plan& plan);
 

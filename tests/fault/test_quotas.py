@@ -302,6 +302,7 @@ UNUSUAL = {
     "max_places": 100_043,
     "max_sweep_places": 1_000_033,
     "max_activation_bytes": 1_000_000_007,
+    "max_observation_seconds": 17,
     "max_violations": 11,
     "baseline_cache_bytes": 9_000_011,
     "max_record_bytes": 8_000_009,

@@ -116,7 +116,7 @@ def test_variants_keep_their_names():
 def started(*lengths):
     axes = tuple(SweepAxis(f"axis{n}", tuple(map(str, range(n))), tuple(range(n))) for n in lengths)
     request = sweep_pb2.SweepRequest(validate_only=True)
-    cost = Cost(1, 1, 1.0, 1)
+    cost = Cost(1, 1, 1.0, 1, 1, 1.0)
     return SweepStarted("id", "digest", cost, math.prod(lengths), axes, (), (), request)
 
 
@@ -192,4 +192,4 @@ def test_an_outline_is_made_of_samples():
     assert whole.variants == 12 and [len(axis.labels) for axis in whole.axes] == [4, 3]
     assert whole.normalized.grid == request.grid and whole.digest == ""
     joined = chunks.join(whole, [answer(0, 4), answer(4, 8)])
-    assert joined[0].cost == Cost(2, 2, 2.0, 2)
+    assert joined[0].cost == Cost(2, 2, 2.0, 2, 1, 1.0)

@@ -4,13 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/engine/scheduler.h"
 #include "tests/unit/support/busy_engine.h"
-#include "tests/unit/support/limits.h"
 #include "tests/unit/support/tiny.h"
 
 namespace scalpel::engine {
@@ -22,9 +25,6 @@ using test::kPatience;
 using test::MakeRun;
 using test::WaitForEnd;
 
-// A run of the two prompts is 7 positions; with their clean runs 14, which is more than a wave has.
-constexpr char kLimits[] = "wave_tokens: 7 baseline_cache_bytes: 0";
-
 std::string Light(int seed) {
   return absl::StrCat("interventions { place { site: SITE_Z } noise { seed: ", seed,
                       " } } probes { place { site: SITE_PATTERN } statistics: STATISTIC_STD }");
@@ -34,6 +34,22 @@ std::string Heavy(int seed) {
   return absl::StrCat(Light(seed),
                       "probes { place { site: SITE_RESID_POST } statistics: [STATISTIC_MEAN, "
                       "STATISTIC_RELATIVE_L2] } captures { place { site: SITE_Q } }");
+}
+
+// In a wave of these limits there is room for one light run, and none for a heavy one. The heavy
+// run computes the clean runs of its prompts too.
+Limits OneLightRun() {
+  const auto weight = [](const std::string& text) {
+    const auto plan = test::CompileOrThrow(test::RequestOf(text));
+    int64_t positions = plan->weight.observation_positions;
+    for (const auto& tokens : plan->tokens) positions += static_cast<int64_t>(tokens.size());
+    return positions;
+  };
+  Limits limits;
+  limits->set_wave_tokens(weight(Light(1)));
+  limits->set_baseline_cache_bytes(0);
+  EXPECT_GT(weight(Heavy(1)), limits->wave_tokens());
+  return limits;
 }
 
 std::string BytesOf(const std::vector<Event>& events) {
@@ -55,14 +71,15 @@ std::string RunAlone(const std::string& text) {
 }
 
 // Calls `then` on the engine's thread with each event that the stream gets.
-void OnEachEvent(EventStream& stream, std::function<void()> then) { stream.SetReady(then); }
+void OnEachEvent(EventStream& stream, std::function<void()> then) {
+  stream.SetReady(std::move(then));
+}
 
 TEST(SchedulerInterludes, ALightRunEndsWhileAHeavyOneIsUnderWay) {
-  Scheduler scheduler(test::TinyGpt2(), test::LimitsOf(kLimits));
+  Scheduler scheduler(test::TinyGpt2(), OneLightRun());
   const Call heavy = MakeRun(Heavy(1)), light = MakeRun(Light(2));
   bool light_first = false;
   OnEachEvent(*light.stream, [&] {
-    std::vector<Event> events;
     while (light.stream->Pop()) {
     }
     while (heavy.stream->Pop()) {
@@ -86,7 +103,7 @@ TEST(SchedulerInterludes, NeitherSeesTheOther) {
     expected.push_back(RunAlone(texts.back()));
   }
   got.resize(texts.size());
-  Scheduler scheduler(test::TinyGpt2(), test::LimitsOf("wave_tokens: 7"));
+  Scheduler scheduler(test::TinyGpt2(), OneLightRun());
   std::vector<std::thread> callers;
   for (size_t caller = 0; caller < 6; ++caller) {
     callers.emplace_back([&, caller] {
@@ -104,12 +121,13 @@ TEST(SchedulerInterludes, NeitherSeesTheOther) {
 
 // One light run after the other, for as long as the heavy one takes.
 TEST(SchedulerInterludes, TheHeavyRunGoesOnToo) {
-  Scheduler scheduler(test::TinyGpt2(), test::LimitsOf(kLimits));
+  Scheduler scheduler(test::TinyGpt2(), OneLightRun());
   std::atomic<bool> over = false;
   std::thread others([&] {
     while (!over) {
       const Call light = MakeRun("");
-      if (scheduler.Submit(light.job).ok()) EXPECT_TRUE(WaitForEnd(*light.stream).ok());
+      EXPECT_TRUE(scheduler.Submit(light.job).ok());
+      EXPECT_TRUE(WaitForEnd(*light.stream).ok());
     }
   });
   for (int i = 0; i < 20; ++i) {
@@ -122,7 +140,7 @@ TEST(SchedulerInterludes, TheHeavyRunGoesOnToo) {
 }
 
 TEST(SchedulerInterludes, TheHeavyRunsCallerMayLeaveMeanwhile) {
-  Scheduler scheduler(test::TinyGpt2(), test::LimitsOf(kLimits));
+  Scheduler scheduler(test::TinyGpt2(), OneLightRun());
   const Call heavy = MakeRun(Heavy(1)), light = MakeRun(Light(2));
   Gate gate(*heavy.stream);
   ASSERT_TRUE(scheduler.Submit(heavy.job).ok());

@@ -184,7 +184,7 @@ TEST(Borrowing, LogitsAreNotCopied) {
   const at::Tensor logits = at::rand({16, 53});
   EventStream stream;
   TensorSender sender(stream);
-  SendLogits(*plan, {logits}, stream, sender);
+  SendLogits(*plan, {logits}, stream, sender, [] { return true; });
   EXPECT_EQ(stream.Pop()->tensor->bytes.data(), logits.const_data_ptr());
 }
 

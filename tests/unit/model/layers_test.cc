@@ -63,6 +63,24 @@ TEST(Linear, BitsOfARowDoNotDependOnTheNumberOfRows) {
 }
 
 // Whoever looks between two steps takes them one by one.
+// A product that takes long asks, piece by piece, whether it is still needed.
+TEST(Linear, LargeProductsGoOnOnlyWhileTheyAreNeeded) {
+  constexpr int64_t kIn = 1000, kOut = 8000, kRows = 2500, kPiece = 1001;
+  const Linear linear(RandomLinear(kIn, kOut));
+  const at::Tensor x = at::randn({kRows, kIn}), sum = at::randn({kRows, kOut});
+  int asked = 0;
+  const at::Tensor y = linear.AddedTo(sum, x, [&] { return ++asked > 0; });
+  EXPECT_EQ(asked, 2);
+  for (const int64_t first : {0L, kPiece - 2, 2 * kPiece - 1, kRows - 3}) {
+    const auto part = [&](const at::Tensor& t) { return t.narrow(0, first, 3); };
+    EXPECT_TRUE(SameBits(linear.AddedTo(part(sum), part(x)), part(y))) << first;
+  }
+  const at::Tensor begun = linear.Activated(Activation::kLinear, x, [&] { return ++asked < 4; });
+  EXPECT_EQ(asked, 4);
+  EXPECT_TRUE(SameBits(begun.narrow(0, 2 * kPiece - 3, 3), linear(x.narrow(0, 2 * kPiece - 3, 3))));
+  EXPECT_TRUE(linear(x.narrow(0, 0, 1), [] { return false; }).isfinite().all().item<bool>());
+}
+
 TEST(Linear, FusedStepsEqualSeparateSteps) {
   const Linear linear(RandomLinear(96, 200));
   const at::Tensor x = at::randn({21, 96}), sum = at::randn({21, 200});

@@ -32,7 +32,7 @@ TEST(Refusals, ExceedingALimitOfCostIsAQuotaFailure) {
   const absl::Status memory =
       Compile(request, TinyFacts(), test::LimitsOf("max_activation_bytes: 1")).status();
   EXPECT_EQ(DetailOf<google::rpc::QuotaFailure>(memory).violations(0).subject(),
-            "activation memory");
+            "limits.max_activation_bytes");
 }
 
 TEST(EstimateCost, CountsMultiplyAddsTwice) {

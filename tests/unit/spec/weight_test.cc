@@ -149,6 +149,22 @@ TEST(CheckWeight, ObservationsThatTakeTooLongAreAQuotaOfTheHeaviest) {
   EXPECT_THAT(quota.violations(0).description(), HasSubstr("ask for fewer quantiles"));
 }
 
+TEST(CheckWeight, CostsSayWhatTheLimitsLookAt) {
+  const auto request = FromText<v1::RunRequest>(
+      LongPrompt() + Repeated(20, "probes { place { site: SITE_PATTERN } quantiles: [0.1] } "));
+  const auto compile = [&](const std::string& limits) {
+    return Compile(request, LongFacts(), test::LimitsOf(limits));
+  };
+  const auto plan = compile("max_observation_seconds: 86400");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const v1::Cost& cost = (*plan)->started.cost();
+  EXPECT_GT(cost.observation_seconds(), 1);
+  EXPECT_GT(cost.activation_bytes(), 0);
+  const auto seconds = static_cast<int>(cost.observation_seconds());
+  EXPECT_TRUE(compile(absl::StrCat("max_observation_seconds: ", seconds + 1)).ok());
+  EXPECT_FALSE(compile(absl::StrCat("max_observation_seconds: ", seconds)).ok());
+}
+
 TEST(CheckWeight, AVariantsFieldHasItsPath) {
   const std::string noise =
       "interventions { place { site: SITE_PATTERN where { layers: 1 } } noise {} } ";

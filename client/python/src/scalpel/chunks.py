@@ -83,7 +83,7 @@ def outline(request: sweep_pb2.SweepRequest, seen: Sequence[SweepStarted]) -> Sw
     and the cost is that of the chunks, once they are done."""
     normalized = sweep_pb2.SweepRequest()
     normalized.CopyFrom(seen[0].normalized)
-    unknown: dict[str, Any] = {"digest": "", "cost": Cost(0, 0, 0.0, 0), "normalized": normalized}
+    unknown: dict[str, Any] = {"digest": "", "cost": Cost(0, 0, 0.0, 0, 0, 0.0), "normalized": normalized}
     if not seen[0].axes:
         count = len(request.variants.variants)
         return dataclasses.replace(seen[0], variants=count, **unknown)
@@ -268,4 +268,6 @@ def _sum(costs: Sequence[Cost]) -> Cost:
         tokens=sum(cost.tokens for cost in costs),
         flops=sum(cost.flops for cost in costs),
         response_bytes=sum(cost.response_bytes for cost in costs),
+        activation_bytes=max(cost.activation_bytes for cost in costs),
+        observation_seconds=max(cost.observation_seconds for cost in costs),
     )

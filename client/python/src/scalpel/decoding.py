@@ -238,7 +238,14 @@ def tokens_of(ids: Sequence[int], tokens: Sequence[str]) -> Tokens:
 
 
 def _cost(cost: run_pb2.Cost) -> Cost:
-    return Cost(cost.rows, cost.tokens, cost.flops, cost.response_bytes)
+    return Cost(
+        cost.rows,
+        cost.tokens,
+        cost.flops,
+        cost.response_bytes,
+        cost.activation_bytes,
+        cost.observation_seconds,
+    )
 
 
 def _token_logits(tokens: Sequence[output_pb2.TokenLogit]) -> tuple[TokenLogit, ...]:

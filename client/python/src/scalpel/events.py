@@ -45,6 +45,11 @@ class Cost:
     """Of the forward pass over all of them; a multiply-add counts as two."""
     response_bytes: int
     """An upper bound of what is sent."""
+    activation_bytes: int
+    """Memory that one pass takes beside the weights, an upper bound; of a sweep, the largest variant's."""
+    observation_seconds: float
+    """What interventions, probes and captures take beside the forward pass, an estimate; of a sweep,
+    the slowest variant's."""
 
 
 @dataclasses.dataclass(frozen=True)
