@@ -86,10 +86,13 @@ Rows EngineRows(const Interval& interval) {
   const v1::BaselineCache& cache = interval.now.baseline_cache();
   const auto known = static_cast<double>(cache.hits() + cache.prefix_hits());
   const std::string hits = Percent(known, known + static_cast<double>(cache.misses()));
-  rows.push_back({"cache", absl::StrCat(Bytes(static_cast<uint64_t>(cache.bytes())), " of ",
-                                        Bytes(static_cast<uint64_t>(cache.max_bytes())), ", ",
-                                        Count(cache.entries(), "prompt"),
-                                        hits.empty() ? "" : absl::StrCat(", ", hits, " hits"))});
+  rows.push_back(
+      {"cache",
+       absl::StrCat(Bytes(static_cast<uint64_t>(cache.bytes())), " of ",
+                    Bytes(static_cast<uint64_t>(cache.max_bytes())), ", ",
+                    Count(cache.entries(), "prompt"),
+                    hits.empty() ? "" : absl::StrCat(", ", hits, " hits"),
+                    cache.scope() == v1::CACHE_SCOPE_CALLER ? ", each caller its own" : "")});
   return rows;
 }
 

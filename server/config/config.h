@@ -44,6 +44,7 @@ struct Config {
   std::filesystem::path tokens;         // the token file; empty: callers need no token
   bool allow_insecure = false;          // allow a reachable `listen` without TLS or authentication
   std::string metrics_listen;           // HOST:PORT; empty: metrics are not served
+  std::string cache_scope = "shared";   // shared or caller: see v1::CacheScope
 
   std::string log_level = "info";   // a level of spdlog
   std::string log_format = "text";  // text or json

@@ -132,6 +132,10 @@ std::vector<Setting> AccessSettings() {
              &Config::allow_insecure),
       Address("metrics-listen", "where Prometheus reads metrics over HTTP (default: nowhere)",
               &Config::metrics_listen),
+      Choice("cache-scope", "SCOPE",
+             "who shares cached clean runs: shared (all callers), or caller (each\n"
+             "has its own, so that none learns what others ran; default shared)",
+             {"shared", "caller"}, &Config::cache_scope),
   };
 }
 

@@ -1,6 +1,7 @@
 #include "server/engine/baseline_cache.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace scalpel::engine {
@@ -35,56 +36,90 @@ std::vector<uint64_t> BaselineCache::PrefixHashes(absl::Span<const int32_t> toke
   return hashes;
 }
 
-BaselineCache::Entries::iterator BaselineCache::Lookup(uint64_t hash,
+BaselineCache::Entries::iterator BaselineCache::Lookup(Scope& scope, uint64_t hash,
                                                        absl::Span<const int32_t> tokens) {
-  const auto found = by_prefix_.find(hash);
-  if (found == by_prefix_.end()) return entries_.end();
+  const auto found = scope.by_prefix.find(hash);
+  if (found == scope.by_prefix.end()) return scope.entries.end();
   const std::vector<int32_t>& held = (*found->second)->tokens;
   const bool equal =
       held.size() >= tokens.size() && std::equal(tokens.begin(), tokens.end(), held.begin());
-  return equal ? found->second : entries_.end();
+  return equal ? found->second : scope.entries.end();
 }
 
-std::shared_ptr<const CleanState> BaselineCache::Find(absl::Span<const int32_t> tokens) {
+std::shared_ptr<const CleanState> BaselineCache::Find(absl::string_view scope_name,
+                                                      absl::Span<const int32_t> tokens) {
   if (!enabled()) return nullptr;
+  const auto found = scopes_.find(scope_name);
+  if (found == scopes_.end()) {
+    ++counts_.misses;
+    return nullptr;
+  }
+  Scope& scope = found->second;
   const std::vector<uint64_t> hashes = PrefixHashes(tokens);
   for (size_t count = tokens.size(); count > 0; --count) {
-    const auto entry = Lookup(hashes[count - 1], tokens.first(count));
-    if (entry == entries_.end()) continue;
+    const auto entry = Lookup(scope, hashes[count - 1], tokens.first(count));
+    if (entry == scope.entries.end()) continue;
     const bool whole = count == tokens.size();
     if (!whole && (*entry)->depth() < n_layer_) continue;
     ++(whole ? counts_.hits : counts_.prefix_hits);
-    entries_.splice(entries_.begin(), entries_, entry);
+    scope.entries.splice(scope.entries.begin(), scope.entries, entry);
     return (*entry)->tokens.size() == count ? *entry : Beginning(**entry, count);
   }
   ++counts_.misses;
   return nullptr;
 }
 
-void BaselineCache::Add(std::shared_ptr<const CleanState> state) {
+void BaselineCache::Add(absl::string_view scope_name, std::shared_ptr<const CleanState> state) {
   const int64_t bytes = state->bytes();
-  if (bytes > bytes_max_) return;
+  if (!Fits(scope_name, bytes)) return;
   const std::vector<uint64_t> hashes = PrefixHashes(state->tokens);
-  const auto same = Lookup(hashes.back(), state->tokens);
-  if (same != entries_.end()) {
+  Scope& scope = scopes_[std::string(scope_name)];
+  const auto same = Lookup(scope, hashes.back(), state->tokens);
+  if (same != scope.entries.end()) {
     if ((*same)->depth() >= state->depth()) return;
-    if ((*same)->tokens.size() == state->tokens.size()) Remove(same);
+    if ((*same)->tokens.size() == state->tokens.size()) Remove(scope, same);
   }
-  while (counts_.bytes + bytes > bytes_max_) Remove(std::prev(entries_.end()));
-  entries_.push_front(std::move(state));
-  for (const uint64_t hash : hashes) by_prefix_[hash] = entries_.begin();
+  MakeRoom(scope_name, bytes);
+  scope.entries.push_front(std::move(state));
+  for (const uint64_t hash : hashes) scope.by_prefix[hash] = scope.entries.begin();
+  scope.bytes += bytes;
   counts_.bytes += bytes;
   ++counts_.entries;
 }
 
-void BaselineCache::Remove(Entries::iterator entry) {
-  for (const uint64_t hash : PrefixHashes((*entry)->tokens)) {
-    const auto found = by_prefix_.find(hash);
-    if (found != by_prefix_.end() && found->second == entry) by_prefix_.erase(found);
+bool BaselineCache::Fits(absl::string_view scope_name, int64_t bytes) const {
+  int64_t beside = 0;
+  for (const auto& [name, scope] : scopes_) {
+    if (name != scope_name) beside += std::min(scope.bytes, bytes);
   }
-  counts_.bytes -= (*entry)->bytes();
+  return beside + bytes <= bytes_max_;
+}
+
+void BaselineCache::MakeRoom(absl::string_view scope_name, int64_t bytes) {
+  while (counts_.bytes + bytes > bytes_max_) {
+    auto largest = scopes_.end();
+    int64_t most = 0;
+    for (auto scope = scopes_.begin(); scope != scopes_.end(); ++scope) {
+      if (scope->second.entries.empty()) continue;
+      const int64_t held = scope->second.bytes + (scope->first == scope_name ? bytes : 0);
+      if (held > most) largest = scope, most = held;
+    }
+    Scope& scope = largest->second;
+    Remove(scope, std::prev(scope.entries.end()));
+    if (scope.entries.empty() && largest->first != scope_name) scopes_.erase(largest);
+  }
+}
+
+void BaselineCache::Remove(Scope& scope, Entries::iterator entry) {
+  for (const uint64_t hash : PrefixHashes((*entry)->tokens)) {
+    const auto found = scope.by_prefix.find(hash);
+    if (found != scope.by_prefix.end() && found->second == entry) scope.by_prefix.erase(found);
+  }
+  const int64_t bytes = (*entry)->bytes();
+  scope.bytes -= bytes;
+  counts_.bytes -= bytes;
   --counts_.entries;
-  entries_.erase(entry);
+  scope.entries.erase(entry);
 }
 
 }  // namespace scalpel::engine

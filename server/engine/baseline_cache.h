@@ -4,21 +4,32 @@
 #define SCALPEL_SERVER_ENGINE_BASELINE_CACHE_H_
 
 #include <cstdint>
+#include <functional>
 #include <list>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "server/model/clean_state.h"
 
 namespace scalpel::engine {
 
-// Least recently used goes first. Invisible in answers: what it gives is, bit for bit, what the
-// clean run computes. Not thread-safe: the engine's thread has it.
+// Each clean run belongs to a scope, and is found only by lookups in that scope. Invisible in
+// answers: what it gives is, bit for bit, what the clean run computes.
+//
+// All scopes share one limit of bytes. Room is made where the most is held: the scope with the most
+// bytes, the new ones counted, gives up its least recently used run. So a scope that holds less
+// than the limit divided by the number of scopes never loses a run to another, and a single scope
+// may have it all.
+//
+// Not thread-safe: the engine's thread has it.
 class BaselineCache {
  public:
-  struct Counts {
+  struct Counts {             // over all scopes
     int64_t hits = 0;         // the whole prompt was known, at least in part of its layers
     int64_t prefix_hits = 0;  // its beginning was
     int64_t misses = 0;
@@ -29,26 +40,38 @@ class BaselineCache {
   BaselineCache(int64_t bytes_max, int32_t n_layer) : bytes_max_(bytes_max), n_layer_(n_layer) {}
 
   bool enabled() const { return bytes_max_ > 0; }
-  // A state that holds all of these tokens at its beginning; else one, with every layer, that holds
-  // as many of the first as any, at its beginning and nothing else; else null.
-  std::shared_ptr<const model::CleanState> Find(absl::Span<const int32_t> tokens);
-  // Keeps the state, unless one of the same tokens is there and goes as deep.
-  void Add(std::shared_ptr<const model::CleanState> state);
+  // A state of the scope that holds all of these tokens at its beginning; else one, with every
+  // layer, that holds as many of the first as any, at its beginning and nothing else; else null.
+  std::shared_ptr<const model::CleanState> Find(absl::string_view scope,
+                                                absl::Span<const int32_t> tokens);
+  // Keeps the state, unless the scope has one of the same tokens that goes as deep, or the state
+  // alone is more than the scope's share.
+  void Add(absl::string_view scope, std::shared_ptr<const model::CleanState> state);
   const Counts& counts() const { return counts_; }
 
  private:
   using Entries = std::list<std::shared_ptr<const model::CleanState>>;
 
+  // Never without entries, except while Add fills it.
+  struct Scope {
+    Entries entries;                                             // the least recently used last
+    absl::flat_hash_map<uint64_t, Entries::iterator> by_prefix;  // every prefix of every entry
+    int64_t bytes = 0;
+  };
+
   // Hashes of the first 1, 2, ... tokens.
   static std::vector<uint64_t> PrefixHashes(absl::Span<const int32_t> tokens);
   // Entry that begins with the first `count` of the tokens; end(): none.
-  Entries::iterator Lookup(uint64_t hash, absl::Span<const int32_t> tokens);
-  void Remove(Entries::iterator entry);
+  static Entries::iterator Lookup(Scope& scope, uint64_t hash, absl::Span<const int32_t> tokens);
+  // Whether MakeRoom can make room for as much, if need be with all that `scope` has.
+  bool Fits(absl::string_view scope, int64_t bytes) const;
+  // Removes entries until there is room for as many bytes, which `scope` is about to hold.
+  void MakeRoom(absl::string_view scope, int64_t bytes);
+  void Remove(Scope& scope, Entries::iterator entry);
 
   const int64_t bytes_max_;
   const int32_t n_layer_;
-  Entries entries_;                                             // the least recently used last
-  absl::flat_hash_map<uint64_t, Entries::iterator> by_prefix_;  // every prefix of every entry
+  std::map<std::string, Scope, std::less<>> scopes_;
   Counts counts_;
 };
 

@@ -43,20 +43,25 @@ class EventSink {
   virtual void Push(Event event) = 0;
 };
 
-// A call, as far as the engine knows it: its id, how long it waits, and a queue for what it is
-// sent. The one object of a call that the wire and the engine share.
+// A call, as far as the engine knows it: its id, how long it waits, whose clean runs it may use,
+// and a queue for what it is sent. The one object of a call that the wire and the engine share.
 //
 // The engine (the producer) never blocks: the bytes of all events were reserved before the call was
 // admitted (Scheduler::Submit), which is what bounds the queue. The call's reactor is the only
 // consumer. Thread-safe.
 class EventStream final : public EventSink {
  public:
-  explicit EventStream(std::string request_id = "", absl::Time deadline = absl::InfiniteFuture())
-      : request_id_(std::move(request_id)), deadline_(deadline) {}
+  explicit EventStream(std::string request_id = "", absl::Time deadline = absl::InfiniteFuture(),
+                       std::string cache_scope = "")
+      : request_id_(std::move(request_id)),
+        deadline_(deadline),
+        cache_scope_(std::move(cache_scope)) {}
 
   // Names the call in the log, and in the message of an error that only the log explains.
   const std::string& request_id() const { return request_id_; }
   absl::Time deadline() const { return deadline_; }
+  // Calls of one scope share what the cache of clean runs holds of them (BaselineCache).
+  const std::string& cache_scope() const { return cache_scope_; }
   // OK while the call waits for more. CANCELLED after Cancel, DEADLINE_EXCEEDED after the deadline.
   absl::Status StillWanted() const;
 
@@ -87,6 +92,7 @@ class EventStream final : public EventSink {
  private:
   const std::string request_id_;
   const absl::Time deadline_;
+  const std::string cache_scope_;
   mutable absl::Mutex mutex_;
   std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);

@@ -57,7 +57,7 @@ void Finish(BaselineCache& cache, WaveTap::Seat& seat, absl::Span<model::RowAnsw
       result.non_finite_row = static_cast<int32_t>(row);
     if (answers[row].recorded == nullptr) continue;
     task.clean[row] = answers[row].recorded;
-    cache.Add(answers[row].recorded);
+    cache.Add(task.job->stream().cache_scope(), answers[row].recorded);
   }
   result.clean = task.clean;
   task.done(std::move(result));

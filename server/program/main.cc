@@ -85,8 +85,8 @@ absl::StatusOr<std::unique_ptr<rpc::Listener>> Listen(const Config& config, rpc:
   return rpc::Listener::Open(options, &service);
 }
 
-rpc::Backend MakeBackend(const LoadedModel& loaded, engine::Scheduler& scheduler,
-                         const rpc::Listener& listener) {
+rpc::Backend MakeBackend(const Config& config, const LoadedModel& loaded,
+                         engine::Scheduler& scheduler, const rpc::Listener& listener) {
   return {.facts = loaded.facts,
           .device = loaded.gpt2->device().str(),
           .kernels = loaded.gpt2->kernels(),
@@ -96,7 +96,9 @@ rpc::Backend MakeBackend(const LoadedModel& loaded, engine::Scheduler& scheduler
           .engine_counts = [&scheduler] { return scheduler.counts(); },
           .connections = [&listener]() -> rpc::Connections {
             return {listener.connections(), listener.connections_refused()};
-          }};
+          },
+          .cache_scope =
+              config.cache_scope == "caller" ? v1::CACHE_SCOPE_CALLER : v1::CACHE_SCOPE_SHARED};
 }
 
 // Prints or logs that the server is ready; the text says how to call it.
@@ -142,7 +144,7 @@ int Serve(const Config& config, absl::Time began) {
   if (!warm.ok()) return Fail("cannot run the model: ", warm, kExitCannotServe);
 
   const auto backend =
-      std::make_shared<const rpc::Backend>(MakeBackend(*loaded, scheduler, **listener));
+      std::make_shared<const rpc::Backend>(MakeBackend(config, *loaded, scheduler, **listener));
   AddListener(**listener, *sources);
   AddBackend(*backend, config.limits, *sources);
   // Declared here, so that the port is closed before the objects that it reads are destroyed.

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "proto/scalpel/v1/model.pb.h"
 #include "server/engine/baseline_cache.h"
 #include "server/engine/counts.h"
 #include "server/engine/job.h"
@@ -36,6 +37,8 @@ struct Backend {
   std::function<engine::Counts()> engine_counts = nullptr;
   // Listener::connections and connections_refused; null if there is no listener.
   std::function<Connections()> connections = nullptr;
+  // Which calls share the engine's cache of clean runs.
+  v1::CacheScope cache_scope = v1::CACHE_SCOPE_SHARED;
 };
 
 }  // namespace scalpel::rpc

@@ -56,11 +56,22 @@ void DescribeStatistics(v1::GetModelResponse* out) {
   }
 }
 
+// Without counts where callers must not learn of each other: what others ran would move them.
+v1::BaselineCache DescribeCacheToCallers(const Backend& backend, const Limits& limits) {
+  v1::BaselineCache out = DescribeCache(backend, limits);
+  if (backend.cache_scope != v1::CACHE_SCOPE_CALLER) return out;
+  v1::BaselineCache uncounted;
+  uncounted.set_max_bytes(out.max_bytes());
+  uncounted.set_scope(out.scope());
+  return uncounted;
+}
+
 }  // namespace
 
 v1::BaselineCache DescribeCache(const Backend& backend, const Limits& limits) {
   v1::BaselineCache out;
   out.set_max_bytes(limits->baseline_cache_bytes());
+  out.set_scope(backend.cache_scope);
   if (!backend.cache_counts) return out;
   const engine::BaselineCache::Counts counts = backend.cache_counts();
   out.set_bytes(counts.bytes);
@@ -79,7 +90,7 @@ v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits)
   DescribeOperations(&out);
   DescribeStatistics(&out);
   *out.mutable_limits() = *limits;
-  *out.mutable_baseline_cache() = DescribeCache(backend, limits);
+  *out.mutable_baseline_cache() = DescribeCacheToCallers(backend, limits);
   out.set_device(backend.device);
   out.set_dtype(v1::DATA_TYPE_FLOAT32);
   out.set_weights_sha256(backend.facts.weights_sha256);

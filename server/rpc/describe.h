@@ -12,7 +12,7 @@ namespace scalpel::rpc {
 // Returns the response of GetModel. Thread-safe.
 v1::GetModelResponse DescribeModel(const Backend& backend, const Limits& limits);
 
-// Returns the size and the counts of the cache of clean runs. Thread-safe.
+// Returns the size and the counts of the cache of clean runs, over all callers. Thread-safe.
 v1::BaselineCache DescribeCache(const Backend& backend, const Limits& limits);
 
 }  // namespace scalpel::rpc

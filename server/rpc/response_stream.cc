@@ -1,11 +1,21 @@
 #include "server/rpc/response_stream.h"
 
+#include <string>
 #include <utility>
 
 #include "absl/time/clock.h"
 #include "server/rpc/errors.h"
 
 namespace scalpel::rpc {
+namespace {
+
+// Names the calls with which this one may share cached clean runs.
+std::string CacheScopeOf(const Call& call, const std::shared_ptr<const Backend>& backend) {
+  const bool own = backend != nullptr && backend->cache_scope == v1::CACHE_SCOPE_CALLER;
+  return own ? call.caller : "";
+}
+
+}  // namespace
 
 ResponseStream* ResponseStream::Start(grpc::CallbackServerContext* context, Call call, Opener open,
                                       const grpc::ByteBuffer& request,
@@ -55,8 +65,8 @@ ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
       limits_(limits),
       watched_(stalls.Watch(context, call.request_id)),
       hooks_(std::move(hooks)),
-      stream_(std::make_shared<engine::EventStream>(call.request_id,
-                                                    absl::FromChrono(context->deadline()))),
+      stream_(std::make_shared<engine::EventStream>(
+          call.request_id, absl::FromChrono(context->deadline()), CacheScopeOf(call, backend_))),
       call_(std::move(call)),
       request_(request) {}
 

@@ -111,6 +111,15 @@ TEST_F(ClientCli, ShowsTheStatus) {
   EXPECT_THAT(json.out, HasSubstr("\"state\":\"SERVER_STATE_SERVING\""));
 }
 
+TEST_F(ClientCli, ShowsThatEachCallerHasACacheOfItsOwn) {
+  service_.status = [](v1::GetStatusResponse& status) {
+    status = StatusAfter(9);
+    status.mutable_baseline_cache()->set_scope(v1::CACHE_SCOPE_CALLER);
+    return grpc::Status::OK;
+  };
+  EXPECT_THAT(Program({"status"}).out, HasSubstr("75% hits, each caller its own\n"));
+}
+
 TEST_F(ClientCli, ShowsALoadingServer) {
   service_.status = [](v1::GetStatusResponse& status) {
     status.set_server_version("1.2.3");

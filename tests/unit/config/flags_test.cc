@@ -98,10 +98,10 @@ TEST(Flags, NoTwoSettingsHaveOneName) {
 }
 
 TEST(Flags, AccessAndLogFlagsAreRead) {
-  const auto config =
-      Parse({"--model", "m", "--tls-cert=c.pem", "--tls-key", "k.pem", "--tls-client-ca", "ca.pem",
-             "--tokens=t.json", "--metrics-listen", "0.0.0.0:9090", "--log-format=json",
-             "--slow-call-ms", "0", "--lame-duck-seconds", "5", "--allow-insecure"});
+  const auto config = Parse(
+      {"--model", "m", "--tls-cert=c.pem", "--tls-key", "k.pem", "--tls-client-ca", "ca.pem",
+       "--tokens=t.json", "--metrics-listen", "0.0.0.0:9090", "--log-format=json", "--slow-call-ms",
+       "0", "--lame-duck-seconds", "5", "--allow-insecure", "--cache-scope", "caller"});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->tls_cert, "c.pem");
   EXPECT_EQ(config->tls_key, "k.pem");
@@ -112,6 +112,8 @@ TEST(Flags, AccessAndLogFlagsAreRead) {
   EXPECT_EQ(config->slow_call_ms, 0);
   EXPECT_EQ(config->lame_duck_seconds, 5);
   EXPECT_TRUE(config->allow_insecure);
+  EXPECT_EQ(config->cache_scope, "caller");
+  EXPECT_EQ(Config().cache_scope, "shared");
 }
 
 struct Wrong {
@@ -155,6 +157,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{{"--max-request-bytes=2147483648"},
               "--max-request-bytes: \"2147483648\" is not a whole number in [1024, 2147483647]"},
         Wrong{{"--device", "tpu"}, "--device: \"tpu\" is not one of auto, cpu, cuda"},
+        Wrong{{"--cache-scope", "role"}, "--cache-scope: \"role\" is not one of shared, caller"},
         Wrong{{"--log-level", "loud"},
               "--log-level: \"loud\" is not one of debug, info, warn, error, off"},
         Wrong{{"--model-name", "a b"},

@@ -98,12 +98,12 @@ TEST_F(Cone, OfAKnownPrefixIsTheRest) {
 
 TEST_F(Cone, KeepsTheCleanLayersBelowAnEdit) {
   Run("7, 8, 9", Edit("MLP_OUT", "layers: 2", "zero {}"));
-  const auto state = cache_.Find({7, 8, 9});
+  const auto state = cache_.Find("", {7, 8, 9});
   ASSERT_NE(state, nullptr);
   EXPECT_EQ(state->depth(), 2);
   // Later requests resume there, and carry it on.
   EXPECT_EQ(Computed("", "7, 8, 9"), 3);
-  EXPECT_EQ(cache_.Find({7, 8, 9})->depth(), 3);
+  EXPECT_EQ(cache_.Find("", {7, 8, 9})->depth(), 3);
   EXPECT_EQ(Computed("", "7, 8, 9"), 1);
 }
 

@@ -70,8 +70,10 @@ class CallsTest : public testing::Test {
     auto listener = Listener::Open(options, service_.get());
     ASSERT_TRUE(listener.ok()) << listener.status();
     listener_ = *std::move(listener);
-    service_->Open(std::make_shared<const Backend>(
-        Backend{facts_, "cpu", "avx2", 3, [this](auto job) { return submit_(job); }}));
+    Backend backend{facts_, "cpu", "avx2", 3, [this](auto job) { return submit_(job); }};
+    backend.cache_counts = [this] { return cache_counts_; };
+    backend.cache_scope = cache_scope_;
+    service_->Open(std::make_shared<const Backend>(std::move(backend)));
     channel_ = grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials());
     stub_ = v1::InterventionService::NewStub(channel_);
   }
@@ -142,6 +144,8 @@ class CallsTest : public testing::Test {
   }
 
   const spec::ModelFacts facts_ = SmallFacts();
+  engine::BaselineCache::Counts cache_counts_;
+  v1::CacheScope cache_scope_ = v1::CACHE_SCOPE_SHARED;
   insight::Metrics metrics_{contract::MethodNames()};
   std::function<absl::Status(std::shared_ptr<engine::Job>)> submit_ = [](auto) {
     return absl::OkStatus();

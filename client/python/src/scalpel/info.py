@@ -119,7 +119,8 @@ class ModelInfo:
 
     @property
     def cache(self) -> model_pb2.BaselineCache:
-        """The cache of clean runs: `.bytes`, `.hits`, `.misses` and others."""
+        """The cache of clean runs: `.bytes`, `.hits`, `.misses` and others. The counts are 0 where
+        `.scope` says that each caller has a cache of its own."""
         return self.proto.baseline_cache
 
     def sites_to_pandas(self) -> pandas.DataFrame:
