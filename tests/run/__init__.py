@@ -1,1 +1,1 @@
-"""Runs the suites of the tests, and the benchmark, for `./scalpel test` and `./scalpel bench`."""
+"""Runs the suites of the tests, the benchmark and the soak, for `./scalpel`."""

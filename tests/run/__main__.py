@@ -1,4 +1,4 @@
-"""`python3 -m tests.run test|bench|venv ARGUMENT...`, to which ./scalpel hands on."""
+"""`python3 -m tests.run test|bench|soak|venv ARGUMENT...`, to which ./scalpel hands on."""
 
 import pathlib
 import signal
@@ -10,6 +10,7 @@ from tests.run import places
 from tests.run.bench import bench
 from tests.run.process import Stop
 from tests.run.runner import Runner
+from tests.run.soak import soak
 from tests.run.steps import Steps, Unprepared, say
 from tests.run.suites import BY_NAME, SUITES, Suite
 from tests.run.venv import venv
@@ -98,7 +99,7 @@ def main() -> int:
     command, *arguments = sys.argv[1:]
     if command == "venv":
         return make_venv(*arguments)
-    return bench(arguments) if command == "bench" else test(arguments)
+    return {"bench": bench, "soak": soak, "test": test}[command](arguments)
 
 
 if __name__ == "__main__":
