@@ -69,14 +69,7 @@ absl::Status Scheduler::Submit(std::shared_ptr<Job> job) {
   Jobs unwanted;
   const auto close = absl::MakeCleanup([&unwanted] { CloseUnwanted(unwanted); });
   absl::MutexLock lock(&mutex_);
-  if (!admission_.ok()) return admission_;
-  if (Waiting() >= limits_->max_queue()) unwanted = TakeUnwanted();
-  if (Waiting() >= limits_->max_queue()) {
-    return Because(
-        Reason::kQueueFull,
-        Busy(absl::StrCat("the queue is full (", limits_->max_queue(), " requests); try again"),
-             kRetryDelay));
-  }
+  if (absl::Status status = CheckPlace(&unwanted); !status.ok()) return status;
   if (buffered_bytes_->load() + bytes > limits_->max_buffered_bytes()) {
     return Because(Reason::kBufferedBytes,
                    Busy(absl::StrCat("responses of ", limits_->max_buffered_bytes(),
@@ -88,6 +81,23 @@ absl::Status Scheduler::Submit(std::shared_ptr<Job> job) {
       nullptr, [total = buffered_bytes_, bytes](const void*) { total->fetch_sub(bytes); }));
   jobs_.push_back({.turn = {std::move(job)}});
   return absl::OkStatus();
+}
+
+absl::Status Scheduler::Admission() {
+  Jobs unwanted;
+  const auto close = absl::MakeCleanup([&unwanted] { CloseUnwanted(unwanted); });
+  absl::MutexLock lock(&mutex_);
+  return CheckPlace(&unwanted);
+}
+
+absl::Status Scheduler::CheckPlace(Jobs* unwanted) {
+  if (!admission_.ok()) return admission_;
+  if (Waiting() < limits_->max_queue()) return absl::OkStatus();
+  *unwanted = TakeUnwanted();
+  if (Waiting() < limits_->max_queue()) return absl::OkStatus();
+  return Because(Reason::kQueueFull, Busy(absl::StrCat("the queue is full (", limits_->max_queue(),
+                                                       " requests); try again"),
+                                          kRetryDelay));
 }
 
 void Scheduler::StopAdmission() {

@@ -53,6 +53,9 @@ class Scheduler {
   // Errors: RESOURCE_EXHAUSTED with RetryInfo (the queue is full, or too many bytes wait for their
   // readers); UNAVAILABLE (draining, or the device has failed).
   absl::Status Submit(std::shared_ptr<Job> job);
+  // Why Submit would refuse any job now; OK if it might take one. So that no time is spent on a
+  // request, while there are too many of them, only to refuse it.
+  absl::Status Admission();
 
   // Refuses new jobs from now on.
   void StopAdmission();
@@ -107,6 +110,9 @@ class Scheduler {
   void Count(const WaveCounts& wave, absl::Duration busy);
   // The jobs in the order of their turns, without those that TakeUnwanted took.
   Turns TakeTurns() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // As Admission. Takes jobs off the list whose calls do not wait any more, where others need their
+  // places; they are to be closed without the lock.
+  absl::Status CheckPlace(Jobs* unwanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes jobs off the list whose calls do not wait any more. They are to be closed without the
   // lock.
   Jobs TakeUnwanted() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -97,6 +97,7 @@ rpc::Backend MakeBackend(const Config& config, const LoadedModel& loaded,
           .connections = [&listener]() -> rpc::Connections {
             return {listener.connections(), listener.connections_refused()};
           },
+          .admission = [&scheduler] { return scheduler.Admission(); },
           .cache_scope =
               config.cache_scope == "caller" ? v1::CACHE_SCOPE_CALLER : v1::CACHE_SCOPE_SHARED};
 }

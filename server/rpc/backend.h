@@ -37,6 +37,8 @@ struct Backend {
   std::function<engine::Counts()> engine_counts = nullptr;
   // Listener::connections and connections_refused; null if there is no listener.
   std::function<Connections()> connections = nullptr;
+  // Scheduler::Admission; null: all may be submitted.
+  std::function<absl::Status()> admission = nullptr;
   // Which calls share the engine's cache of clean runs.
   v1::CacheScope cache_scope = v1::CACHE_SCOPE_SHARED;
 };

@@ -13,6 +13,13 @@
 namespace scalpel::rpc {
 namespace {
 
+// Whether the engine might take the call's job. It is asked before the request is compiled: in an
+// overload most requests are refused, and must not take the time of those that are not.
+absl::Status CheckEngine(const Opening& opening, bool validate_only) {
+  if (validate_only || !opening.backend.admission) return absl::OkStatus();
+  return opening.backend.admission();
+}
+
 // Takes the tokens from the caller's share, unless the engine refuses the job.
 absl::Status Submit(const Opening& opening, int64_t tokens, std::shared_ptr<engine::Job> job) {
   absl::Status status = opening.call.Charge(tokens);
@@ -27,6 +34,7 @@ absl::Status Submit(const Opening& opening, int64_t tokens, std::shared_ptr<engi
 absl::Status OpenRun(const Opening& opening) {
   v1::RunRequest request;
   absl::Status status = Parse(opening.request, opening.limits, &request);
+  if (status.ok()) status = CheckEngine(opening, request.validate_only());
   if (!status.ok()) return status;
   auto plan = spec::Compile(request, opening.backend.facts, opening.limits,
                             [&opening] { return opening.stream->StillWanted(); });
@@ -48,6 +56,7 @@ absl::Status OpenRun(const Opening& opening) {
 absl::Status OpenSweep(const Opening& opening) {
   v1::SweepRequest request;
   absl::Status status = Parse(opening.request, opening.limits, &request);
+  if (status.ok()) status = CheckEngine(opening, request.validate_only());
   if (!status.ok()) return status;
   auto sweep = spec::CompileSweep(request, opening.backend.facts, opening.limits,
                                   [&opening] { return opening.stream->StillWanted(); });

@@ -53,6 +53,22 @@ TEST_F(BusyScheduler, AFullQueueSaysWhenToRetry) {
   EXPECT_TRUE(WaitForEnd(*second.stream).ok());
 }
 
+TEST_F(BusyScheduler, AdmissionSaysWhatSubmitWould) {
+  Start(test::LimitsOf("max_queue: 1"));
+  EXPECT_TRUE(scheduler_->Admission().ok());
+  const Call first = MakeRun(), second = MakeRun();
+  ASSERT_TRUE(scheduler_->Submit(first.job).ok());
+  EXPECT_EQ(scheduler_->Admission(), scheduler_->Submit(second.job));
+  EXPECT_GT(RetryOf(scheduler_->Admission()).retry_delay().nanos(), 0);
+  first.stream->Cancel();
+  EXPECT_TRUE(scheduler_->Admission().ok()) << "whoever has left makes room";
+  EXPECT_EQ(WaitForEnd(*first.stream).code(), absl::StatusCode::kCancelled);
+  scheduler_->StopAdmission();
+  EXPECT_EQ(scheduler_->Admission(), scheduler_->Submit(second.job));
+  EXPECT_TRUE(absl::IsUnavailable(scheduler_->Admission()));
+  gate_->Release();
+}
+
 TEST(Scheduler, HoldsReservedBytesUntilTheStreamIsDestroyed) {
   const int64_t bytes = MakeRun().plan->started.cost().response_bytes();
   Scheduler scheduler(test::TinyGpt2(),

@@ -73,6 +73,7 @@ class CallsTest : public testing::Test {
     Backend backend{facts_, "cpu", "avx2", 3, [this](auto job) { return submit_(job); }};
     backend.cache_counts = [this] { return cache_counts_; };
     backend.cache_scope = cache_scope_;
+    backend.admission = [this] { return admission_; };
     service_->Open(std::make_shared<const Backend>(std::move(backend)));
     channel_ = grpc::CreateChannel(listener_->address(), grpc::InsecureChannelCredentials());
     stub_ = v1::InterventionService::NewStub(channel_);
@@ -144,6 +145,7 @@ class CallsTest : public testing::Test {
   }
 
   const spec::ModelFacts facts_ = SmallFacts();
+  absl::Status admission_;
   engine::BaselineCache::Counts cache_counts_;
   v1::CacheScope cache_scope_ = v1::CACHE_SCOPE_SHARED;
   insight::Metrics metrics_{contract::MethodNames()};

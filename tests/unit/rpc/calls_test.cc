@@ -125,6 +125,19 @@ TEST_F(CallsTest, TokensAreChargedButNotForValidation) {
   EXPECT_EQ(Rejections("caller_rate"), 1);
 }
 
+TEST_F(CallsTest, NothingIsCompiledForAnEngineThatTakesNoMore) {
+  submit_ = [](auto) { return absl::InternalError("it was to be asked before"); };
+  admission_ = Because(Reason::kQueueFull, Busy("the queue is full", absl::Seconds(1)));
+  Start(WithTokens());
+  v1::RunRequest wrong;  // it has no prompts, but that is found by compiling it
+  const grpc::Status refused = Run(wrong, kOperator);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(HasARetryDelay(refused));
+  EXPECT_EQ(Rejections("queue_full"), 1);
+  wrong.set_validate_only(true);  // for which no engine is needed
+  EXPECT_EQ(Run(wrong, kOperator).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_F(CallsTest, TokensOfACallThatTheEngineRefusesAreGivenBack) {
   submit_ = [](auto) { return Busy("the queue is full", absl::Seconds(1)); };
   Start(WithTokens());
