@@ -1,40 +1,28 @@
 #include "server/insight/exposition.h"
 
-#include <exception>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <iterator>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
-
 namespace scalpel::insight {
-namespace {
 
-// A scraper that sends or reads nothing for this time is disconnected. There are two threads, so
-// that one such scraper does not block others.
-constexpr char kTimeoutMs[] = "10000";
-constexpr char kThreads[] = "2";
-
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Exposition>> Exposition::Open(
+absl::StatusOr<std::unique_ptr<HttpPort>> ExposeMetrics(
     const std::string& address,
     std::vector<std::shared_ptr<prometheus::Collectable>> collectables) {
-  std::unique_ptr<Exposition> exposition(new Exposition());
-  try {
-    exposition->exposer_ = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
-        "listening_ports", address, "num_threads", kThreads, "request_timeout_ms", kTimeoutMs});
-  } catch (const std::exception&) {  // its text does not say why
-    return absl::UnavailableError(absl::StrCat(
-        "cannot listen on ", address,
-        ": the port is in use or needs privileges, or the host is not an address of this machine"));
-  }
-  const int port = exposition->exposer_->GetListeningPorts().at(0);
-  exposition->address_ =
-      absl::StrCat(absl::string_view(address).substr(0, address.rfind(':')), ":", port);
-  for (const auto& collectable : collectables)
-    exposition->exposer_->RegisterCollectable(collectable);
-  exposition->collectables_ = std::move(collectables);
-  return exposition;
+  const auto read = [collectables = std::move(collectables)] {
+    std::vector<prometheus::MetricFamily> families;
+    for (const auto& collectable : collectables) {
+      std::vector<prometheus::MetricFamily> more = collectable->Collect();
+      families.insert(families.end(), std::make_move_iterator(more.begin()),
+                      std::make_move_iterator(more.end()));
+    }
+    return prometheus::TextSerializer().Serialize(families);
+  };
+  return HttpPort::Open(address, {.path = "/metrics",
+                                  .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                                  .read = read});
 }
 
 }  // namespace scalpel::insight

@@ -64,11 +64,11 @@ int Fail(absl::string_view what, const absl::Status& status, int code) {
 }
 
 // Opens the port for metrics; returns null if none is configured.
-absl::StatusOr<std::unique_ptr<insight::Exposition>> OpenMetrics(
+absl::StatusOr<std::unique_ptr<insight::HttpPort>> OpenMetrics(
     const Config& config, const insight::Metrics& metrics,
     const std::shared_ptr<insight::Sources>& sources) {
-  if (config.metrics_listen.empty()) return std::unique_ptr<insight::Exposition>();
-  auto port = insight::Exposition::Open(config.metrics_listen, {metrics.registry(), sources});
+  if (config.metrics_listen.empty()) return std::unique_ptr<insight::HttpPort>();
+  auto port = insight::ExposeMetrics(config.metrics_listen, {metrics.registry(), sources});
   if (port.ok()) spdlog::info("metrics at http://{}/metrics", (*port)->address());
   return port;
 }
@@ -149,7 +149,7 @@ int Serve(const Config& config, absl::Time began) {
   AddListener(**listener, *sources);
   AddBackend(*backend, config.limits, *sources);
   // Declared here, so that the port is closed before the objects that it reads are destroyed.
-  const std::unique_ptr<insight::Exposition> metrics_port = *std::move(opened);
+  const std::unique_ptr<insight::HttpPort> metrics_port = *std::move(opened);
   service.Open(backend);
   stop.Arm();
   (*listener)->SetServing(true);

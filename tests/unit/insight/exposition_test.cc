@@ -2,21 +2,17 @@
 
 #include "server/insight/exposition.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <memory>
 #include <string>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/string_view.h"
 #include "server/insight/process.h"
 #include "server/insight/sources.h"
+#include "tests/unit/insight/http_client.h"
 
 namespace scalpel::insight {
 namespace {
@@ -24,25 +20,7 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-// The answer to `GET /metrics`, headers and all.
-std::string Scrape(absl::string_view address) {
-  int port = 0;
-  EXPECT_TRUE(absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port)) << address;
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in to = {};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(static_cast<uint16_t>(port));
-  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof(to)), 0);
-  const std::string request = "GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
-  EXPECT_EQ(write(fd, request.data(), request.size()), static_cast<ssize_t>(request.size()));
-  std::string answer;
-  char buffer[4096];
-  for (ssize_t count; (count = read(fd, buffer, sizeof(buffer))) > 0;)
-    answer.append(buffer, static_cast<size_t>(count));
-  close(fd);
-  return answer;
-}
+std::string Scrape(absl::string_view address) { return Ask(address, "GET /metrics"); }
 
 TEST(Exposition, ShowsSourcesAsTheyAreAtEachScrape) {
   const auto sources = std::make_shared<Sources>();
@@ -50,10 +28,11 @@ TEST(Exposition, ShowsSourcesAsTheyAreAtEachScrape) {
   sources->AddCounter("things_total", "Things.", [&] { return double(count); }, {{"kind", "a"}});
   sources->AddCounter("things_total", "Things.", [] { return 1.0; }, {{"kind", "b"}});
   sources->AddGauge("level", "A level.", [] { return 0.5; });
-  const auto exposition = Exposition::Open("127.0.0.1:0", {sources});
+  const auto exposition = ExposeMetrics("127.0.0.1:0", {sources});
   ASSERT_TRUE(exposition.ok()) << exposition.status();
   const std::string first = Scrape((*exposition)->address());
   EXPECT_THAT(first, StartsWith("HTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(first, HasSubstr("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
   EXPECT_THAT(first, HasSubstr("# HELP things_total Things.\n# TYPE things_total counter\n"
                                "things_total{kind=\"a\"} 3\nthings_total{kind=\"b\"} 1\n"));
   EXPECT_THAT(first, HasSubstr("# TYPE level gauge\nlevel 0.5\n"));
@@ -64,7 +43,7 @@ TEST(Exposition, ShowsSourcesAsTheyAreAtEachScrape) {
 TEST(Exposition, ShowsTheProcess) {
   const auto sources = std::make_shared<Sources>();
   AddProcess(*sources);
-  const auto exposition = Exposition::Open("127.0.0.1:0", {sources});
+  const auto exposition = ExposeMetrics("127.0.0.1:0", {sources});
   ASSERT_TRUE(exposition.ok()) << exposition.status();
   const std::string text = Scrape((*exposition)->address());
   for (const char* name :
@@ -75,9 +54,9 @@ TEST(Exposition, ShowsTheProcess) {
 }
 
 TEST(Exposition, APortInUseIsAnError) {
-  const auto first = Exposition::Open("127.0.0.1:0", {});
+  const auto first = ExposeMetrics("127.0.0.1:0", {});
   ASSERT_TRUE(first.ok()) << first.status();
-  const auto second = Exposition::Open((*first)->address(), {});
+  const auto second = ExposeMetrics((*first)->address(), {});
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(second.status().message()), HasSubstr((*first)->address()));
