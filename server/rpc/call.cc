@@ -14,6 +14,10 @@ namespace {
 constexpr char kRequestIdKey[] = "x-request-id";
 constexpr char kTraceParentKey[] = "traceparent";
 constexpr size_t kRequestIdBytesMax = 64;
+// The server's deadline is later than the client's by the request's way here, and by what gRPC
+// rounds up when it writes a timeout with three digits: at most a hundredth.
+constexpr absl::Duration kWay = absl::Milliseconds(20);
+constexpr double kRounding = 0.01;
 
 // Returns the caller's id or a random one, which is unlikely to collide with another server's.
 std::string RequestId(const grpc::CallbackServerContext& context) {
@@ -40,9 +44,17 @@ bool IsRequestId(absl::string_view id) {
          });
 }
 
+absl::Status CancellationStatus(const Call& call, absl::Time now) {
+  const absl::Duration early = kWay + kRounding * (call.deadline - call.began);
+  return call.deadline != absl::InfiniteFuture() && now >= call.deadline - early
+             ? absl::DeadlineExceededError("the deadline passed")
+             : absl::CancelledError("the call was cancelled");
+}
+
 Call ReceiveCall(grpc::CallbackServerContext* context, absl::string_view method) {
   Call call;
   call.began = absl::Now();
+  call.deadline = absl::FromChrono(context->deadline());
   call.request_id = RequestId(*context);
   call.method = method;
   call.peer = context->peer();

@@ -24,6 +24,7 @@ struct Call {
   std::string peer;          // as gRPC writes it, such as `ipv4:192.0.2.7:50123`
   TraceContext trace;
   absl::Time began;
+  absl::Time deadline = absl::InfiniteFuture();
   // OK if the call may proceed, else the refusal of the gate or of the server's limits.
   absl::Status admission;
   // The caller's permit, from admission to the end of the call.
@@ -47,6 +48,11 @@ struct Call {
 
 // Returns whether `id` is a valid request id: 1 to 64 characters of [A-Za-z0-9._-].
 bool IsRequestId(absl::string_view id);
+
+// Returns how `call` ended if gRPC says at `now` that it was cancelled: DEADLINE_EXCEEDED if its
+// deadline has passed, or is so near that it has passed for the client, which resets the call then;
+// else CANCELLED.
+absl::Status CancellationStatus(const Call& call, absl::Time now);
 
 // Starts the record of a call that has just arrived. Its id is the valid `x-request-id` of the
 // metadata, or else a new one, and is sent back in the initial metadata. The call is not admitted

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "server/net/stall_watch.h"
 #include "server/rpc/call.h"
 
@@ -37,7 +38,7 @@ class LargeAnswer final : public grpc::ServerUnaryReactor {
   void OnCancel() override { cancelled_ = true; }
   void OnDone() override {
     watched_->Forget();
-    done_(call_, cancelled_ ? absl::CancelledError("the call was cancelled") : absl::OkStatus());
+    done_(call_, cancelled_ ? CancellationStatus(call_, absl::Now()) : absl::OkStatus());
     delete this;
   }
 

@@ -133,7 +133,7 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) return End(context_->IsCancelled() ? absl::CancelledError() : absl::OkStatus());
+    if (!ok) return End(context_->IsCancelled() ? Cancelled() : absl::OkStatus());
     const absl::Status status = Guarded([this] { return Answer(); });
     if (status.ok()) {
       StartWrite(&response_);
@@ -143,7 +143,7 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   }
 
   void OnWriteDone(bool ok) override {
-    if (!ok) return End(absl::CancelledError());
+    if (!ok) return End(Cancelled());
     request_.Clear();
     StartRead(&request_);
   }
@@ -155,6 +155,8 @@ class ReflectionStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   }
 
  private:
+  absl::Status Cancelled() const { return CancellationStatus(call_, absl::Now()); }
+
   absl::Status Answer() {
     if (++answered_ > kRequestsMax) {
       return absl::ResourceExhaustedError(

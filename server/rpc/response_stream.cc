@@ -65,8 +65,8 @@ ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
       limits_(limits),
       watched_(stalls.Watch(context, call.request_id)),
       hooks_(std::move(hooks)),
-      stream_(std::make_shared<engine::EventStream>(
-          call.request_id, absl::FromChrono(context->deadline()), CacheScopeOf(call, backend_))),
+      stream_(std::make_shared<engine::EventStream>(call.request_id, call.deadline,
+                                                    CacheScopeOf(call, backend_))),
       call_(std::move(call)),
       request_(request) {}
 
@@ -116,11 +116,7 @@ bool ResponseStream::GiveUpTurn() {
 
 void ResponseStream::Proceed() {
   do {
-    if (gone_) {
-      return End(absl::Now() >= stream_->deadline()
-                     ? absl::DeadlineExceededError("the deadline passed")
-                     : absl::CancelledError("the call was cancelled"));
-    }
+    if (gone_) return End(CancellationStatus(call_, absl::Now()));
     bool found = false;
     if (absl::Status status = Guarded([&] { return NextMessage(&found); }); !status.ok()) {
       Leave();
