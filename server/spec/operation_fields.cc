@@ -1,3 +1,4 @@
+#include <cmath>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -65,9 +66,16 @@ at::Tensor CheckProjectOut(Compilation& c, v1::ProjectOut* project_out, absl::st
                      "has more than one axis; a direction is a vector");
     return {};
   }
-  if (decoded.defined() &&
-      !(kernels::SumOfSquares(decoded.const_data_ptr<float>(), decoded.numel()) > 0)) {
+  if (!decoded.defined()) return {};
+  // In double precision, which holds the squares of all float32 numbers.
+  const double square = kernels::SumOfSquares(decoded.const_data_ptr<float>(), decoded.numel());
+  if (square == 0) {
     c.violations.Add(direction, "has no length; give a vector that is not zero");
+    return {};
+  }
+  // `allow_non_finite` does not help: such a vector points nowhere.
+  if (!std::isfinite(square)) {
+    c.violations.Add(direction, "is not finite, so it has no direction");
     return {};
   }
   return decoded;

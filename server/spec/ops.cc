@@ -52,13 +52,13 @@ at::Tensor MeanOverPositions(const OperationInput& in) {
   return mean.expand_as(in.current);
 }
 
+// In double precision, which holds the squares of all float32 numbers.
 at::Tensor RescaleDirection(const v1::ProjectOut& project_out, const at::Tensor& x,
                             const at::Tensor& direction) {
   if (x.is_cpu()) return RescaleDirectionOnHost(x, direction, project_out.factor());
-  const at::Tensor exact = direction.to(at::kDouble);
-  const at::Tensor unit = (exact / exact.norm()).to(at::kFloat);
-  const at::Tensor component = (x * unit).sum(-1, /*keepdim=*/true);
-  return x + component * unit * AsFloat(project_out.factor() - 1.0);
+  const at::Tensor along = direction.to(at::kDouble), wide = x.to(at::kDouble);
+  const at::Tensor component = (wide * along).sum(-1, /*keepdim=*/true) / along.square().sum();
+  return (wide + (project_out.factor() - 1) * component * along).to(at::kFloat);
 }
 
 }  // namespace

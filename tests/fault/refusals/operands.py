@@ -107,6 +107,7 @@ SHAPES: dict[str, tuple[dict[str, Any], str]] = {
 def cases() -> Iterator[Case]:
     yield from _numbers_that_float32_does_not_hold()
     yield from _negative_spread()
+    yield from _directions_that_point_nowhere()
     for name, (field, operation) in MISSING.items():
         yield run(name, with_operation(operation), f"interventions[0].{field}")
     for name, (tensor, part) in SHAPES.items():
@@ -125,6 +126,14 @@ def _numbers_that_float32_does_not_hold() -> Iterator[Case]:
         for number in numbers:
             request = with_operation({**NUMBERS, **TENSORS}[field](number))
             yield run(f"{field} of {number}", request, f"interventions[0].{field}")
+
+
+def _directions_that_point_nowhere() -> Iterator[Case]:
+    """No flag admits them."""
+    for number in (NAN, INF, -INF):
+        request = with_operation(TENSORS["project_out.direction"](number), allow_non_finite=True)
+        name = f"direction with {number}, though not finite numbers are admitted"
+        yield run(name, request, "interventions[0].project_out.direction")
 
 
 def _negative_spread() -> Iterator[Case]:

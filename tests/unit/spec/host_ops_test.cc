@@ -67,11 +67,11 @@ TEST(RescaleDirectionOnHost, IsRoundedOnce) {
   }
 }
 
-// The square of so short a direction is no float32.
+// The squares of so short and so long a direction are no float32.
 TEST(RescaleDirectionOnHost, DoesNotDependOnTheLengthOfTheDirection) {
   const at::Tensor x = Random({4, 6}), direction = at::ones({6});
   const at::Tensor removed = RescaleDirectionOnHost(x, direction, 0);
-  for (const float length : {1e-30f, 1e30f}) {
+  for (const float length : {1e-38f, 1e-30f, 1e-19f, 1e19f, 1e30f, 3e38f}) {
     EXPECT_TRUE(
         at::allclose(RescaleDirectionOnHost(x, direction * length, 0), removed, 1e-6, 1e-6));
   }

@@ -160,7 +160,11 @@ def _matrices(
 def _norms(
     title: str, found: Sequence[Tensor], names: list[str], sides: Sequence[Sequence[str]]
 ) -> Iterator[Figure]:
-    runs = {name: np.linalg.norm(array, axis=-1) for name, array in _by_run(found).items()}
+    # In float64, since the squares of large and of small float32 numbers are none.
+    runs = {
+        name: np.linalg.norm(array.astype(np.float64), axis=-1)
+        for name, array in _by_run(found).items()
+    }
     dimensions = list(map(Dimension, names[:-1], sides[:-1]))
     label = f"L2 norm of {found[0].site}"
     note = "The length of each vector: there are too many elements to draw them all."
