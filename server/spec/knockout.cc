@@ -47,9 +47,10 @@ bool AddPairs(Compilation& c, InterventionItem& item, int64_t length, Step& step
   }
   InterventionItem::Pairs& known = item.pairs_by_length[length];
   if (known.pairs == nullptr) {
+    const int64_t given = item.spec->knockout().pairs_size();
+    if (!CountPlaces(c, given / kPairsOfPlace, item.field)) return false;
     auto pairs = ResolvePairs(c, item, length);
-    if (!pairs || !CountPlaces(c, static_cast<int64_t>(pairs->size()) / kPairsOfPlace, item.field))
-      return false;
+    if (!pairs) return false;
     std::set<int64_t> queries, keys;
     for (const AttentionPair& pair : *pairs) {
       queries.insert(pair.query);

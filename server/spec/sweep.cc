@@ -1,5 +1,6 @@
 #include "server/spec/sweep.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,6 +9,35 @@
 #include "server/spec/weight.h"
 
 namespace scalpel::spec {
+namespace {
+
+using Interventions = google::protobuf::RepeatedPtrField<v1::Intervention>;
+
+// What takes about as long to check as a place that an intervention unfolds into.
+constexpr int64_t kListBytesOfPlace = 4, kTensorBytesOfPlace = 64;
+// Of an intervention without lists. The check of its places covers these.
+constexpr int64_t kPlainBytes = 128;
+// The work of all variants, in places. The variants of a list that fits into a message, and into
+// the limit on places, are always within it.
+constexpr int64_t kWorkOfPlace = 2;
+
+int64_t TensorBytesOf(const v1::Tensor& tensor) {
+  return static_cast<int64_t>(tensor.data().size() + sizeof(float) * tensor.values_size());
+}
+
+// Returns how long it takes to check the lists and tensors of a variant, in places.
+int64_t PlacesOfLists(const Interventions& interventions) {
+  int64_t lists = 0, tensors = 0;
+  for (const v1::Intervention& one : interventions) {
+    const int64_t tensor = TensorBytesOf(one.add().tensor()) + TensorBytesOf(one.set().tensor()) +
+                           TensorBytesOf(one.project_out().direction());
+    tensors += tensor;
+    lists += std::max<int64_t>(static_cast<int64_t>(one.ByteSizeLong()) - tensor - kPlainBytes, 0);
+  }
+  return lists / kListBytesOfPlace + tensors / kTensorBytesOfPlace;
+}
+
+}  // namespace
 
 // Goes through a request once, from its prompts to its last variant.
 class SweepCompiler {
@@ -143,26 +173,33 @@ void SweepCompiler::CompileShared() {
 }
 
 void SweepCompiler::CompileVariants() {
-  int64_t all_places = 0;
+  int64_t all_places = 0, all_work = 0;
+  const std::string field = sweep_->grid_ ? "grid" : "variants";
   for (int32_t i = 0; i < sweep_->variants() && wanted_().ok(); ++i) {
     Violations violations(limits_->max_violations());
-    int64_t places = 0;
-    const Plan plan = sweep_->CompileVariant(i, wanted_, violations, &places);
+    Sweep::VariantSize size;
+    const Plan plan = sweep_->CompileVariant(i, wanted_, violations, &size);
+    all_work += size.work;
     if (!violations.empty()) {
       violations_.AddNew(
           violations,
           sweep_->grid_ ? absl::StrCat(" (in the cell ", sweep_->grid_->CellName(i), ")") : "");
-      continue;
+    } else {
+      all_places += size.places;
+      if (all_places > limits_->max_sweep_places()) {
+        violations_.Add(field, absl::StrCat("unfolds into more than ", limits_->max_sweep_places(),
+                                            " places (layers times prompts, over all "
+                                            "interventions and probes of all variants); split it"));
+        return;
+      }
+      costs_.Add(i, plan, facts_.config);
     }
-    all_places += places;
-    if (all_places > limits_->max_sweep_places()) {
-      violations_.Add(sweep_->grid_ ? "grid" : "variants",
-                      absl::StrCat("unfolds into more than ", limits_->max_sweep_places(),
-                                   " places (layers times prompts, over all interventions and "
-                                   "probes of all variants); split it"));
+    // A grid repeats its interventions in each cell, so a short request could take long to check.
+    if (all_work > kWorkOfPlace * limits_->max_sweep_places()) {
+      if (violations_.empty())
+        violations_.Add(field, "repeats long lists or tensors in too many variants; split it");
       return;
     }
-    costs_.Add(i, plan, facts_.config);
   }
 }
 
@@ -193,7 +230,7 @@ v1::RunRequest Sweep::RunOf() const {
 }
 
 Plan Sweep::CompileVariant(int32_t index, Wanted wanted, Violations& violations,
-                           int64_t* places) const {
+                           VariantSize* size) const {
   Plan plan = shared_;
   v1::RunRequest asked = RunOf();
   auto* interventions = asked.mutable_interventions();
@@ -216,14 +253,15 @@ Plan Sweep::CompileVariant(int32_t index, Wanted wanted, Violations& violations,
   CheckTokens(c);
   plan.logit_positions.resize(plan.rows.size());
   Weigh(facts_->config, plan);
-  *places = c.places;
+  size->places = c.places;
+  size->work = c.places + asked.interventions_size() + PlacesOfLists(asked.interventions());
   return plan;
 }
 
 std::shared_ptr<const Plan> Sweep::VariantPlan(int32_t index) const {
   Violations none(limits_->max_violations());  // it has been compiled before
-  int64_t places = 0;
-  return std::make_shared<const Plan>(CompileVariant(index, AlwaysWanted, none, &places));
+  VariantSize size;
+  return std::make_shared<const Plan>(CompileVariant(index, AlwaysWanted, none, &size));
 }
 
 std::string Sweep::InterventionsPrefix(int32_t index) const {

@@ -60,8 +60,13 @@ class Sweep {
 
   // What the clean runs and every variant ask alike, apart from probes.
   v1::RunRequest RunOf() const;
-  // Compiles the variant into a copy of what all share. `places`: how many it unfolds into.
-  Plan CompileVariant(int32_t index, Wanted wanted, Violations& violations, int64_t* places) const;
+  struct VariantSize {
+    int64_t places = 0;  // that it unfolds into
+    int64_t work = 0;    // how long it took to check, in places; also of an invalid one
+  };
+  // Compiles the variant into a copy of what all share.
+  Plan CompileVariant(int32_t index, Wanted wanted, Violations& violations,
+                      VariantSize* size) const;
 
   const ModelFacts* facts_ = nullptr;
   Limits limits_;

@@ -245,6 +245,24 @@ TEST(CompileSweep, EnforcesItsLimits) {
   ExpectRefused({{kHeadGrid + std::string(kKl), "prompts", "11 tokens in 3 rows"}}, limits);
 }
 
+// Each cell has few places, and a list that is checked again.
+TEST(CompileSweep, RefusesAGridWhoseCellsTakeLongToCheck) {
+  std::string pairs;
+  for (int i = 0; i < 1000; ++i) pairs += "pairs { query: 1 key: 1 } ";
+  const auto with = [&](const std::string& list) {
+    return "grid { interventions { place { site: SITE_Z } scale {} } interventions { place { site: "
+           "SITE_ATTN_SCORES where { layers: 0 heads: 0 } } knockout { " +
+           list + "} } axes { interventions: 0 values { values: [1, 2, 3] } } }" + kKl;
+  };
+  Limits limits;
+  limits->set_max_sweep_places(100);
+  EXPECT_TRUE(StatusOf(with("pairs { query: 1 key: 1 } "), limits).ok());
+  ExpectRefused({{with(pairs), "grid", "repeats long lists or tensors in too many variants"}},
+                limits);
+  limits->set_max_sweep_places(10000);
+  EXPECT_TRUE(StatusOf(with(pairs), limits).ok());
+}
+
 TEST(CompileSweep, RefusesAResponseBeyondTheLimitBeforeItRuns) {
   Limits limits;
   const auto sweep = CompileSweepOrThrow(SweepOf(kHeadGrid + std::string(kKl)));
