@@ -134,7 +134,7 @@ class AsyncModel(Methods, Caller, Awaited):
         except ScalpelError as error:
             error.partial = call.partial(events)
             raise
-        return call.collect(events)
+        return call.result(events)
 
     async def _consider(self, questions: Iterable[Question]) -> None:
         for question in questions:
@@ -158,5 +158,5 @@ class AsyncModel(Methods, Caller, Awaited):
             except grpc.RpcError as error:
                 failure = error
             else:
-                return call.convert(response)
+                return call.result(response)
             await asyncio.sleep(attempts.pause(failure))

@@ -40,6 +40,11 @@ class UnaryCall(Generic[Result]):
     timeout: float | None = None
     arguments: Arguments | None = None
 
+    def result(self, response: Any) -> Result:
+        """What the answer says."""
+        with errors.reading_an_answer():
+            return self.convert(response)
+
 
 @dataclasses.dataclass(frozen=True)
 class Question:
@@ -81,9 +86,14 @@ class StreamCall(Generic[Event, Result]):
     questions: tuple[Question, ...] = ()
     """To be asked before it."""
 
+    def result(self, events: list[Event]) -> Result:
+        """What all events of a whole stream say together."""
+        with errors.reading_an_answer():
+            return self.collect(events)
+
     def partial(self, events: list[Event]) -> Result | None:
         """The result of the events before an error, where they are worth something."""
-        return self.collect(events) if self.divisible and events else None
+        return self.result(events) if self.divisible and events else None
 
 
 def run(

@@ -3,6 +3,7 @@ every response to a decoder, and gets events from it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -61,13 +62,33 @@ class Decoder(Protocol, Generic[Response, Event]):
         """At the regular end of the stream: raises ProtocolError if something is missing."""
 
 
+class _Order:
+    """The rules of every stream: `started` first and once, `finished` last and once."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._begun, self._complete = what, False, False
+
+    def see(self, kind: str | None, validate_only: bool) -> None:
+        """Takes the next event, by the name of its field; None for one of a later version."""
+        if self._complete:
+            raise ProtocolError(f"{kind} came after the {self._what} was complete")
+        if (kind == "started") == self._begun:
+            raise ProtocolError(f"{kind} came where the contract has another event")
+        self._begun = True
+        self._complete = kind == "finished" or validate_only
+
+    def finish(self, whole: bool) -> None:
+        """The end of the stream; `whole`: as far as its decoder can tell."""
+        if not self._complete or not whole:
+            raise ProtocolError(f"the stream ended before the {self._what} was complete; try again")
+
+
 class RunDecoder:
     """The decoder of Run."""
 
     def __init__(self) -> None:
-        self._complete = False
+        self._order = _Order("run")
         self._tensors = TensorAssembler(0)
-        self._keep: list[tuple[str, ...]] = []
         self._probes: Sequence[observation_pb2.Probe] = ()
         # The block output that is announced, and its tensors so far.
         self._block: run_pb2.BlockOutput | None = None
@@ -75,12 +96,13 @@ class RunDecoder:
 
     def decode(self, response: run_pb2.RunResponse) -> Iterator[RunEvent]:
         kind = response.WhichOneof("event")
+        self._order.see(kind, response.started.normalized.validate_only)
         if kind == "started":
             yield self._start(response.started)
         elif kind == "layer_statistics":
             yield self._layer(response.layer_statistics)
         elif kind == "block_output":
-            self._block, self._elements = response.block_output, []
+            self._begin_block(response.block_output)
         elif kind == "tensor_chunk":
             complete = self._tensors.add(response.tensor_chunk)
             if complete is not None:
@@ -90,15 +112,12 @@ class RunDecoder:
         elif kind == "intervention_report":
             yield _report(response.intervention_report)
         elif kind == "finished":
-            self._complete = True
             yield _run_finished(response.finished)
 
     def finish(self) -> None:
-        if not self._complete or self._tensors.is_open or self._block is not None:
-            raise ProtocolError("the stream ended before the run was complete; try again")
+        self._order.finish(whole=not self._tensors.is_open and self._block is None)
 
     def _start(self, started: run_pb2.Started) -> Started:
-        self._complete = started.normalized.validate_only
         selections = {one.name: one.place.where for one in started.normalized.captures}
         self._tensors = TensorAssembler(started.cost.response_bytes, selections)
         self._probes = started.normalized.probes
@@ -109,6 +128,11 @@ class RunDecoder:
             prompts=_prompts(started.prompts),
             normalized=started.normalized,
         )
+
+    def _begin_block(self, block: run_pb2.BlockOutput) -> None:
+        if self._block is not None or not block.tensor_ids:
+            raise ProtocolError("a block output has no tensors, or not all of them")
+        self._block, self._elements = block, []
 
     def _layer(self, layer: run_pb2.LayerStatistics) -> LayerStatistics:
         return LayerStatistics(
@@ -133,11 +157,14 @@ class SweepDecoder:
     """The decoder of Sweep. Matrices are left out: they repeat the variants."""
 
     def __init__(self) -> None:
-        self._complete = False
+        self._order = _Order("sweep")
         self._probes: Sequence[observation_pb2.Probe] = ()
+        self._variants = 0
+        self._seen: set[int] = set()
 
     def decode(self, response: sweep_pb2.SweepResponse) -> Iterator[SweepEvent]:
         kind = response.WhichOneof("event")
+        self._order.see(kind, response.started.normalized.validate_only)
         if kind == "started":
             yield self._start(response.started)
         elif kind == "clean":
@@ -148,17 +175,18 @@ class SweepDecoder:
         elif kind == "progress":
             yield SweepProgress(response.progress.done, response.progress.total)
         elif kind == "finished":
-            self._complete = True
             yield _sweep_finished(response.finished)
 
     def finish(self) -> None:
-        if not self._complete:
-            raise ProtocolError("the stream ended before the sweep was complete; try again")
+        self._order.finish(whole=len(self._seen) == self._variants)
 
     def _start(self, started: sweep_pb2.SweepStarted) -> SweepStarted:
         request = started.normalized
-        self._complete = request.validate_only
         self._probes = request.probes
+        self._variants = 0 if request.validate_only else started.variants
+        cells = math.prod(len(axis.labels) for axis in started.axes)
+        if started.axes and cells != started.variants:
+            raise ProtocolError(f"{started.variants} variants on axes of {cells} cells")
         prompts = _prompts(started.prompts)
         return SweepStarted(
             request_id=started.request_id,
@@ -177,6 +205,9 @@ class SweepDecoder:
         return tuple(probe_result(result, self._probes) for result in results)
 
     def _variant(self, variant: sweep_pb2.VariantResult) -> Variant:
+        if not 0 <= variant.index < self._variants or variant.index in self._seen:
+            raise ProtocolError(f"variant {variant.index} came twice, or there is no such variant")
+        self._seen.add(variant.index)
         return Variant(
             index=variant.index,
             name=variant.name,
@@ -192,6 +223,8 @@ def probe_result(
 ) -> ProbeResult:
     """A probe's result. `probes`: those of the normalised request, which know the kept axes."""
     shape = tuple(result.shape)
+    if min(shape, default=1) < 1 or not 0 <= result.index < len(probes):
+        raise ProtocolError(f"a result of probe {result.index} has shape {list(shape)}")
     probe = probes[result.index]
     # The numbers of axes ascend in the order in which sites have them.
     axes = indices.axis_names([one.axis for one in result.axes] or sorted(probe.keep))
@@ -220,9 +253,11 @@ def _array(values: Sequence[float], shape: tuple[int, ...]) -> npt.NDArray[np.fl
 
 def _histogram(result: observation_pb2.ProbeResult, probe: observation_pb2.Probe) -> Histogram:
     shape, asked = tuple(result.shape), probe.histogram
+    # First, because it fails where the counts are not of so many bins.
+    counts = np.array(result.histogram.counts, np.int64).reshape(*shape, asked.bins)
     return Histogram(
         edges=np.linspace(asked.min, asked.max, asked.bins + 1),
-        counts=np.array(result.histogram.counts, np.int64).reshape(*shape, asked.bins),
+        counts=counts,
         below=np.array(result.histogram.below, np.int64).reshape(shape),
         above=np.array(result.histogram.above, np.int64).reshape(shape),
     )

@@ -3,8 +3,9 @@ means the same, so `except TimeoutError` catches a deadline."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -118,6 +119,18 @@ class ProtocolError(ScalpelError):
     """The answer is not what the contract promises, or it ended too early."""
 
     code = "DATA_LOSS"
+
+
+@contextlib.contextmanager
+def reading_an_answer() -> Iterator[None]:
+    """What goes wrong within is the answer's fault: a `ProtocolError`, whatever it was."""
+    try:
+        yield
+    except ScalpelError:
+        raise
+    except (ArithmeticError, AssertionError, LookupError, MemoryError, TypeError, ValueError) as e:
+        what = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+        raise ProtocolError(f"the answer is not what the contract promises ({what})") from e
 
 
 _CLASSES: Mapping[str, type[ScalpelError]] = {

@@ -95,7 +95,7 @@ class Model(Methods, Caller, Blocking):
         except ScalpelError as error:
             error.partial = call.partial(events)
             raise
-        return call.collect(events)
+        return call.result(events)
 
     def _consider(self, questions: Iterable[Question]) -> None:
         for question in questions:
@@ -119,5 +119,5 @@ class Model(Methods, Caller, Blocking):
             except grpc.RpcError as error:
                 failure = error
             else:
-                return call.convert(response)
+                return call.result(response)
             time.sleep(attempts.pause(failure))

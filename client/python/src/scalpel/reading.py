@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Generic, TypeVar
 
+from scalpel import errors
 from scalpel.calls import Question, StreamCall
 from scalpel.connection import Attempts, Settings
 from scalpel.progress import Progress
@@ -37,9 +38,11 @@ class Reading(Generic[Event]):
             self.end(complete=True)
             return
         self._begun = True
-        if self._progress is not None:
-            self._progress.see(response)
-        self.pending.extend(self._decoder.decode(response))
+        with errors.reading_an_answer():
+            events = list(self._decoder.decode(response))
+            if self._progress is not None:
+                self._progress.see(response)
+        self.pending.extend(events)
 
     def pause(self, error: Any) -> float:
         """After an RPC's error: seconds to wait before the next attempt. Raises the exception for

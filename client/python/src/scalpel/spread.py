@@ -129,7 +129,7 @@ class Replicas(SweepMethods, Blocking):
                 lane.stop()
             if progress is not None:
                 progress.close()
-        return call.collect(chunks.join(started, work.answers))
+        return call.result(chunks.join(started, work.answers))
 
     def _started(self, asker: _Asker, request: sweep_pb2.SweepRequest) -> SweepStarted:
         """What the servers make of the whole, which may have more variants than one of them takes
