@@ -13,8 +13,10 @@ import pytest
 from tests.fault.calls import Refusal, refused, send_raw
 from tests.fault.refusals.case import PROMPTS
 from tests.fault.refusals.limits import many
-from tests.support.client import Client
+from tests.support.client import Client, make_request
 from tests.support.server import Server
+
+OK, RESOURCE_EXHAUSTED = grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.parametrize("field, entry", [(4, b""), (5, b""), (5, b"\x12\x00"), (2, b"")])
@@ -34,6 +36,33 @@ def test_message_above_the_limit_of_bytes(faulty: Client) -> None:
     assert request.ByteSize() > faulty.model().limits.max_request_bytes
     found = refused(lambda: faulty.run(request))
     assert found.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_the_limit_of_bytes_is_exact(faulty: Client) -> None:
+    """message 1 byte over the receive limit"""
+    most = faulty.model().limits.max_request_bytes
+    for size, code in ((most, OK), (most + 1, RESOURCE_EXHAUSTED)):
+        assert _code(faulty, _message_of(size)) == code, size - most
+
+
+def _message_of(size: int) -> bytes:
+    """A good request of so many bytes: a field that the contract does not know makes it up."""
+    good = make_request({"prompts": PROMPTS}).SerializeToString()
+    filling = size - len(good) - 6  # two bytes of tag and four of length
+    length = bytes(
+        [filling >> shift & 127 | (128 if shift < 21 else 0) for shift in (0, 7, 14, 21)]
+    )
+    message = good + b"\xc2\x3e" + length + b"x" * filling
+    assert len(message) == size
+    return message
+
+
+def _code(client: Client, message: bytes) -> grpc.StatusCode:
+    try:
+        send_raw(client, message)
+    except grpc.RpcError as error:
+        return error.code()
+    return OK
 
 
 def test_violations_are_listed_up_to_a_limit(faulty: Client) -> None:

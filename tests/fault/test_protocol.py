@@ -1,16 +1,21 @@
 """Calls that break gRPC's own rules, or ask for what the server does not have."""
 
 import gzip
+import struct
+import zlib
 
 import grpc
 import pytest
 
 from scalpel.v1 import model_pb2, service_pb2
-from tests.fault import http2
+from tests.fault import frames, http2
+from tests.fault.alive import rss_bytes
 from tests.fault.calls import RUN, refused
+from tests.support.channel import open_channel
 from tests.support.client import make_request
 
 SERVICE = "/scalpel.v1.InterventionService"
+GZIP = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 OK, INVALID_ARGUMENT, UNIMPLEMENTED, INTERNAL = "0", "3", "12", "13"
 REQUEST = make_request({"prompts": [{"token_ids": {"ids": [1, 2]}}]})
 MESSAGE = REQUEST.SerializeToString()
@@ -44,6 +49,32 @@ def test_compressed_requests_are_disabled(faulty, server, encoding):
         server.address, RUN, gzip.compress(MESSAGE), 1, [("grpc-encoding", encoding)]
     )
     assert answer["grpc-status"] == UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_compressed_bomb_is_not_unpacked(faulty, server, encoding):
+    """gzip bomb (1 MB -> 1 GB)"""
+    packer = zlib.compressobj(9, wbits=31 if encoding == "gzip" else 15)
+    zeros = bytes(1 << 20)
+    bomb = b"".join(packer.compress(zeros) for _ in range(1024)) + packer.flush()
+    assert len(bomb) < 2 << 20
+    before = rss_bytes(server.pid)
+    with open_channel(server.address) as channel:
+        call = channel.unary_stream(RUN, request_serializer=lambda message: message)
+        # The library marks the message as packed only where it has packed it itself.
+        refusal = refused(
+            lambda: list(call(bytes(64 << 20), compression=GZIP[encoding], timeout=20))
+        )
+        assert refusal.code == grpc.StatusCode.UNIMPLEMENTED
+    with frames.connection(server) as link:
+        headers = (b"grpc-encoding", encoding.encode())
+        link.sendall(frames.call(1, RUN, None, headers))
+        body = frames.Body(link, 1)
+        body.send(struct.pack(">BI", 1, len(bomb)))
+        for at in range(0, len(bomb), 16384):
+            if not body.send(bomb[at : at + 16384]):
+                break
+        assert rss_bytes(server.pid) < before + (64 << 20)
 
 
 @pytest.mark.parametrize("encoding", [None, "identity", "snappier"])
