@@ -1,10 +1,13 @@
 """Every fault of the shared server is followed by the check that it is alive."""
 
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from tests.fault.alive import Alive
+from tests.support import environment
 from tests.support.certificates import Authority
 from tests.support.tokens import TokenFile
 
@@ -47,3 +50,19 @@ def tls_flags(authority):
     """Flags for a server to speak TLS on loopback."""
     pair = authority.sign("server")
     return ["--tls-cert", str(pair.certificate), "--tls-key", str(pair.key)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cable(request):
+    """The program of test_pulled_cable.py, if that is to run. It begins with the session, since it
+    waits for half a minute, and takes with it what it has started."""
+    if not any("test_pulled_cable.py" in item.nodeid for item in request.session.items):
+        yield None
+        return
+    alone = ["unshare", "--net", "--pid", "--mount-proc", "--fork", "--kill-child"]
+    program = [*alone, sys.executable, "-m", "tests.fault.pulled_cable"]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=environment.ROOT
+    ) as process:
+        yield process
+        process.kill()
