@@ -9,9 +9,9 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/file_descriptor.h"
+#include "server/base/utf8.h"
 
 namespace scalpel::access {
 namespace {
@@ -96,8 +96,7 @@ bool TokenFile::Read(bool retry) {
   } else if (!is_first && (!retry || read.status().message() != told_)) {
     told_ = std::string(read.status().message());
     ++counts_.failures;
-    spdlog::error("tokens: the changed file is not used, the old tokens stay: {}",
-                  absl::Utf8SafeCEscape(told_));
+    spdlog::error("tokens: the changed file is not used, the old tokens stay: {}", OneLine(told_));
   }
   return read.ok();
 }

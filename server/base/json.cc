@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/utf8.h"
 
 namespace scalpel {
 namespace {
@@ -118,7 +119,7 @@ absl::StatusOr<Json> ParseJson(std::string_view text, const JsonLimits& limits) 
 
 std::string QuotedName(absl::string_view name) {
   const bool is_long = name.size() > kQuotedBytesMax;
-  return absl::StrCat("\"", absl::Utf8SafeCEscape(name.substr(0, kQuotedBytesMax)),
+  return absl::StrCat("\"", absl::Utf8SafeCEscape(Beginning(name, kQuotedBytesMax)),
                       is_long ? "...\"" : "\"");
 }
 

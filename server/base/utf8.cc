@@ -1,5 +1,7 @@
 #include "server/base/utf8.h"
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 namespace scalpel {
@@ -32,11 +34,27 @@ std::string ReplaceInvalidUtf8(std::string_view text) {
   return result;
 }
 
-std::string Shortened(absl::string_view text, size_t bytes_max) {
-  if (text.size() <= bytes_max) return std::string(text);
+absl::string_view Beginning(absl::string_view text, size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
   size_t end = bytes_max;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return absl::StrCat(text.substr(0, end), "…");
+  return text.substr(0, end);
+}
+
+std::string OneLine(absl::string_view text) {
+  std::string line;
+  for (const char c : ReplaceInvalidUtf8({text.data(), text.size()})) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c)))
+      absl::StrAppend(&line, absl::CHexEscape({&c, 1}));
+    else
+      line += c;
+  }
+  return line;
+}
+
+std::string Shortened(absl::string_view text, size_t bytes_max) {
+  if (text.size() <= bytes_max) return std::string(text);
+  return absl::StrCat(Beginning(text, bytes_max), "…");
 }
 
 }  // namespace scalpel

@@ -24,6 +24,13 @@ Utf8Step NextUtf8(std::string_view text);
 // Returns the text with each invalid sequence replaced by U+FFFD.
 std::string ReplaceInvalidUtf8(std::string_view text);
 
+// Returns as many whole characters as fit into `bytes_max`, from the text's beginning.
+absl::string_view Beginning(absl::string_view text, size_t bytes_max);
+
+// Returns the text in a form that stays one line: with an escape for each ASCII control character,
+// such as \n, and U+FFFD for each invalid sequence.
+std::string OneLine(absl::string_view text);
+
 // Returns the text if it has at most `bytes_max` bytes. Otherwise returns as many whole characters
 // as fit into `bytes_max`, followed by "…", which comes on top of `bytes_max`.
 std::string Shortened(absl::string_view text, size_t bytes_max);

@@ -15,6 +15,7 @@
 #include "absl/strings/strip.h"
 #include "server/base/json.h"
 #include "server/base/suggestion.h"
+#include "server/base/utf8.h"
 
 namespace scalpel {
 namespace {
@@ -180,7 +181,7 @@ absl::StatusOr<std::vector<Assignment>> ReadFile(const fs::path& file) {
 
 std::string Excerpt(absl::string_view text) {
   constexpr size_t kShownMax = 120;
-  return absl::StrCat(text.substr(0, kShownMax), text.size() > kShownMax ? "..." : "");
+  return absl::StrCat(OneLine(Beginning(text, kShownMax)), text.size() > kShownMax ? "..." : "");
 }
 
 std::string NameIn(Source source, absl::string_view flag, const fs::path& file) {

@@ -33,7 +33,8 @@ absl::StatusOr<std::vector<Assignment>> ReadEnvironment(const char* const* envir
 // values are strings, numbers, true or false.
 absl::StatusOr<std::vector<Assignment>> ReadFile(const std::filesystem::path& file);
 
-// Returns the beginning of a text from the operator, short enough for a message.
+// Returns the beginning of a text from the operator, in a form that is short enough for a message
+// and stays one line.
 std::string Excerpt(absl::string_view text);
 
 // Returns the name of a setting in a source: `--listen`, `SCALPEL_LISTEN` or `FILE: listen`.

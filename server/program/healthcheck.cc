@@ -8,9 +8,9 @@
 #include <chrono>
 #include <cstdio>
 
-#include "absl/strings/escaping.h"
 #include "proto/grpc/health/v1/health.grpc.pb.h"
 #include "server/base/address.h"
+#include "server/base/utf8.h"
 #include "server/rpc/listener.h"
 
 namespace scalpel {
@@ -36,7 +36,7 @@ int RunHealthcheck(const std::string& listen, bool tls) {
   const grpc::Status status = Health::NewStub(channel)->Check(&context, {}, &response);
   if (status.ok() && response.status() == HealthCheckResponse::SERVING) return 0;
   const std::string found = status.ok() ? HealthCheckResponse::ServingStatus_Name(response.status())
-                                        : absl::Utf8SafeCEscape(status.error_message());
+                                        : OneLine(status.error_message());
   std::fprintf(stderr, "scalpel-server: not serving at %s: %s\n", target.c_str(), found.c_str());
   return 1;
 }

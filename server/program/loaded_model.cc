@@ -9,9 +9,9 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "server/base/utf8.h"
 #include "server/engine/run_job.h"
 #include "server/model/config.h"
 #include "server/model/device.h"
@@ -33,7 +33,7 @@ void LoadTokenizer(const fs::path& folder, spec::ModelFacts* facts) {
     return;
   }
   facts->tokenizer_problem = std::string(tokenizer.status().message());
-  spdlog::warn("prompts have to be token ids: {}", absl::Utf8SafeCEscape(facts->tokenizer_problem));
+  spdlog::warn("prompts have to be token ids: {}", OneLine(facts->tokenizer_problem));
 }
 
 absl::StatusOr<LoadedModel> LoadFolder(const Config& config) {

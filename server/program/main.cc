@@ -10,11 +10,11 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "server/access/new_token.h"
+#include "server/base/utf8.h"
 #include "server/base/version.h"
 #include "server/config/config.h"
 #include "server/config/help_text.h"
@@ -47,7 +47,7 @@ constexpr int kExitBadFlag = 2;
 
 // Reports in one line why the server does not start, and returns `code`.
 int Fail(absl::string_view what, const absl::Status& status, int code) {
-  const std::string line = absl::StrCat(what, absl::Utf8SafeCEscape(status.message()));
+  const std::string line = absl::StrCat(what, OneLine(status.message()));
   if (LogsJson()) {
     spdlog::critical("{}", line);
   } else {

@@ -48,6 +48,14 @@ TEST(Environment, MistakesAreShortened) {
                                                      "...\" is not one of auto, cpu, cuda"));
 }
 
+TEST(Environment, MistakesStayOneLineOfText) {
+  EXPECT_EQ(MessageOf({"SCALPEL_DEVICE=a\nb\xff"}),
+            "SCALPEL_DEVICE: \"a\\nb\ufffd\" is not one of auto, cpu, cuda");
+  const std::string value = "SCALPEL_DEVICE=" + std::string(119, 'x') + "\u00e9";
+  EXPECT_EQ(MessageOf({value.c_str()}), absl::StrCat("SCALPEL_DEVICE: \"", std::string(119, 'x'),
+                                                     "...\" is not one of auto, cpu, cuda"));
+}
+
 TEST(Environment, MistakesAreNamed) {
   EXPECT_EQ(MessageOf({"SCALPEL_MAX_QUEU=4"}),
             "SCALPEL_MAX_QUEU: no such setting; did you mean SCALPEL_MAX_QUEUE?");
