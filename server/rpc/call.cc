@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/errors.h"
-#include "server/rpc/entrance.h"
 
 namespace scalpel::rpc {
 namespace {
@@ -35,6 +35,14 @@ absl::Status Call::Charge(int64_t tokens_asked) {
 
 void Call::Refund(int64_t tokens_asked) {
   if (permit) permit->Refund(tokens_asked, absl::Now());
+}
+
+std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,
+                                            absl::string_view key) {
+  const auto [begin, end] =
+      context.client_metadata().equal_range(grpc::string_ref(key.data(), key.size()));
+  if (begin == end || std::next(begin) != end) return std::nullopt;
+  return absl::string_view(begin->second.data(), begin->second.size());
 }
 
 bool IsRequestId(absl::string_view id) {

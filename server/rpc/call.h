@@ -46,6 +46,11 @@ struct Call {
   void Refund(int64_t tokens_asked);
 };
 
+// Returns the value of a metadata key; nullopt if it has no value or several. The view is valid as
+// long as `context`.
+std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,
+                                            absl::string_view key);
+
 // Returns whether `id` is a valid request id: 1 to 64 characters of [A-Za-z0-9._-].
 bool IsRequestId(absl::string_view id);
 

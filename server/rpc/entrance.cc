@@ -2,7 +2,6 @@
 
 #include <grpcpp/security/auth_context.h>
 
-#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,14 +38,6 @@ absl::Status EnterGate(const grpc::CallbackServerContext& context, access::Gate&
   call->caller = permit->name();
   call->permit = *std::move(permit);
   return absl::OkStatus();
-}
-
-std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,
-                                            absl::string_view key) {
-  const auto [begin, end] =
-      context.client_metadata().equal_range(grpc::string_ref(key.data(), key.size()));
-  if (begin == end || std::next(begin) != end) return std::nullopt;
-  return absl::string_view(begin->second.data(), begin->second.size());
 }
 
 absl::string_view HostOf(absl::string_view peer) {

@@ -5,8 +5,6 @@
 
 #include <grpcpp/server_context.h>
 
-#include <optional>
-
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "server/access/gate.h"
@@ -18,11 +16,6 @@ namespace scalpel::rpc {
 // success sets the caller's name and permit in `call`. Errors as in Gate::Enter, with the reason
 // attached (see Because).
 absl::Status EnterGate(const grpc::CallbackServerContext& context, access::Gate& gate, Call* call);
-
-// Returns the value of a metadata key; nullopt if it has no value or several. The view is valid as
-// long as `context`.
-std::optional<absl::string_view> MetadataOf(const grpc::CallbackServerContext& context,
-                                            absl::string_view key);
 
 // Returns the host of a peer that is written as in gRPC, such as `ipv4:192.0.2.7:50123`.
 absl::string_view HostOf(absl::string_view peer);
