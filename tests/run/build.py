@@ -23,7 +23,8 @@ class Variant:
 SERVER = Variant("build", "-DSCALPEL_TESTS=ON", ("scalpel-server", "scalpel-cli"), urgent=True)
 TESTS = Variant("build", "-DSCALPEL_TESTS=ON", ("all",))
 SANITIZED = Variant("build-sanitize", "-DSCALPEL_SANITIZE=ON", ("unit_tests",))
-_ORDER = (SERVER, TESTS, SANITIZED)
+FUZZ = Variant("build-fuzz", f"-C{places.ROOT}/tests/fuzz/clang.cmake", ("fuzz",))
+_ORDER = (SERVER, TESTS, SANITIZED, FUZZ)
 
 
 class Builder:

@@ -79,6 +79,14 @@ def sanitizer(tools: Tools) -> list[Part]:
     return [Part(command, {"UBSAN_OPTIONS": "print_stacktrace=1"})]
 
 
+def fuzz(tools: Tools) -> list[Part]:
+    """Half of the targets each, one after the other: a target has one thread."""
+    python = python_of(tools.tests_venv())
+    variables = {"PYTHONPATH": f"{places.ROOT}{os.pathsep}{tools.stubs()}"}
+    command = (python, "-B", "-m", "tests.fuzz", "{xml}")
+    return [Part((*command, half), variables) for half in ("1/2", "2/2")]
+
+
 def lint(tools: Tools) -> list[Part]:
     tools.client()  # mypy reads the contract's modules, which are generated with the wheel.
     variables = {

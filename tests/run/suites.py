@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from tests.run import parts
-from tests.run.build import SANITIZED, SERVER, TESTS, Variant
+from tests.run.build import FUZZ, SANITIZED, SERVER, TESTS, Variant
 from tests.run.parts import Part
 from tests.run.tools import Tools
 
@@ -33,6 +33,16 @@ SUITES = (
         "the same under AddressSanitizer and UndefinedBehaviorSanitizer",
         parts.sanitizer,
         builds=(SANITIZED,),
+    ),
+    Suite(
+        "fuzz",
+        "libFuzzer's inputs for all that reads requests and files: each target of tests/fuzz for\n"
+        "45 s, or for SCALPEL_FUZZ_SECONDS",
+        parts.fuzz,
+        builds=(FUZZ,),
+        packages=("fuzz",),
+        patient=True,
+        summary=r"\w+ +[\d,]+ inputs",
     ),
     Suite("lint", "the checks of tests/lint: formats, lengths, locks", parts.lint, patient=True),
     Suite(
