@@ -31,27 +31,27 @@ int TerminalColumns() {
 
 }  // namespace
 
-int RunProgram(const std::vector<std::string>& arguments, const Surroundings& surroundings) {
-  absl::StatusOr<Options> options = ParseOptions(arguments, surroundings.server);
+int RunProgram(const std::vector<std::string>& arguments, const Environment& environment) {
+  absl::StatusOr<Options> options = ParseOptions(arguments, environment.server);
   if (!options.ok()) {
-    surroundings.err << options.status().message() << "\n";
+    environment.err << options.status().message() << "\n";
     return kUsage;
   }
   if (options->help) {
-    surroundings.screen.out << HelpText();
+    environment.screen.out << HelpText();
     return kDone;
   }
   if (const absl::Status status =
-          ReadSecurity(options->server, surroundings.token, &options->security);
+          ReadSecurity(options->server, environment.token, &options->security);
       !status.ok()) {
-    surroundings.err << status.message() << "\n";
+    environment.err << status.message() << "\n";
     return kUsage;
   }
-  return RunCommand(*options, surroundings.in, surroundings.screen, surroundings.err,
-                    surroundings.progress);
+  return RunCommand(*options, environment.in, environment.screen, environment.err,
+                    environment.progress);
 }
 
-Surroundings ThisProcess() {
+Environment ThisProcess() {
   const bool terminal = isatty(STDOUT_FILENO) == 1 && Environment("TERM") != "dumb";
   return {
       std::cin,

@@ -13,7 +13,7 @@
 namespace scalpel::client {
 
 // The program's streams, and what it takes from the environment.
-struct Surroundings {
+struct Environment {
   std::istream& in;
   Screen screen;
   std::ostream& err;
@@ -23,11 +23,11 @@ struct Surroundings {
 };
 
 // Runs the program with the arguments after its name, and returns its exit code.
-int RunProgram(const std::vector<std::string>& arguments, const Surroundings& surroundings);
+int RunProgram(const std::vector<std::string>& arguments, const Environment& environment);
 
-// Returns the surroundings of this process, including the width of its terminal and whether colours
+// Returns the environment of this process, including the width of its terminal and whether colours
 // are shown.
-Surroundings ThisProcess();
+Environment ThisProcess();
 
 }  // namespace scalpel::client
 

@@ -40,7 +40,7 @@ absl::Status OverLimit(absl::string_view limit, absl::string_view description) {
   violation->set_subject(std::string(limit));
   violation->set_description(std::string(description));
   AttachDetail(status, failure);
-  return Because(Reason::kResponseTooLarge, std::move(status));
+  return WithReason(Reason::kResponseTooLarge, std::move(status));
 }
 
 absl::Span<const Reason> AllReasons() {
@@ -80,7 +80,7 @@ absl::string_view ReasonWord(Reason reason) {
   return "";
 }
 
-absl::Status Because(Reason reason, absl::Status status) {
+absl::Status WithReason(Reason reason, absl::Status status) {
   if (!ReasonOf(status)) status.SetPayload(kReasonPayload, absl::Cord(ReasonWord(reason)));
   return status;
 }

@@ -50,7 +50,7 @@ absl::string_view ReasonWord(Reason reason);
 
 // Returns `status` with `reason` attached. A reason that is already attached is kept, and OK is
 // returned unchanged. Reasons are never sent to clients.
-absl::Status Because(Reason reason, absl::Status status);
+absl::Status WithReason(Reason reason, absl::Status status);
 // Returns the attached reason, or nullopt if there is none.
 std::optional<Reason> ReasonOf(const absl::Status& status);
 // The type URL of the payload that holds the reason. rpc/errors drops this payload.

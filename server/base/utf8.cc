@@ -52,7 +52,7 @@ std::string OneLine(absl::string_view text) {
   return line;
 }
 
-std::string Shortened(absl::string_view text, size_t bytes_max) {
+std::string Truncated(absl::string_view text, size_t bytes_max) {
   if (text.size() <= bytes_max) return std::string(text);
   return absl::StrCat(Beginning(text, bytes_max), "…");
 }

@@ -33,7 +33,7 @@ std::string OneLine(absl::string_view text);
 
 // Returns the text if it has at most `bytes_max` bytes. Otherwise returns as many whole characters
 // as fit into `bytes_max`, followed by "…", which comes on top of `bytes_max`.
-std::string Shortened(absl::string_view text, size_t bytes_max);
+std::string Truncated(absl::string_view text, size_t bytes_max);
 
 }  // namespace scalpel
 

@@ -21,8 +21,8 @@ void Violations::Add(absl::string_view field, absl::string_view description) {
   ++count_;
   if (listed_.field_violations_size() >= listed_max_) return;
   google::rpc::BadRequest::FieldViolation* violation = listed_.add_field_violations();
-  violation->set_field(Shortened(field, kFieldBytesMax));
-  violation->set_description(Shortened(description, kDescriptionBytesMax));
+  violation->set_field(Truncated(field, kFieldBytesMax));
+  violation->set_description(Truncated(description, kDescriptionBytesMax));
 }
 
 void Violations::AddUnmet(absl::string_view field, absl::string_view description) {

@@ -122,10 +122,10 @@ void SetEntrance(const std::vector<Use>& uses, int32_t n_layer, model::Row& row)
   // the clean run, and do not count.
   if (row.clean == nullptr || depth < n_layer) return;
   row.first = known < length ? known : length - 1;
-  const auto enters = row.stops.empty() ? model::Entrance{n_layer, model::Door::kEnd}
-                                        : model::EntranceOf(row.stops.front());
+  const auto enters = row.stops.empty() ? model::EntryPoint{n_layer, model::Door::kEnd}
+                                        : model::EntryPointOf(row.stops.front());
   for (const Use& use : uses) {
-    if (model::EntranceOf(use.stop) >= enters) row.first = std::min(row.first, use.first);
+    if (model::EntryPointOf(use.stop) >= enters) row.first = std::min(row.first, use.first);
   }
 }
 

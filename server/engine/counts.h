@@ -27,7 +27,7 @@ struct WaveCounts {
   }
 };
 
-struct Counts {
+struct EngineCounts {
   // Now.
   int64_t queued = 0;          // calls that wait for their first wave
   int64_t running = 0;         // calls that have had it

@@ -38,8 +38,9 @@ std::string TextOf(const std::exception_ptr& failure) { return LookInto(failure)
 
 absl::Status StatusOf(const std::exception_ptr& failure, const std::string& request_id) {
   if (LookInto(failure).out_of_memory) {
-    return Because(Reason::kOutOfMemory,
-                   Busy("the device ran out of memory; try again, or ask for less", kRetryDelay));
+    return WithReason(
+        Reason::kOutOfMemory,
+        Busy("the device ran out of memory; try again, or ask for less", kRetryDelay));
   }
   return absl::InternalError(
       absl::StrCat("internal error; the server's log has details under request id ", request_id));

@@ -71,10 +71,10 @@ absl::Status Scheduler::Submit(std::shared_ptr<Job> job) {
   absl::MutexLock lock(&mutex_);
   if (absl::Status status = CheckPlace(&unwanted); !status.ok()) return status;
   if (buffered_bytes_->load() + bytes > limits_->max_buffered_bytes()) {
-    return Because(Reason::kBufferedBytes,
-                   Busy(absl::StrCat("responses of ", limits_->max_buffered_bytes(),
-                                     " bytes are waiting for their readers; try again"),
-                        kRetryDelay));
+    return WithReason(Reason::kBufferedBytes,
+                      Busy(absl::StrCat("responses of ", limits_->max_buffered_bytes(),
+                                        " bytes are waiting for their readers; try again"),
+                           kRetryDelay));
   }
   buffered_bytes_->fetch_add(bytes);
   job->stream().Hold(std::shared_ptr<const void>(
@@ -95,9 +95,10 @@ absl::Status Scheduler::CheckPlace(Jobs* unwanted) {
   if (Waiting() < limits_->max_queue()) return absl::OkStatus();
   *unwanted = TakeUnwanted();
   if (Waiting() < limits_->max_queue()) return absl::OkStatus();
-  return Because(Reason::kQueueFull, Busy(absl::StrCat("the queue is full (", limits_->max_queue(),
-                                                       " requests); try again"),
-                                          kRetryDelay));
+  return WithReason(
+      Reason::kQueueFull,
+      Busy(absl::StrCat("the queue is full (", limits_->max_queue(), " requests); try again"),
+           kRetryDelay));
 }
 
 void Scheduler::StopAdmission() {
@@ -145,9 +146,9 @@ BaselineCache::Counts Scheduler::cache_counts() const {
   return cache_counts_;
 }
 
-Counts Scheduler::counts() const {
+EngineCounts Scheduler::counts() const {
   absl::MutexLock lock(&mutex_);
-  Counts counts = counts_;
+  EngineCounts counts = counts_;
   counts.queued = Waiting();
   counts.running = static_cast<int64_t>(jobs_.size()) - counts.queued;
   counts.buffered_bytes = buffered_bytes_->load();

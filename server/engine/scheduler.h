@@ -66,7 +66,7 @@ class Scheduler {
 
   // Of the cache of clean runs, as the last wave left it.
   BaselineCache::Counts cache_counts() const;
-  Counts counts() const;
+  EngineCounts counts() const;
 
  private:
   struct Entry {  // a job that is not over
@@ -138,7 +138,7 @@ class Scheduler {
   std::deque<Entry> jobs_ ABSL_GUARDED_BY(mutex_);  // in the order of their turns
   bool running_ ABSL_GUARDED_BY(mutex_) = false;    // the engine's thread is busy
   BaselineCache::Counts cache_counts_ ABSL_GUARDED_BY(mutex_);
-  Counts counts_ ABSL_GUARDED_BY(mutex_);           // since the start
+  EngineCounts counts_ ABSL_GUARDED_BY(mutex_);     // since the start
   absl::Status admission_ ABSL_GUARDED_BY(mutex_);  // OK, or why new jobs are refused
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

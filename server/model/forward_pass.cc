@@ -9,7 +9,7 @@ namespace scalpel::model {
 namespace {
 
 // Whether the clean run knows what a row needs to enter there.
-bool Knows(const Row& row, const Entrance& entrance) {
+bool Knows(const Row& row, const EntryPoint& entrance) {
   if (row.clean == nullptr || row.clean->length() < static_cast<int64_t>(row.tokens.size()))
     return false;
   switch (entrance.door) {
@@ -100,12 +100,12 @@ bool ForwardPass::LayerDone(at::Tensor& x) {
   return true;
 }
 
-bool ForwardPass::Enter(const Entrance& entrance) {
+bool ForwardPass::Enter(const EntryPoint& entrance) {
   std::vector<Packing::Entry> entries = packing_.entries();
   for (int32_t i = 0; i < size(); ++i) {
     const Row& row = rows_[i];
     if (next_stop_[i] == row.stops.size() || packing_.Find(i) != nullptr ||
-        EntranceOf(row.stops[next_stop_[i]]) != entrance)
+        EntryPointOf(row.stops[next_stop_[i]]) != entrance)
       continue;
     entries.push_back({i, row.first, static_cast<int64_t>(row.tokens.size())});
     answers_[i].tokens_computed = entries.back().tokens();
@@ -115,7 +115,7 @@ bool ForwardPass::Enter(const Entrance& entrance) {
   return any;
 }
 
-bool ForwardPass::Leave(const Entrance& now, const Stop& until) {
+bool ForwardPass::Leave(const EntryPoint& now, const Stop& until) {
   for (int32_t i = 0; i < size(); ++i) {
     const std::vector<Stop>& stops = rows_[i].stops;
     size_t& next = next_stop_[i];
@@ -132,7 +132,7 @@ bool ForwardPass::Leave(const Entrance& now, const Stop& until) {
     if (row.last < until || !tap_.Needs(entry.row)) continue;
     const size_t next = next_stop_[entry.row];
     const bool done = next == row.stops.size();
-    const Entrance again = EntranceOf(done ? row.last : row.stops[next]);
+    const EntryPoint again = EntryPointOf(done ? row.last : row.stops[next]);
     if ((done || again > now) && Knows(row, again) && !tap_.Changed(entry.row)) continue;
     stay.push_back(entry);
   }

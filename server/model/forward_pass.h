@@ -95,10 +95,10 @@ class ForwardPass {
 
   // Lets rows in and out. Each says whether any came or went; then the packed tensors are to be
   // laid anew.
-  bool Enter(const Entrance& entrance);
+  bool Enter(const EntryPoint& entrance);
   // Behind the door `now`, with every stop before `until` done: those leave that nothing needs any
   // more, and those that are still their clean run, where that is known as far as it is needed.
-  bool Leave(const Entrance& now, const Stop& until);
+  bool Leave(const EntryPoint& now, const Stop& until);
   // Drops the positions that nothing behind the last block's keys and values reads.
   bool DropUnread();
   // `packed`, which lay as `before` says, as packing() says. Rows that entered begin with

@@ -2,7 +2,7 @@
 
 namespace scalpel::model {
 
-Entrance EntranceOf(const Stop& stop) {
+EntryPoint EntryPointOf(const Stop& stop) {
   switch (stop.site) {
     case Site::kEmbed:
     case Site::kPosEmbed:

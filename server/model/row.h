@@ -27,15 +27,15 @@ struct Stop {
 // the output projection of its attention, and at its output.
 enum class Door : int32_t { kBlock, kOutput, kEnd };
 
-struct Entrance {
+struct EntryPoint {
   int32_t layer;
   Door door;
-  auto operator<=>(const Entrance&) const = default;
+  auto operator<=>(const EntryPoint&) const = default;
 };
 
 // Returns the last door from which the stop's site is still computed. For sites behind the last
 // block that is the last block's kEnd.
-Entrance EntranceOf(const Stop& stop);
+EntryPoint EntryPointOf(const Stop& stop);
 
 struct Row {
   absl::Span<const int32_t> tokens;  // T of them; must outlive the forward pass

@@ -29,9 +29,9 @@ class WatchedCall {
       : context_(context), request_id_(std::move(request_id)) {}
 
   // Call when a message is handed to gRPC.
-  void Writes() { writing_since_ = std::chrono::steady_clock::now(); }
+  void WriteBegan() { writing_since_ = std::chrono::steady_clock::now(); }
   // Call when the write has completed or failed.
-  void Wrote() { writing_since_ = std::chrono::steady_clock::time_point(); }
+  void WriteEnded() { writing_since_ = std::chrono::steady_clock::time_point(); }
   // Call before gRPC destroys the context. Afterwards this object does not use it.
   void Forget();
   // Cancels the call, and logs that, if a message has waited for its reader for `patience`.

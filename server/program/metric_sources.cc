@@ -11,12 +11,12 @@
 namespace scalpel {
 namespace {
 
-void AddEngine(const std::function<engine::Counts()>& counts, insight::Sources& sources) {
+void AddEngine(const std::function<engine::EngineCounts()>& counts, insight::Sources& sources) {
   // Turns a member of Counts into a function for Sources.
   const auto read = [&counts](auto number) {
     return [counts, number] { return static_cast<double>(number(counts())); };
   };
-  using C = const engine::Counts&;
+  using C = const engine::EngineCounts&;
   sources.AddGauge("scalpel_engine_queue_length", "Calls that wait for their first pass.",
                    read([](C c) { return c.queued; }));
   sources.AddGauge("scalpel_engine_running", "Calls that have had their first pass.",

@@ -34,7 +34,7 @@ struct Backend {
   // Scheduler::cache_counts; empty: no engine.
   std::function<engine::BaselineCache::Counts()> cache_counts = nullptr;
   // Scheduler::counts; null if there is no engine.
-  std::function<engine::Counts()> engine_counts = nullptr;
+  std::function<engine::EngineCounts()> engine_counts = nullptr;
   // Listener::connections and connections_refused; null if there is no listener.
   std::function<Connections()> connections = nullptr;
   // Scheduler::Admission; null: all may be submitted.

@@ -30,7 +30,7 @@ std::string RequestId(const grpc::CallbackServerContext& context) {
 
 absl::Status Call::Charge(int64_t tokens_asked) {
   if (!permit) return absl::OkStatus();
-  return Because(Reason::kCallerRate, permit->Charge(tokens_asked, absl::Now()));
+  return WithReason(Reason::kCallerRate, permit->Charge(tokens_asked, absl::Now()));
 }
 
 void Call::Refund(int64_t tokens_asked) {

@@ -30,10 +30,10 @@ absl::Status Calls::Admit(const grpc::CallbackServerContext& context, Call* call
   absl::MutexLock lock(&mutex_);
   // GetStatus is exempt, so that an operator can find out why the server is busy.
   if (under_way_ >= calls_max_ && call->method != "GetStatus") {
-    return Because(Reason::kCallsMax, Busy(absl::StrCat("as many calls are under way as may "
-                                                        "be (",
-                                                        calls_max_, "); try again"),
-                                           kRetryDelay));
+    return WithReason(Reason::kCallsMax, Busy(absl::StrCat("as many calls are under way as may "
+                                                           "be (",
+                                                           calls_max_, "); try again"),
+                                              kRetryDelay));
   }
   ++under_way_;
   ++counts_.by_method[std::string(call->method)];

@@ -34,7 +34,7 @@ absl::Status EnterGate(const grpc::CallbackServerContext& context, access::Gate&
                   .peer = HostOf(peer),
                   .health_socket = CameByHealthTarget(peer)},
                  call->method, call->began);
-  if (!permit.ok()) return Because(ReasonFor(permit.status()), permit.status());
+  if (!permit.ok()) return WithReason(ReasonFor(permit.status()), permit.status());
   call->caller = permit->name();
   call->permit = *std::move(permit);
   return absl::OkStatus();

@@ -14,7 +14,7 @@ namespace scalpel::rpc {
 
 // Asks `gate` whether the call may proceed, given its token, client certificate and peer. On
 // success sets the caller's name and permit in `call`. Errors as in Gate::Enter, with the reason
-// attached (see Because).
+// attached (see WithReason).
 absl::Status EnterGate(const grpc::CallbackServerContext& context, access::Gate& gate, Call* call);
 
 // Returns the host of a peer that is written as in gRPC, such as `ipv4:192.0.2.7:50123`.

@@ -59,7 +59,7 @@ absl::StatusCode WireCode(const absl::Status& status) {
 
 grpc::Status ToGrpc(const absl::Status& status, absl::string_view request_id) {
   if (status.ok()) return grpc::Status::OK;
-  std::string message = Shortened(status.message(), kMessageBytesMax);
+  std::string message = Truncated(status.message(), kMessageBytesMax);
   if (WireCode(status) == absl::StatusCode::kInternal) {
     spdlog::error("request={} internal error: {}", std::string(request_id),
                   absl::CHexEscape(status.message()));

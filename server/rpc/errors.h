@@ -33,8 +33,8 @@ absl::Status Guarded(Body&& body) {
   try {
     return std::forward<Body>(body)();
   } catch (const std::bad_alloc&) {
-    return Because(Reason::kOutOfMemory,
-                   Busy("the server is out of memory; try again", absl::Seconds(1)));
+    return WithReason(Reason::kOutOfMemory,
+                      Busy("the server is out of memory; try again", absl::Seconds(1)));
   } catch (const std::exception& error) {
     return absl::InternalError(error.what());
   } catch (...) {

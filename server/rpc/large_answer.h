@@ -31,7 +31,7 @@ class LargeAnswer final : public grpc::ServerUnaryReactor {
   LargeAnswer(Call call, std::shared_ptr<net::WatchedCall> watched,
               std::function<void(Call& call, const absl::Status& status)> done)
       : call_(std::move(call)), watched_(std::move(watched)), done_(std::move(done)) {
-    watched_->Writes();
+    watched_->WriteBegan();
     Finish(grpc::Status::OK);
   }
 

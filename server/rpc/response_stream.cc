@@ -71,7 +71,7 @@ ResponseStream::ResponseStream(grpc::CallbackServerContext* context, Call call,
       request_(request) {}
 
 void ResponseStream::OnWriteDone(bool ok) {
-  watched_->Wrote();
+  watched_->WriteEnded();
   if (!ok) Leave();
   Proceed();
 }
@@ -124,7 +124,7 @@ void ResponseStream::Proceed() {
     }
     if (found) {
       call_.response_bytes += static_cast<int64_t>(message_.Length());
-      watched_->Writes();
+      watched_->WriteBegan();
       return last_ ? StartWriteLast(&message_, {}) : StartWrite(&message_);
     }
     if (const std::optional<absl::Status> end = stream_->End()) return End(*end);
@@ -167,7 +167,7 @@ void ResponseStream::TakeMessage(const Response& response) {
 void ResponseStream::End(const absl::Status& status) {
   hooks_.ending(call_);
   status_ = status;
-  watched_->Writes();  // the client has to read what gRPC still holds, too
+  watched_->WriteBegan();  // the client has to read what gRPC still holds, too
   Finish(ToGrpc(status, call_.request_id));
 }
 

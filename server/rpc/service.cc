@@ -34,11 +34,11 @@ absl::Status CheckModel(const std::string& asked, const std::string& served) {
 
 }  // namespace
 
-Service::Service(const Limits& limits, const Surroundings& surroundings)
+Service::Service(const Limits& limits, const Dependencies& dependencies)
     : limits_(limits),
-      surroundings_(surroundings),
-      calls_(limits->max_calls(), surroundings.slow_call, surroundings.gate, surroundings.metrics),
-      stalls_(surroundings.reader_patience),
+      dependencies_(dependencies),
+      calls_(limits->max_calls(), dependencies.slow_call, dependencies.gate, dependencies.metrics),
+      stalls_(dependencies.reader_patience),
       workers_(kCompilingThreads) {}
 
 void Service::Open(std::shared_ptr<const Backend> backend) {
@@ -53,7 +53,7 @@ void Service::Close() {
 
 absl::Status Service::AdmitReflection(const grpc::CallbackServerContext& context,
                                       Call* call) const {
-  return EnterGate(context, surroundings_.gate, call);
+  return EnterGate(context, dependencies_.gate, call);
 }
 
 bool Service::WaitIdle(absl::Time deadline) {
@@ -163,7 +163,7 @@ grpc::ServerUnaryReactor* Service::GetStatus(grpc::CallbackServerContext* contex
 v1::GetStatusResponse Service::Status() const {
   StatusFacts facts{.uptime = absl::Now() - began_,
                     .calls = calls_.counts(),
-                    .rejections = surroundings_.metrics.Rejections()};
+                    .rejections = dependencies_.metrics.Rejections()};
   {
     absl::MutexLock lock(&mutex_);
     facts.backend = backend_;

@@ -37,7 +37,7 @@ using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_Ge
                         v1::InterventionService::Service>>>>>>;
 
 // Collaborators, which must outlive the service, and options.
-struct Surroundings {
+struct Dependencies {
   access::Gate& gate;
   insight::Metrics& metrics;
   absl::Duration slow_call = absl::ZeroDuration();     // see Calls; zero: no call is slow
@@ -47,7 +47,7 @@ struct Surroundings {
 // Before Open and after Close every method but GetStatus answers UNAVAILABLE. Thread-safe.
 class Service final : public RawInterventionService {
  public:
-  Service(const Limits& limits, const Surroundings& surroundings);
+  Service(const Limits& limits, const Dependencies& dependencies);
 
   // Starts to serve `backend`.
   void Open(std::shared_ptr<const Backend> backend);
@@ -107,7 +107,7 @@ class Service final : public RawInterventionService {
   v1::GetStatusResponse Status() const;
 
   const Limits limits_;
-  const Surroundings surroundings_;
+  const Dependencies dependencies_;
   const absl::Time began_ = absl::Now();
   Calls calls_;
   net::Departures departures_;

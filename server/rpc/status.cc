@@ -47,7 +47,7 @@ void DescribeRejections(const StatusFacts& facts, v1::GetStatusResponse* out) {
   }
 }
 
-void DescribeEngine(const engine::Counts& counts, v1::EngineStatus* out) {
+void DescribeEngine(const engine::EngineCounts& counts, v1::EngineStatus* out) {
   out->set_queued(counts.queued);
   out->set_running(counts.running);
   out->set_buffered_bytes(counts.buffered_bytes);

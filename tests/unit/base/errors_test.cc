@@ -32,14 +32,14 @@ TEST(OverLimit, NamesTheLimitWithoutARetryDelay) {
   EXPECT_FALSE(status.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
 }
 
-TEST(Because, KeepsTheFirstReason) {
+TEST(WithReason, KeepsTheFirstReason) {
   const absl::Status status =
-      Because(Reason::kInvalid, Because(Reason::kQueueFull, Busy("later", absl::Seconds(1))));
+      WithReason(Reason::kInvalid, WithReason(Reason::kQueueFull, Busy("later", absl::Seconds(1))));
   EXPECT_EQ(ReasonOf(status), Reason::kQueueFull);
   EXPECT_EQ(ReasonOf(OverLimit("limits.max_response_bytes", "7 bytes")), Reason::kResponseTooLarge);
   EXPECT_EQ(ReasonOf(InvalidField("text", "is not UTF-8")), std::nullopt);
-  EXPECT_TRUE(Because(Reason::kInvalid, absl::OkStatus()).ok());
-  EXPECT_EQ(ReasonOf(Because(Reason::kInvalid, absl::OkStatus())), std::nullopt);
+  EXPECT_TRUE(WithReason(Reason::kInvalid, absl::OkStatus()).ok());
+  EXPECT_EQ(ReasonOf(WithReason(Reason::kInvalid, absl::OkStatus())), std::nullopt);
 }
 
 TEST(InvalidField, IsOneViolation) {
@@ -52,7 +52,7 @@ TEST(Reason, EachHasADistinctWord) {
   std::set<absl::string_view> words;
   for (const Reason reason : AllReasons()) {
     words.insert(ReasonWord(reason));
-    EXPECT_EQ(ReasonOf(Because(reason, absl::UnavailableError("draining"))), reason);
+    EXPECT_EQ(ReasonOf(WithReason(reason, absl::UnavailableError("draining"))), reason);
   }
   EXPECT_EQ(words.size(), AllReasons().size());
 }

@@ -16,9 +16,9 @@ TEST(Beginning, HasWholeCharacters) {
   EXPECT_EQ(Beginning("\U0001f600", 3), "");
 }
 
-TEST(Shortened, HasAnEllipsisOnTop) {
-  EXPECT_EQ(Shortened("abc", 3), "abc");
-  EXPECT_EQ(Shortened("ab\u00e9", 3), "ab\u2026");
+TEST(Truncated, HasAnEllipsisOnTop) {
+  EXPECT_EQ(Truncated("abc", 3), "abc");
+  EXPECT_EQ(Truncated("ab\u00e9", 3), "ab\u2026");
 }
 
 TEST(OneLine, EscapesOnlyWhatALineCannotHold) {

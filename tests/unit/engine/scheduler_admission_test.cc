@@ -107,7 +107,7 @@ TEST(SchedulerCounts, CountsAFullComputationAsItsEstimatedCost) {
   const Call call = MakeRun();
   ASSERT_TRUE(scheduler.Submit(call.job).ok());
   ASSERT_TRUE(WaitForEnd(*call.stream).ok());
-  const Counts counts = scheduler.counts();
+  const EngineCounts counts = scheduler.counts();
   EXPECT_EQ(counts.waves, 1);
   EXPECT_EQ(counts.done.rows, 2);
   EXPECT_EQ(counts.done.tokens, 7);
@@ -138,7 +138,7 @@ TEST(SchedulerCounts, CountsCachedPositionsAsSaved) {
     ASSERT_TRUE(scheduler.Submit(call.job).ok());
     ASSERT_TRUE(WaitForEnd(*call.stream).ok());
   }
-  const Counts counts = scheduler.counts();
+  const EngineCounts counts = scheduler.counts();
   EXPECT_EQ(counts.waves, 2);
   EXPECT_EQ(counts.done.rows, 4);
   EXPECT_EQ(counts.done.tokens, 14);
@@ -152,7 +152,7 @@ TEST_F(BusyScheduler, CountsQueuedAndRunningWork) {
   Start();
   const Call waiting = MakeRun();
   ASSERT_TRUE(scheduler_->Submit(waiting.job).ok());
-  Counts counts = scheduler_->counts();
+  EngineCounts counts = scheduler_->counts();
   EXPECT_EQ(counts.queued, 1);
   EXPECT_EQ(counts.running, 1);
   EXPECT_EQ(counts.buffered_bytes, 2 * waiting.plan->started.cost().response_bytes());
@@ -171,7 +171,7 @@ TEST_F(BusyScheduler, CancelledWorkCountsTimeButNoRows) {
   running_.stream->Cancel();
   gate_->Release();
   EXPECT_TRUE(scheduler_->WaitIdle(kPatience));
-  const Counts counts = scheduler_->counts();
+  const EngineCounts counts = scheduler_->counts();
   EXPECT_EQ(counts.waves, 1);
   EXPECT_EQ(counts.done.rows, 0);
   EXPECT_GT(counts.busy, absl::ZeroDuration());

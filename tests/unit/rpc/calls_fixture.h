@@ -60,7 +60,7 @@ class CallsTest : public testing::Test {
              absl::Duration slow = absl::ZeroDuration()) {
     gate_ = std::make_unique<access::Gate>(std::move(policy));
     service_ = std::make_unique<Service>(
-        limits, Surroundings{.gate = *gate_, .metrics = metrics_, .slow_call = slow});
+        limits, Dependencies{.gate = *gate_, .metrics = metrics_, .slow_call = slow});
     ListenOptions options;
     options.address = "127.0.0.1:0";
     options.limits = limits;

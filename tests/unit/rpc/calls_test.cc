@@ -127,7 +127,7 @@ TEST_F(CallsTest, TokensAreChargedButNotForValidation) {
 
 TEST_F(CallsTest, NothingIsCompiledForAnEngineThatTakesNoMore) {
   submit_ = [](auto) { return absl::InternalError("it was to be asked before"); };
-  admission_ = Because(Reason::kQueueFull, Busy("the queue is full", absl::Seconds(1)));
+  admission_ = WithReason(Reason::kQueueFull, Busy("the queue is full", absl::Seconds(1)));
   Start(WithTokens());
   v1::RunRequest wrong;  // it has no prompts, but that is found by compiling it
   const grpc::Status refused = Run(wrong, kOperator);
@@ -151,7 +151,7 @@ TEST_F(CallsTest, TokensOfACallThatTheEngineRefusesAreGivenBack) {
 
 TEST_F(CallsTest, ReasonsComeFromWhereTheyArise) {
   submit_ = [](auto) {
-    return Because(Reason::kQueueFull, Busy("the queue is full", absl::Seconds(1)));
+    return WithReason(Reason::kQueueFull, Busy("the queue is full", absl::Seconds(1)));
   };
   Start(access::Policy());
   const grpc::Status full = Run(Tokens(1));
