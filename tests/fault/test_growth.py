@@ -92,7 +92,7 @@ def test_cost_grows_with_the_request(
 def test_a_short_request_is_checked_in_a_short_time(
     alone: Server, caller: Client, name: str
 ) -> None:
-    """A check goes on to its end, also when its caller has left or the server drains."""
+    """A check takes the time of one of the few workers, for which others wait."""
     request = checked(PRODUCTS[name])
     method = RUN if isinstance(request, run_pb2.RunRequest) else SWEEP
     assert cost(alone, caller, method, request.SerializeToString()) < PRODUCT_SECONDS
