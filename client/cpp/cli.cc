@@ -31,27 +31,25 @@ int TerminalColumns() {
 
 }  // namespace
 
-int RunProgram(const std::vector<std::string>& arguments, const Environment& environment) {
-  absl::StatusOr<Options> options = ParseOptions(arguments, environment.server);
+int RunProgram(const std::vector<std::string>& arguments, const ProcessStreams& streams) {
+  absl::StatusOr<Options> options = ParseOptions(arguments, streams.server);
   if (!options.ok()) {
-    environment.err << options.status().message() << "\n";
+    streams.err << options.status().message() << "\n";
     return kUsage;
   }
   if (options->help) {
-    environment.screen.out << HelpText();
+    streams.screen.out << HelpText();
     return kDone;
   }
-  if (const absl::Status status =
-          ReadSecurity(options->server, environment.token, &options->security);
+  if (const absl::Status status = ReadSecurity(options->server, streams.token, &options->security);
       !status.ok()) {
-    environment.err << status.message() << "\n";
+    streams.err << status.message() << "\n";
     return kUsage;
   }
-  return RunCommand(*options, environment.in, environment.screen, environment.err,
-                    environment.progress);
+  return RunCommand(*options, streams.in, streams.screen, streams.err, streams.progress);
 }
 
-Environment ThisProcess() {
+ProcessStreams ThisProcess() {
   const bool terminal = isatty(STDOUT_FILENO) == 1 && Environment("TERM") != "dumb";
   return {
       std::cin,

@@ -13,7 +13,7 @@
 namespace scalpel::client {
 
 // The program's streams, and what it takes from the environment.
-struct Environment {
+struct ProcessStreams {
   std::istream& in;
   Screen screen;
   std::ostream& err;
@@ -23,11 +23,11 @@ struct Environment {
 };
 
 // Runs the program with the arguments after its name, and returns its exit code.
-int RunProgram(const std::vector<std::string>& arguments, const Environment& environment);
+int RunProgram(const std::vector<std::string>& arguments, const ProcessStreams& streams);
 
-// Returns the environment of this process, including the width of its terminal and whether colours
+// Returns those of this process, including the width of its terminal and whether colours
 // are shown.
-Environment ThisProcess();
+ProcessStreams ThisProcess();
 
 }  // namespace scalpel::client
 
