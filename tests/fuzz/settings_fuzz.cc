@@ -7,8 +7,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "server/config/checks.h"
 #include "server/config/config.h"
+#include "server/config/settings.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace {
@@ -69,8 +69,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string line = SettingsLine(*config);
   HOLDS(line.find('\n') == std::string::npos);
   std::vector<std::string> all;
-  for (const auto& [name, given] : config->given)
-    all.push_back(absl::StrCat("--", name, "=", given.value));
+  for (const auto& [name, given] : config->given) {
+    // Some switches take no value.
+    const bool on = scalpel::FindSetting(name)->value.empty() && given.value == "true";
+    all.push_back(on ? absl::StrCat("--", name) : absl::StrCat("--", name, "=", given.value));
+  }
   const auto again = Read(all, {});
   HOLDS(again.ok() && Facts(*again) == Facts(*config));
   return 0;
