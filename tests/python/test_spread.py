@@ -1,7 +1,6 @@
 """Sweeps over several servers: the answer is one server's, and a server that dies is not missed."""
 
 import os
-import re
 import signal
 import socket
 import threading
@@ -29,6 +28,7 @@ from scalpel import (
     zero,
 )
 from tests.python import equivalents, raw
+from tests.python.executors import check_killed_server
 from tests.python.fake_server import Failure, FakeServer, queue_full
 from tests.python.raw import LONG, OTHER, PROMPT
 from tests.python.test_aio import same
@@ -157,26 +157,7 @@ class Limited(FakeServer):
 
 
 def test_a_server_that_is_killed_is_not_missed(server, start_server, model):
-    dying, prompts = start_server("--threads", "1"), [PROMPT] * 4
-    killed = []
-
-    def kill_midway():
-        """As soon as it has done two chunks, one of which may be the validation."""
-        for _ in range(5000):
-            if len(re.findall("method=Sweep.*code=OK", dying.log())) >= 2:
-                dying.kill()
-                killed.append(time.monotonic())
-                return
-            time.sleep(0.002)
-
-    with spread.connect([server.address, dying.address], retry=HASTY) as replicas:
-        killer = threading.Thread(target=kill_midway, daemon=True)
-        killer.start()
-        mine = replicas.sweep(prompts, zero("z"), **LONG)
-        ended = time.monotonic()
-        killer.join(10)
-    assert killed and killed[0] < ended, "it was killed midway"
-    same(mine, model.sweep(prompts, zero("z"), **LONG))
+    check_killed_server(server, start_server("--threads", "1"), model)
 
 
 def test_a_chunk_that_breaks_off_is_done_elsewhere(fakes, model):

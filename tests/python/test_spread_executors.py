@@ -1,4 +1,5 @@
-"""Sweeps over several servers whose calls are made by executors: threads, processes, Dask."""
+"""Sweeps over several servers whose calls are made by executors: threads, processes, Dask. Ray has
+a file of its own."""
 
 import concurrent.futures
 import multiprocessing
@@ -6,16 +7,7 @@ import multiprocessing
 import distributed
 import pytest
 
-import scalpel
-from scalpel import (
-    kl_from_clean,
-    spread,
-    zero,
-)
-from tests.python.raw import PROMPT
-from tests.python.test_aio import same
-
-KL = kl_from_clean()
+from tests.python.executors import check_executor, check_killed_server, check_killed_worker
 
 
 def processes():
@@ -26,23 +18,25 @@ def processes():
 
 @pytest.mark.parametrize("make", [concurrent.futures.ThreadPoolExecutor, processes])
 def test_an_executor_makes_the_calls(servers, model, make):
-    addresses = [one.address for one in servers]
-    with make() as executor, spread.connect(addresses, executor=executor) as replicas:
-        check_executor(replicas, model)
+    with make() as executor:
+        check_executor(servers, model, executor)
 
 
-def check_executor(replicas, model):
-    """The answer is the same, and so is what is wrong."""
-    options = {"over": ["layers", "heads"], "metrics": KL}
-    same(replicas.sweep(PROMPT, zero("z"), **options), model.sweep(PROMPT, zero("z"), **options))
-    with pytest.raises(scalpel.InvalidArgument) as raised:
-        replicas.sweep(PROMPT, zero("k", layer=12), over="heads", metrics=KL)
-    assert [one.argument for one in raised.value.violations] == ["interventions.layer"]
-
-
-def test_dask_makes_the_calls(servers, model):
+@pytest.fixture(scope="module")
+def dask():
+    """Two workers, each a process."""
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, distributed.Client(cluster) as client:
-        executor = client.get_executor(pure=False)
-        with spread.connect([one.address for one in servers], executor=executor) as replicas:
-            check_executor(replicas, model)
+        yield client.get_executor(pure=False)
+
+
+def test_dask_makes_the_calls(servers, model, dask):
+    check_executor(servers, model, dask)
+
+
+def test_a_worker_of_dask_that_is_killed_is_not_missed(server, model, dask, tmp_path):
+    check_killed_worker(server, model, dask, tmp_path)
+
+
+def test_a_server_that_is_killed_is_not_missed_by_dask(server, start_server, model, dask):
+    check_killed_server(server, start_server("--threads", "1"), model, dask)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import secrets
 from collections.abc import Callable, Mapping
 
 from tests.run import places
@@ -12,6 +13,7 @@ from tests.run.venv import python_of
 _BASE = "requirements.txt"
 _DASK = "python/requirements-dask.txt"
 _LINT = "requirements-lint.txt"
+_WITH_RAY = "tests/python/test_spread_ray.py"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +101,16 @@ def lint(tools: Tools) -> list[Part]:
 
 def python(tools: Tools) -> list[Part]:
     python = python_of(tools.venv("client", _BASE, _LINT, "python/requirements.txt", _DASK))
-    return [_pytest(tools, python, ("tests/python", "-m", "not live"), _client(tools))]
+    arguments = ("tests/python", f"--ignore={_WITH_RAY}", "-m", "not live")
+    return [_pytest(tools, python, arguments, _client(tools))]
+
+
+def ray(tools: Tools) -> list[Part]:
+    """In an environment of its own, so that the others are made without Ray."""
+    python = python_of(tools.venv("ray", _BASE, "python/requirements-ray.txt"))
+    # No reports to Ray's makers; a token that is not in a file of the home folder.
+    variables = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return [_pytest(tools, python, (_WITH_RAY,), {**_client(tools), **variables})]
 
 
 def languages(tools: Tools) -> list[Part]:

@@ -84,6 +84,12 @@ SUITES = (
         builds=(SERVER,),
     ),
     Suite(
+        "ray",
+        "sweeps of the Python client spread over Ray's workers (downloads Ray, 80 MB)",
+        parts.ray,
+        builds=(SERVER,),
+    ),
+    Suite(
         "languages",
         "the programs of client/examples/programs, which must all print the same (downloads what\n"
         "they depend on)",

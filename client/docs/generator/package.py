@@ -28,7 +28,7 @@ _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
             ("scalpel.streams", ("Stream",)),
             ("scalpel.connection", None),
             ("scalpel.aio", ("connect",)),
-            ("scalpel.spread", ("connect", "Replicas", "Executor")),
+            ("scalpel.spread", ("connect", "Replicas", "Executor", "RayExecutor")),
             ("scalpel.info", None),
             ("scalpel.request_files", None),
         ),

@@ -34,7 +34,8 @@ Began = Callable[[Callable[[], object]], None]
 
 class Executor(Protocol):
     """Makes calls elsewhere: one of `concurrent.futures`, or what speaks like it, such as
-    `dask.distributed.Client.get_executor()`."""
+    `dask.distributed.Client.get_executor()`
+    or `RayExecutor`."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Any:
         """Begins `fn(*args)`; returns its future."""

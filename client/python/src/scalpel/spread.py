@@ -26,6 +26,7 @@ from scalpel.events import SweepEvent, SweepStarted
 from scalpel.info import ModelInfo
 from scalpel.methods import SweepMethods
 from scalpel.progress import VariantsDone
+from scalpel.ray_executor import RayExecutor
 from scalpel.replica import ELSEWHERE, Began, ChunkQuestion, Executor, Replica, check_weights
 from scalpel.v1 import sweep_pb2
 from scalpel.work import Work
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from scalpel.connection import Options
 
-__all__ = ["Executor", "Replicas", "connect"]
+__all__ = ["Executor", "RayExecutor", "Replicas", "connect"]
 
 Result = TypeVar("Result")
 
