@@ -45,7 +45,7 @@ std::vector<std::vector<std::string>> FieldRows(const google::protobuf::Message&
   std::vector<std::vector<std::string>> rows;
   const google::protobuf::Descriptor* type = message.GetDescriptor();
   for (int i = 0; i < type->field_count(); ++i) {
-    rows.push_back({type->field(i)->name(), ValueText(message, type->field(i))});
+    rows.push_back({std::string(type->field(i)->name()), ValueText(message, type->field(i))});
   }
   return rows;
 }

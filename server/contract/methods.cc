@@ -20,7 +20,7 @@ absl::StatusOr<std::vector<Method>> ReadMethods(
       return absl::InternalError(absl::StrCat(
           method.full_name(), " has no least role; give it the option (scalpel.v1.least_role)"));
     }
-    methods.push_back({service.full_name(), method.name(), least});
+    methods.push_back({std::string(service.full_name()), std::string(method.name()), least});
   }
   return methods;
 }

@@ -49,8 +49,8 @@ Attention::Attention(const Gpt2Config& config, int32_t layer, const Packing& key
     if (key.first > 0) {
       for (const int which : {kKeys, kValues}) {
         clean_.push_back(clean_keys(query.row, which));
-        (which == kKeys ? row.clean_k : row.clean_v) = {clean_.back().const_data_ptr<float>(),
-                                                        clean_.back().stride(0)};
+        kernels::Rows& rows = which == kKeys ? row.clean_k : row.clean_v;
+        rows = {clean_.back().const_data_ptr<float>(), clean_.back().stride(0)};
       }
     }
     rows_.push_back(row);

@@ -13,6 +13,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "server/net/core_credentials.h"
 
 namespace scalpel::net {
 namespace {
@@ -90,32 +91,24 @@ grpc_ssl_certificate_config_reload_status Fetch(void* certificates,
   return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
 }
 
-// TLS through gRPC's C interface, which asks for a new certificate at each handshake.
+// TLS through gRPC's C interface, which asks for a new certificate at each handshake: the
+// credentials, and what they ask.
 //
 // gRPC's C++ class for this purpose, experimental::FileWatcherCertificateProvider, is not used: in
 // version 1.51 it ends the process when it reads an empty file, as it may while the file is being
 // copied, and it fails all handshakes while key and certificate do not match.
-class TlsCredentials final : public grpc::ServerCredentials {
- public:
-  TlsCredentials(const TlsFiles& files, TlsMaterial first, TlsReloads* reloads)
-      : certificates_(files, std::move(first), reloads),
-        credentials_(grpc_ssl_server_credentials_create_with_options(
+struct Tls {
+  Tls(const TlsFiles& files, TlsMaterial first, TlsReloads* reloads)
+      : certificates(files, std::move(first), reloads),
+        credentials(grpc_ssl_server_credentials_create_with_options(
             grpc_ssl_server_credentials_create_options_using_config_fetcher(
                 files.client_ca.empty()
                     ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
                     : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY,
-                &Fetch, &certificates_))) {}
-  ~TlsCredentials() override { grpc_server_credentials_release(credentials_); }
+                &Fetch, &certificates))) {}
 
-  void SetAuthMetadataProcessor(const std::shared_ptr<grpc::AuthMetadataProcessor>&) override {}
-
- private:
-  int AddPortToServer(const std::string& address, grpc_server* server) override {
-    return grpc_server_add_http2_port(server, address.c_str(), credentials_);
-  }
-
-  Certificates certificates_;
-  grpc_server_credentials* const credentials_;
+  Certificates certificates;
+  CoreCredentials credentials;
 };
 
 }  // namespace
@@ -127,7 +120,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const T
   if (!material.ok()) return material.status();
   if (absl::Status status = CheckTlsMaterial(*material); !status.ok()) return status;
   for (const std::string& warning : TlsWarnings(*material)) spdlog::warn("{}", warning);
-  return std::make_shared<TlsCredentials>(files, *std::move(material), reloads);
+  const auto tls = std::make_shared<Tls>(files, *std::move(material), reloads);
+  return std::shared_ptr<grpc::ServerCredentials>(tls, &tls->credentials);
 }
 
 std::string CertificateName(const grpc::AuthContext& context) {

@@ -63,7 +63,7 @@ grpc::ByteBuffer Serialize(const google::protobuf::Message& message) {
   const int bytes = static_cast<int>(message.ByteSizeLong());
   {
     grpc::ProtoBufferWriter writer(&buffer, kWriterBlockBytes, bytes);
-    message.SerializeToZeroCopyStream(&writer);
+    (void)message.SerializeToZeroCopyStream(&writer);  // to memory, which does not fail
   }
   return buffer;
 }

@@ -112,7 +112,7 @@ absl::Status CheckEntries(google::protobuf::io::ZeroCopyInputStream* stream, con
   counter.Count(type, /*outermost=*/true);
   Violations violations(limits->max_violations());
   for (const auto& [number, count] : counter.entries()) {
-    const std::string& field = type.FindFieldByNumber(number)->name();
+    const std::string field(type.FindFieldByNumber(number)->name());
     const int64_t most = EntriesMax(field, limits);
     if (count <= most) continue;
     violations.Add(field, absl::StrCat("has ", count, " entries, at most ", most,

@@ -27,7 +27,7 @@ void FitDetails(google::rpc::Status& status) {
     if (!detail.UnpackTo(&request)) continue;
     while (status.ByteSizeLong() > kDetailsBytesMax && request.field_violations_size() > 1) {
       request.mutable_field_violations()->RemoveLast();
-      detail.PackFrom(request);
+      (void)detail.PackFrom(request);
     }
   }
   if (status.ByteSizeLong() > kDetailsBytesMax) status.clear_details();
@@ -46,7 +46,7 @@ std::string Details(const absl::Status& status, absl::string_view message,
   });
   google::rpc::RequestInfo info;
   info.set_request_id(std::string(request_id));
-  wire.add_details()->PackFrom(info);
+  (void)wire.add_details()->PackFrom(info);
   FitDetails(wire);
   return wire.SerializeAsString();
 }

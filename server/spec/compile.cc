@@ -32,7 +32,7 @@ std::string Digest(const google::protobuf::Message& request, const ModelFacts& f
     google::protobuf::io::StringOutputStream stream(&bytes);
     google::protobuf::io::CodedOutputStream coded(&stream);
     coded.SetSerializationDeterministic(true);
-    asked->SerializeToCodedStream(&coded);
+    (void)asked->SerializeToCodedStream(&coded);  // to a string, which does not fail
   }
   bytes += facts.weights_sha256;
   unsigned char hash[SHA256_DIGEST_LENGTH];

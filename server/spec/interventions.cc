@@ -15,7 +15,7 @@ namespace {
 std::string OperationName(const v1::Intervention& intervention) {
   const auto* field =
       v1::Intervention::descriptor()->FindFieldByNumber(intervention.operation_case());
-  return field == nullptr ? "" : field->name();
+  return field == nullptr ? "" : std::string(field->name());
 }
 
 // Whether the operation makes sense at the site at all.

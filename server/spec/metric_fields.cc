@@ -1,7 +1,6 @@
 #include "server/spec/metric_fields.h"
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -106,8 +105,7 @@ void CheckSources(Compilation& c, v1::PatchingScore* score, const std::string& f
                                              " sources; name one for all, or one for each"));
       return;
     }
-    score->mutable_sources()->Resize(c.edited_prompts(), 0);
-    std::iota(score->mutable_sources()->begin(), score->mutable_sources()->end(), 0);
+    for (int i = 0; i < c.edited_prompts(); ++i) score->add_sources(i);
   }
   if (!CheckPerPrompt(c, score->sources_size(), sources)) return;
   for (int i = 0; i < score->sources_size(); ++i) {
