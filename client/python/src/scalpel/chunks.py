@@ -83,7 +83,8 @@ def outline(request: sweep_pb2.SweepRequest, seen: Sequence[SweepStarted]) -> Sw
     and the cost is that of the chunks, once they are done."""
     normalized = sweep_pb2.SweepRequest()
     normalized.CopyFrom(seen[0].normalized)
-    unknown: dict[str, Any] = {"digest": "", "cost": Cost(0, 0, 0.0, 0, 0, 0.0), "normalized": normalized}
+    no_cost = Cost(0, 0, 0.0, 0, 0, 0.0)
+    unknown: dict[str, Any] = {"digest": "", "cost": no_cost, "normalized": normalized}
     if not seen[0].axes:
         count = len(request.variants.variants)
         return dataclasses.replace(seen[0], variants=count, **unknown)

@@ -46,10 +46,11 @@ class Cost:
     response_bytes: int
     """An upper bound of what is sent."""
     activation_bytes: int
-    """Memory that one pass takes beside the weights, an upper bound; of a sweep, the largest variant's."""
+    """Memory that one pass takes beside the weights, an upper bound. Of a sweep: the largest
+    variant's."""
     observation_seconds: float
-    """What interventions, probes and captures take beside the forward pass, an estimate; of a sweep,
-    the slowest variant's."""
+    """What interventions, probes and captures take beside the forward pass, an estimate. Of a
+    sweep: the slowest variant's."""
 
 
 @dataclasses.dataclass(frozen=True)
