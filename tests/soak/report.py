@@ -8,7 +8,7 @@ from tests.soak.samples import Sample
 from tests.soak.verdict import Finding, Soaked
 
 _WIDTH, _PANEL, _GAP = 900, 110, 46
-_LEFT, _RIGHT, _TOP = 70, 20, 34
+_LEFT, _RIGHT, _TOP = 70, 20, 50
 _COLOURS = ("#1f6fb2", "#d1495b")
 Series = tuple[str, Callable[[Sample], float | None]]
 _PANELS: tuple[tuple[str, list[Series]], ...] = (

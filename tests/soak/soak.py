@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import itertools
 import pathlib
 import time
 from collections.abc import Callable
@@ -136,7 +137,9 @@ class _Crowds:
     def _watch(self, seconds: float, samples: list[Sample]) -> None:
         """Changes the tokens, and says each minute how it goes."""
         begin = said = time.monotonic()
-        for turn in range(3 * max(1, round(seconds / _RELOAD_SECONDS / 3))):
+        turns = itertools.count()
+        # Whole rounds of three: in the end the file is good, and the guests are out.
+        while (turn := next(turns)) % 3 or time.monotonic() < begin + seconds:
             time.sleep(_RELOAD_SECONDS)
             self.tokens.change(turn)
             assert is_serving(self.server.address), self.server.log()[-3000:]
