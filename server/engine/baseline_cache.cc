@@ -37,13 +37,20 @@ std::vector<uint64_t> BaselineCache::PrefixHashes(absl::Span<const int32_t> toke
 }
 
 BaselineCache::Entries::iterator BaselineCache::Lookup(Scope& scope, uint64_t hash,
-                                                       absl::Span<const int32_t> tokens) {
+                                                       absl::Span<const int32_t> tokens,
+                                                       int32_t depth_min) {
+  auto best = scope.entries.end();
   const auto found = scope.by_prefix.find(hash);
-  if (found == scope.by_prefix.end()) return scope.entries.end();
-  const std::vector<int32_t>& held = (*found->second)->tokens;
-  const bool equal =
-      held.size() >= tokens.size() && std::equal(tokens.begin(), tokens.end(), held.begin());
-  return equal ? found->second : scope.entries.end();
+  if (found == scope.by_prefix.end()) return best;
+  int32_t depth = depth_min;  // tokens are compared for an entry that goes this deep
+  for (auto entry = found->second.rbegin(); entry != found->second.rend(); ++entry) {
+    const CleanState& state = ***entry;
+    if (state.depth() < depth || state.length() < static_cast<int64_t>(tokens.size())) continue;
+    if (!std::equal(tokens.begin(), tokens.end(), state.tokens.begin())) continue;
+    best = *entry;
+    depth = state.depth() + 1;
+  }
+  return best;
 }
 
 std::shared_ptr<const CleanState> BaselineCache::Find(absl::string_view scope_name,
@@ -57,10 +64,9 @@ std::shared_ptr<const CleanState> BaselineCache::Find(absl::string_view scope_na
   Scope& scope = found->second;
   const std::vector<uint64_t> hashes = PrefixHashes(tokens);
   for (size_t count = tokens.size(); count > 0; --count) {
-    const auto entry = Lookup(scope, hashes[count - 1], tokens.first(count));
-    if (entry == scope.entries.end()) continue;
     const bool whole = count == tokens.size();
-    if (!whole && (*entry)->depth() < n_layer_) continue;
+    const auto entry = Lookup(scope, hashes[count - 1], tokens.first(count), whole ? 0 : n_layer_);
+    if (entry == scope.entries.end()) continue;
     ++(whole ? counts_.hits : counts_.prefix_hits);
     scope.entries.splice(scope.entries.begin(), scope.entries, entry);
     return (*entry)->tokens.size() == count ? *entry : Beginning(**entry, count);
@@ -74,14 +80,11 @@ void BaselineCache::Add(absl::string_view scope_name, std::shared_ptr<const Clea
   if (!Fits(scope_name, bytes)) return;
   const std::vector<uint64_t> hashes = PrefixHashes(state->tokens);
   Scope& scope = scopes_[std::string(scope_name)];
-  const auto same = Lookup(scope, hashes.back(), state->tokens);
-  if (same != scope.entries.end()) {
-    if ((*same)->depth() >= state->depth()) return;
-    if ((*same)->tokens.size() == state->tokens.size()) Remove(scope, same);
-  }
+  if (Lookup(scope, hashes.back(), state->tokens, state->depth()) != scope.entries.end()) return;
+  RemoveSame(scope, hashes.back(), state->tokens);
   MakeRoom(scope_name, bytes);
   scope.entries.push_front(std::move(state));
-  for (const uint64_t hash : hashes) scope.by_prefix[hash] = scope.entries.begin();
+  for (const uint64_t hash : hashes) scope.by_prefix[hash].push_back(scope.entries.begin());
   scope.bytes += bytes;
   counts_.bytes += bytes;
   ++counts_.entries;
@@ -110,10 +113,20 @@ void BaselineCache::MakeRoom(absl::string_view scope_name, int64_t bytes) {
   }
 }
 
+void BaselineCache::RemoveSame(Scope& scope, uint64_t hash, absl::Span<const int32_t> tokens) {
+  const auto found = scope.by_prefix.find(hash);
+  if (found == scope.by_prefix.end()) return;
+  for (const Entries::iterator entry : found->second) {
+    if ((*entry)->tokens == tokens) return Remove(scope, entry);  // there is at most one
+  }
+}
+
 void BaselineCache::Remove(Scope& scope, Entries::iterator entry) {
   for (const uint64_t hash : PrefixHashes((*entry)->tokens)) {
     const auto found = scope.by_prefix.find(hash);
-    if (found != scope.by_prefix.end() && found->second == entry) scope.by_prefix.erase(found);
+    if (found == scope.by_prefix.end()) continue;  // two of its prefixes have the same hash
+    std::erase(found->second, entry);
+    if (found->second.empty()) scope.by_prefix.erase(found);
   }
   const int64_t bytes = (*entry)->bytes();
   scope.bytes -= bytes;

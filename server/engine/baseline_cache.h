@@ -40,12 +40,13 @@ class BaselineCache {
   BaselineCache(int64_t bytes_max, int32_t n_layer) : bytes_max_(bytes_max), n_layer_(n_layer) {}
 
   bool enabled() const { return bytes_max_ > 0; }
-  // A state of the scope that holds all of these tokens at its beginning; else one, with every
-  // layer, that holds as many of the first as any, at its beginning and nothing else; else null.
+  // The scope's deepest state that begins with all of these tokens, cut after them; else, of its
+  // states that have every layer, the one that has the longest beginning in common with them, cut
+  // after it; else null. Of several the one that was added last.
   std::shared_ptr<const model::CleanState> Find(absl::string_view scope,
                                                 absl::Span<const int32_t> tokens);
-  // Keeps the state, unless the scope has one of the same tokens that goes as deep, or the state
-  // alone is more than the scope's share.
+  // Keeps the state, unless the scope has one that begins with its tokens and goes as deep, or the
+  // state alone is more than the scope's share. It replaces a shallower one of the same tokens.
   void Add(absl::string_view scope, std::shared_ptr<const model::CleanState> state);
   const Counts& counts() const { return counts_; }
 
@@ -54,15 +55,21 @@ class BaselineCache {
 
   // Never without entries, except while Add fills it.
   struct Scope {
-    Entries entries;                                             // the least recently used last
-    absl::flat_hash_map<uint64_t, Entries::iterator> by_prefix;  // every prefix of every entry
+    Entries entries;  // the least recently used last
+    // Of every prefix of every entry: the entries that begin with it, in the order in which they
+    // were added. All of them, so that none is hidden by one that is shallower or goes sooner.
+    absl::flat_hash_map<uint64_t, std::vector<Entries::iterator>> by_prefix;
     int64_t bytes = 0;
   };
 
   // Hashes of the first 1, 2, ... tokens.
   static std::vector<uint64_t> PrefixHashes(absl::Span<const int32_t> tokens);
-  // Entry that begins with the first `count` of the tokens; end(): none.
-  static Entries::iterator Lookup(Scope& scope, uint64_t hash, absl::Span<const int32_t> tokens);
+  // The deepest entry that begins with the tokens, whose hash is given, and has at least
+  // `depth_min` layers; end(): none.
+  static Entries::iterator Lookup(Scope& scope, uint64_t hash, absl::Span<const int32_t> tokens,
+                                  int32_t depth_min);
+  // Removes the entry that has just these tokens, if there is one.
+  void RemoveSame(Scope& scope, uint64_t hash, absl::Span<const int32_t> tokens);
   // Whether MakeRoom can make room for as much, if need be with all that `scope` has.
   bool Fits(absl::string_view scope, int64_t bytes) const;
   // Removes entries until there is room for as many bytes, which `scope` is about to hold.
