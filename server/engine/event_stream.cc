@@ -35,6 +35,20 @@ void EventStream::Close(absl::Status status) {
   if (ready != nullptr) (*ready)();
 }
 
+void EventStream::Abort(absl::Status status) {
+  std::deque<Event> unread;  // freed outside the lock: tensors may be large
+  std::shared_ptr<const std::function<void()>> ready;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (end_) return;
+    end_ = std::move(status);
+    cancelled_ = true;
+    unread.swap(events_);
+    ready = ready_;
+  }
+  if (ready != nullptr) (*ready)();
+}
+
 std::optional<Event> EventStream::Pop() {
   absl::MutexLock lock(&mutex_);
   if (events_.empty()) return std::nullopt;

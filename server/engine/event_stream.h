@@ -69,6 +69,9 @@ class EventStream final : public EventSink {
   void Push(Event event) override;
   // Producer: nothing follows. `status` is the call's end. Only the first Close counts.
   void Close(absl::Status status);
+  // Producer: as Close, and what is not yet read is dropped, as by Cancel. A call that has ended
+  // keeps its end, and what is left to read of it.
+  void Abort(absl::Status status);
 
   // Producer, before the consumer starts: keeps `resource` (the bytes reserved for this stream)
   // alive as long as this object.

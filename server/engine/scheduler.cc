@@ -122,10 +122,8 @@ void Scheduler::AbortAll(const absl::Status& status) {
     absl::MutexLock lock(&mutex_);
     jobs.swap(jobs_);
   }
-  for (const Entry& entry : jobs) {  // without the lock: readers are woken
-    entry.turn.job->stream().Close(status);
-    entry.turn.job->stream().Cancel();
-  }
+  // Without the lock: readers are woken.
+  for (const Entry& entry : jobs) entry.turn.job->stream().Abort(status);
 }
 
 Scheduler::Jobs Scheduler::TakeUnwanted() {

@@ -59,6 +59,22 @@ TEST(EventStream, CancelDropsUnreadAndLaterEvents) {
   EXPECT_TRUE(absl::IsCancelled(*stream.End()));
 }
 
+// An answer that says OK is whole, even if the server stops before it is read.
+TEST(EventStream, AbortDropsWhatIsUnreadUnlessTheCallHasEnded) {
+  EventStream open, ended;
+  int calls = 0;
+  open.SetReady([&] { ++calls; });
+  for (EventStream* stream : {&open, &ended}) stream->Push(Numbered(1));
+  ended.Close(absl::OkStatus());
+  for (EventStream* stream : {&open, &ended}) stream->Abort(absl::UnavailableError(""));
+  EXPECT_EQ(calls, 3);
+  EXPECT_TRUE(open.cancelled());
+  EXPECT_FALSE(open.Pop());
+  EXPECT_TRUE(absl::IsUnavailable(*open.End()));
+  EXPECT_TRUE(ended.Pop());
+  EXPECT_TRUE(ended.End()->ok());
+}
+
 TEST(EventStream, ReadyIsCalledAtOnceAndAfterEachPushAndClose) {
   EventStream stream;
   stream.Push(Numbered(1));
