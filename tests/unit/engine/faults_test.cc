@@ -1,18 +1,18 @@
 // Faults injected at every point of the engine, in company: who is innocent gets the bytes that it
 // gets alone. In builds with SCALPEL_FAULTS.
 
-#include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <functional>
 #include <new>
-#include <stdexcept>
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/fault_points.h"
 #include "tests/unit/support/busy_engine.h"
+#include "tests/unit/support/read_events.h"
+#include "tests/unit/support/throw.h"
 #include "tests/unit/support/tiny.h"
 #include "tests/unit/support/tiny_sweep.h"
 
@@ -41,35 +41,6 @@ constexpr char kSweep[] = R"(
     grid { interventions { place { site: SITE_Z } zero {} } axes { layers {} } axes { heads {} } }
     probes { place { site: SITE_RESID_POST } statistics: STATISTIC_STD } reports: true
     metrics { kl_from_clean {} })";
-
-// What a caller reads, without what tells of time.
-std::vector<std::string> Read(std::vector<Event>& events) {
-  std::vector<std::string> read;
-  for (Event& event : events) {
-    if (event.tensor) {
-      read.push_back(
-          absl::StrCat(event.tensor->header.SerializeAsString(), std::string(event.tensor->bytes)));
-    } else if (event.sweep) {
-      if (event.sweep->has_progress()) continue;
-      v1::SweepFinished* finished =
-          event.sweep->has_finished() ? event.sweep->mutable_finished() : nullptr;
-      if (finished != nullptr) {
-        finished->clear_queue_us();
-        finished->clear_compute_us();
-        finished->clear_tokens_computed();
-      }
-      read.push_back(event.sweep->SerializeAsString());
-    } else {
-      if (event.message.has_finished()) {
-        event.message.mutable_finished()->clear_queue_us();
-        event.message.mutable_finished()->clear_compute_us();
-        event.message.mutable_finished()->clear_tokens_computed();
-      }
-      read.push_back(event.message.SerializeAsString());
-    }
-  }
-  return read;
-}
 
 // In any order: variants that run again come later.
 std::vector<std::string> Sorted(std::vector<std::string> lines) {
@@ -102,27 +73,12 @@ std::vector<Outcome> RunTogether(const std::vector<std::function<Call()>>& maker
       std::vector<Event> events;
       Outcome& outcome = outcomes.emplace_back();
       outcome.status = WaitForEnd(*call.stream, &events);
-      outcome.read = Read(events);
+      outcome.read = test::ReadEvents(events);
     }
     EXPECT_TRUE(scheduler.WaitIdle(kPatience));
   }
   Faults() = nullptr;
   return outcomes;
-}
-
-void Throw(int kind) {
-  switch (kind) {
-    case 0:
-      throw std::bad_alloc();
-    case 1:
-      throw c10::OutOfMemoryError({"", "", 0}, "device memory");
-    case 2:
-      TORCH_CHECK(false, "a tensor does not fit");
-    case 3:
-      throw std::runtime_error("ours");
-    default:
-      throw 42;
-  }
 }
 
 std::function<Call()> ARun(int i, const std::string& id) {
@@ -141,7 +97,7 @@ TEST_P(Faulty, InnocentsGetTheirBytes) {
                                                      ASweep(), ARun(4, "c")};
   std::vector<Outcome> alone;
   for (const auto& make : makers) alone.push_back(RunTogether({make}, nullptr)[0]);
-  for (int kind = 0; kind < 5; ++kind) {
+  for (int kind = 0; kind < test::kThrowKinds; ++kind) {
     for (const int nth : {1, 2, 5}) {
       int passed = 0;
       bool thrown = false;
@@ -151,7 +107,7 @@ TEST_P(Faulty, InnocentsGetTheirBytes) {
             if (point == FaultPoint::kPass) passed = 0;  // a wave begins
             if (point != GetParam() || ++passed < nth) return;
             thrown = true;
-            Throw(kind);
+            test::Throw(kind);
           });
       for (size_t i = 0; i < makers.size(); ++i) {
         if (i == 1 && thrown) continue;
@@ -163,8 +119,7 @@ TEST_P(Faulty, InnocentsGetTheirBytes) {
       }
       EXPECT_TRUE(thrown || nth > 1);
       if (!thrown) continue;
-      EXPECT_EQ(outcomes[1].status.code(),
-                kind < 2 ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal);
+      EXPECT_EQ(outcomes[1].status.code(), test::CodeOfThrown(kind));
       if (kind >= 2) {
         EXPECT_THAT(std::string(outcomes[1].status.message()), HasSubstr("guilty"));
       }
