@@ -24,7 +24,8 @@ SERVER = Variant("build", "-DSCALPEL_TESTS=ON", ("scalpel-server", "scalpel-cli"
 TESTS = Variant("build", "-DSCALPEL_TESTS=ON", ("all",))
 SANITIZED = Variant("build-sanitize", "-DSCALPEL_SANITIZE=ON", ("unit_tests",))
 FUZZ = Variant("build-fuzz", f"-C{places.ROOT}/tests/fuzz/clang.cmake", ("fuzz",))
-_ORDER = (SERVER, TESTS, SANITIZED, FUZZ)
+THREADS = Variant("build-tsan", "-DSCALPEL_SANITIZE=thread", ("unit_tests",))
+_ORDER = (SERVER, TESTS, SANITIZED, THREADS, FUZZ)
 
 
 class Builder:

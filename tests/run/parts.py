@@ -81,6 +81,11 @@ def sanitizer(tools: Tools) -> list[Part]:
     return [Part(command, {"UBSAN_OPTIONS": "print_stacktrace=1"})]
 
 
+def tsan(_: Tools) -> list[Part]:
+    program = str(places.ROOT / "build-tsan" / "tests" / "unit_tests")
+    return [Part((program, "--gtest_brief=1", "--gtest_output=xml:{xml}"))]
+
+
 def fuzz(tools: Tools) -> list[Part]:
     """Half of the targets each, one after the other: a target has one thread."""
     python = python_of(tools.tests_venv())

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from tests.run import parts
-from tests.run.build import FUZZ, SANITIZED, SERVER, TESTS, Variant
+from tests.run.build import FUZZ, SANITIZED, SERVER, TESTS, THREADS, Variant
 from tests.run.parts import Part
 from tests.run.tools import Tools
 
@@ -33,6 +33,12 @@ SUITES = (
         "the same under AddressSanitizer and UndefinedBehaviorSanitizer",
         parts.sanitizer,
         builds=(SANITIZED,),
+    ),
+    Suite(
+        "tsan",
+        "those in which threads meet, without gRPC, under ThreadSanitizer",
+        parts.tsan,
+        builds=(THREADS,),
     ),
     Suite(
         "fuzz",
