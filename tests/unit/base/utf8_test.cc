@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "server/base/json.h"
 
 namespace scalpel {
@@ -29,7 +30,8 @@ TEST(OneLine, EscapesOnlyWhatALineCannotHold) {
 }
 
 TEST(QuotedName, IsCutBetweenCharacters) {
-  EXPECT_EQ(QuotedName(std::string(119, 'a') + "\u00e9"), '"' + std::string(119, 'a') + "...\"");
+  const std::string ascii(119, 'a');
+  EXPECT_EQ(QuotedName(absl::StrCat(ascii, "\u00e9")), absl::StrCat("\"", ascii, "...\""));
   EXPECT_EQ(QuotedName("a\n\""), "\"a\\n\\\"\"");
 }
 
