@@ -49,16 +49,18 @@ void SendTokens(const spec::Plan& plan, int32_t row, const at::Tensor& logits, E
 
 }  // namespace
 
-void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventSink& sink,
+bool SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventSink& sink,
                 TensorSender& sender, absl::FunctionRef<bool()> goes_on) {
-  for (size_t row = 0; row < logits.size() && goes_on(); ++row) {
+  for (size_t row = 0; row < logits.size(); ++row) {
     if (!logits[row].defined()) continue;
+    if (!goes_on()) return false;
     if (plan.logits.full) {
       SendTensor(plan, row, logits[row], *plan.logits.full, sender);
     } else {
       SendTokens(plan, static_cast<int32_t>(row), logits[row], sink);
     }
   }
+  return true;
 }
 
 }  // namespace scalpel::engine

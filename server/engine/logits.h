@@ -14,8 +14,8 @@
 namespace scalpel::engine {
 
 // `logits`: by row, [positions, vocab], undefined for rows whose logits are not asked for.
-// `goes_on` is asked before each row; after a no, the rest is not sent.
-void SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventSink& sink,
+// `goes_on` is asked before each row; after a no the rest is not sent, and false is returned.
+bool SendLogits(const spec::Plan& plan, const std::vector<at::Tensor>& logits, EventSink& sink,
                 TensorSender& sender, absl::FunctionRef<bool()> goes_on);
 
 }  // namespace scalpel::engine

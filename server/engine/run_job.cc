@@ -44,7 +44,7 @@ std::optional<Task> RunJob::NextTask() {
 }
 
 void RunJob::TaskDone(TaskResult result) {
-  SendLogits(*plan_, result.logits, *sink_, *result.sender, result.goes_on);
+  if (!SendLogits(*plan_, result.logits, *sink_, *result.sender, result.goes_on)) return;
   for (v1::InterventionReport& report : result.reports) {
     Event event;
     *event.message.mutable_intervention_report() = std::move(report);

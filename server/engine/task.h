@@ -60,7 +60,8 @@ struct Task {
   std::shared_ptr<const spec::Plan> plan;
   std::shared_ptr<TaskSink> sink;  // for the statistics, tensors and block outputs of the plan
   // Sends what follows from the result. It may throw, and is then called again after the task has
-  // run once more; what it had sent by then must not be sent twice.
+  // run once more; what it had sent by then must not be sent twice. Where the caller leaves
+  // meanwhile, it stops, and the task is not done.
   std::function<void(TaskResult result)> done;
   // By row of the plan: what is known of the clean run of its prompt. Prepare adds what the cache
   // knows; afterwards, what the task computed is here too.

@@ -1,4 +1,5 @@
-// What gRPC 1.51 and newer versions of gRPC need differently to take credentials of the C interface.
+// What gRPC 1.51 and newer versions of gRPC need differently to take credentials of the C
+// interface.
 
 #ifndef SCALPEL_SERVER_NET_CORE_CREDENTIALS_H_
 #define SCALPEL_SERVER_NET_CORE_CREDENTIALS_H_
