@@ -98,9 +98,9 @@ def test_resource_exhausted_by_the_queue(start_server):
     server = start_server("--max-queue", "1")
     request = make_request(heavy.endless())
     with Client(server.address) as client:
-        calls = [client.stub.Run(request) for _ in range(4)]
+        calls: list[grpc.Call] = []
         try:
-            answer = _until_refused(server.address)
+            answer = _until_refused(server.address, lambda: calls.append(client.stub.Run(request)))
         finally:
             for call in calls:
                 call.cancel()
@@ -109,10 +109,11 @@ def test_resource_exhausted_by_the_queue(start_server):
     assert not answer.details("QuotaFailure")
 
 
-def _until_refused(address, seconds=10):
-    """The calls before this one take their time to arrive: asks until they fill the queue."""
+def _until_refused(address, fill, seconds=10):
+    """Those that come before the first has begun are refused too: goes on until one waits."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        fill()
         answer = grpcurl.call(address, "Run", {"prompts": PROMPT})
         if answer.code == RESOURCE_EXHAUSTED:
             return answer

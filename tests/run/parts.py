@@ -112,7 +112,9 @@ def python(tools: Tools) -> list[Part]:
 
 def ray(tools: Tools) -> list[Part]:
     """In an environment of its own, so that the others are made without Ray."""
-    python = python_of(tools.venv("ray", _BASE, "python/requirements-ray.txt"))
+    python = python_of(
+        tools.venv("ray", _BASE, "python/requirements.txt", "python/requirements-ray.txt")
+    )
     # No reports to Ray's makers; a token that is not in a file of the home folder.
     variables = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     return [_pytest(tools, python, (_WITH_RAY,), {**_client(tools), **variables})]

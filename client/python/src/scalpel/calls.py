@@ -290,7 +290,7 @@ def detokenize_bytes(ids: int | Prompt, *, timeout: float | None = None) -> Unar
 
 def token_id(text: str, *, timeout: float | None = None) -> UnaryCall[int]:
     """The id of the one token that a text is, with the space before it if it has one: `" Mary"`.
-    Raises ValueError where the text is several tokens. Thread-safe."""
+    Raises `InvalidArgument`, a ValueError, where the text is several tokens. Thread-safe."""
     request = service_pb2.TokenizeRequest(text=text_of(text))
     return UnaryCall("Tokenize", request, _only_id, timeout)
 
@@ -339,5 +339,6 @@ def _tokens(response: service_pb2.TokenizeResponse) -> Tokens:
 
 def _only_id(response: service_pb2.TokenizeResponse) -> int:
     if len(response.ids) != 1:
-        raise ValueError(f"not one token but {len(response.ids)}: {list(response.tokens)}")
+        what = f"not one token but {len(response.ids)}: {list(response.tokens)}"
+        raise errors.InvalidArgument(what)
     return int(response.ids[0])
