@@ -162,7 +162,7 @@ void CheckRun(const std::shared_ptr<const Compiled>& compiled, const v1::Cost& c
 template <typename Request, typename Compile>
 auto CheckCompile(const Request& request, size_t size, Compile compile) {
   const double begin = CpuSeconds();
-  auto compiled = compile(request, TheSmall().facts, TheSmall().limits);
+  auto compiled = compile(request, TheSmall().facts, TheSmall().limits, spec::AlwaysWanted);
   HOLDS(CpuSeconds() - begin <= kCompileSeconds + kCompileByteSeconds * static_cast<double>(size));
   if (!compiled.ok()) {
     const absl::Status status = compiled.status();
