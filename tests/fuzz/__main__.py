@@ -16,7 +16,7 @@ from tests.fuzz.seeds import SEEDS, words
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _PROGRAMS = _ROOT / "build-fuzz" / "tests" / "fuzz"
-# What was found by earlier runs is here, too: they go on where those stopped.
+# What was found by earlier runs is here, too.
 _FOUND = _ROOT / "build-fuzz" / "found"
 _SECONDS = "45"
 _LAST_LINES = 40
@@ -33,12 +33,19 @@ class Outcome:
     problem: str = ""
 
 
+def explores() -> bool:
+    """Whether the run tries other inputs than the one before, and goes on where that stopped. The
+    suite does not: what it finds depends on the code, and not on luck."""
+    return bool(os.environ.get("SCALPEL_FUZZ_SECONDS"))
+
+
 def prepare(target: str, found: pathlib.Path) -> list[str]:
     """Writes the seeds and the dictionary; the folders of inputs, the first for what is new."""
     folder = found / target
     for name in ("corpus", "seeds", "failed"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for old in (*(folder / "seeds").iterdir(), *(folder / "failed").iterdir()):
+    stale = ["seeds", "failed", *(["corpus"] * (not explores()))]
+    for old in [path for name in stale for path in (folder / name).iterdir()]:
         old.unlink()
     for number, seed in enumerate(SEEDS[target]()):
         (folder / "seeds" / f"{number:02}").write_bytes(seed)
@@ -55,6 +62,7 @@ def fuzz(target: str, program: pathlib.Path, found: pathlib.Path, seconds: str) 
     command = [
         str(program),
         f"-max_total_time={seconds}",
+        *(["-seed=1"] * (not explores())),
         f"-max_len={_LENGTH.get(target, 4096)}",
         *([f"-dict={folder / 'words.dict'}"] if words(target) else []),
         f"-artifact_prefix={folder / 'failed'}/",

@@ -17,6 +17,8 @@ using scalpel::access::TokenEntry;
 using scalpel::access::TokenList;
 
 // The seeds and the dictionary have its hash.
+// RFC 3339, which wants four digits of a year.
+constexpr char kTime[] = "%E4Y-%m-%dT%H:%M:%E*S%Ez";
 constexpr char kToken[] = "a token of at least thirty-two characters";
 
 std::string Hex(const scalpel::access::Sha256Hash& hash) {
@@ -30,7 +32,7 @@ std::string Written(const TokenList& list) {
                            {"sha256", Hex(entry.hash)},
                            {"role", scalpel::access::RoleName(entry.role)}};
     if (entry.expires != absl::InfiniteFuture())
-      json["expires"] = absl::FormatTime(absl::RFC3339_full, entry.expires, absl::UTCTimeZone());
+      json["expires"] = absl::FormatTime(kTime, entry.expires, absl::UTCTimeZone());
     if (entry.calls_max) json["max_calls"] = *entry.calls_max;
     if (entry.tokens_per_second_max) json["max_tokens_per_second"] = *entry.tokens_per_second_max;
     tokens.push_back(json);
