@@ -58,7 +58,8 @@ class Met:
 
 
 class Caller(threading.Thread):
-    """Acts at random until told to stop."""
+    """Does all of its acts in a random order, then in another, until told to stop: so that none is
+    left out by chance."""
 
     def __init__(self, address: str, role: Role, known: Known, seed: int, stop: Event):
         super().__init__(daemon=True)
@@ -69,7 +70,9 @@ class Caller(threading.Thread):
     def run(self) -> None:
         with self.client:
             while not self.stop.is_set():
-                self._act(self.dice.choice(self.acts))
+                for act in self.dice.sample(self.acts, len(self.acts)):
+                    if not self.stop.is_set():
+                        self._act(act)
 
     def _act(self, act: Act) -> None:
         wait = 0.0
