@@ -1,24 +1,21 @@
 #include "server/spec/noise.h"
 
-#include <Random123/philox.h>
-
 #include <array>
 #include <cmath>
 #include <numbers>
 #include <vector>
+
+#include "server/spec/philox.h"
 
 namespace scalpel::spec {
 namespace {
 
 // Returns the four normals of one counter.
 std::array<double, 4> Normals(const NoiseKey& key, uint32_t block, uint32_t position) {
-  const r123::Philox4x32::ctr_type counter = {
-      {block, position,
-       static_cast<uint32_t>(key.layer + 1) | static_cast<uint32_t>(key.prompt) << 16,
-       static_cast<uint32_t>(key.intervention)}};
-  const r123::Philox4x32::key_type philox_key = {
-      {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)}};
-  const auto random = r123::Philox4x32()(counter, philox_key);
+  const std::array<uint32_t, 4> random = Philox(
+      key.seed, {block, position,
+                 static_cast<uint32_t>(key.layer + 1) | static_cast<uint32_t>(key.prompt) << 16,
+                 static_cast<uint32_t>(key.intervention)});
   std::array<double, 4> u, z;
   for (int i = 0; i < 4; ++i) u[i] = (random[i] + 0.5) * 0x1p-32;  // in (0, 1)
   for (int i = 0; i < 4; i += 2) {
