@@ -1,5 +1,7 @@
 #include "server/base/utf8.h"
 
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -32,6 +34,18 @@ std::string ReplaceInvalidUtf8(std::string_view text) {
     text.remove_prefix(step.bytes);
   }
   return result;
+}
+
+size_t UnfinishedUtf8(std::string_view text) {
+  for (size_t bytes = 1; bytes <= std::min<size_t>(3, text.size()); ++bytes) {
+    const std::string_view end = text.substr(text.size() - bytes);
+    const auto lead = static_cast<unsigned char>(end.front());
+    if ((lead & 0xC0) == 0x80) continue;  // no character begins here
+    const Utf8Step step = NextUtf8(end);
+    const bool unfinished = lead >= 0xC2 && lead <= 0xF4 && !step.valid && step.bytes == bytes;
+    return unfinished ? bytes : 0;
+  }
+  return 0;
 }
 
 absl::string_view Beginning(absl::string_view text, size_t bytes_max) {

@@ -24,6 +24,10 @@ Utf8Step NextUtf8(std::string_view text);
 // Returns the text with each invalid sequence replaced by U+FFFD.
 std::string ReplaceInvalidUtf8(std::string_view text);
 
+// Returns how many bytes at the text's end begin a character that further bytes may complete: at
+// most 3.
+size_t UnfinishedUtf8(std::string_view text);
+
 // Returns as many whole characters as fit into `bytes_max`, from the text's beginning.
 absl::string_view Beginning(absl::string_view text, size_t bytes_max);
 
