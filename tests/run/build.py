@@ -21,11 +21,12 @@ class Variant:
 
 
 SERVER = Variant("build", "-DSCALPEL_TESTS=ON", ("scalpel-server", "scalpel-cli"), urgent=True)
+SAMPLER = Variant("build", "-DSCALPEL_TESTS=ON", ("sampler_tool",), urgent=True)
 TESTS = Variant("build", "-DSCALPEL_TESTS=ON", ("all",))
 SANITIZED = Variant("build-sanitize", "-DSCALPEL_SANITIZE=ON", ("unit_tests",))
 FUZZ = Variant("build-fuzz", f"-C{places.ROOT}/tests/fuzz/clang.cmake", ("fuzz",))
 THREADS = Variant("build-tsan", "-DSCALPEL_SANITIZE=thread", ("unit_tests",))
-_ORDER = (SERVER, TESTS, SANITIZED, THREADS, FUZZ)
+_ORDER = (SERVER, SAMPLER, TESTS, SANITIZED, THREADS, FUZZ)
 
 
 class Builder:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from tests.run import parts
-from tests.run.build import FUZZ, SANITIZED, SERVER, TESTS, THREADS, Variant
+from tests.run.build import FUZZ, SAMPLER, SANITIZED, SERVER, TESTS, THREADS, Variant
 from tests.run.parts import Part
 from tests.run.tools import Tools
 
@@ -60,7 +60,7 @@ SUITES = (
         "parity",
         "against golden files that HuggingFace's implementation made, and the exact statements",
         parts.plain("tests/parity", "-m", "not live"),
-        builds=(SERVER,),
+        builds=(SERVER, SAMPLER),
         patient=True,
     ),
     Suite(
@@ -124,7 +124,7 @@ SUITES = (
         "with --live: against HuggingFace transformers on this machine (downloads Python's torch,\n"
         "several GB), and whether the benchmark's contestants agree",
         parts.live,
-        builds=(SERVER,),
+        builds=(SERVER, SAMPLER),
         patient=True,
         live=True,
         summary="=* (parity with|benchmark)",

@@ -31,6 +31,10 @@ def cli_binary() -> pathlib.Path:
     return _path("SCALPEL_CLI", BUILD / "client" / "cpp" / "scalpel-cli", BUILD / "scalpel-cli")
 
 
+def sampler_tool() -> pathlib.Path:
+    return _path("SCALPEL_SAMPLER_TOOL", BUILD / "tests" / "sampler_tool")
+
+
 def grpcurl_binary() -> pathlib.Path:
     return _path("SCALPEL_GRPCURL", BUILD / "tools" / "grpcurl")
 
