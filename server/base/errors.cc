@@ -45,10 +45,10 @@ absl::Status OverLimit(absl::string_view limit, absl::string_view description) {
 
 absl::Span<const Reason> AllReasons() {
   static constexpr Reason kAll[] = {
-      Reason::kQueueFull,   Reason::kBufferedBytes,    Reason::kCallerCalls,
-      Reason::kCallerRate,  Reason::kCallsMax,         Reason::kUnauthenticated,
-      Reason::kPermission,  Reason::kResponseTooLarge, Reason::kOutOfMemory,
-      Reason::kUnavailable, Reason::kInvalid};
+      Reason::kQueueFull,       Reason::kBufferedBytes, Reason::kKvBytes,
+      Reason::kCallerCalls,     Reason::kCallerRate,    Reason::kCallsMax,
+      Reason::kUnauthenticated, Reason::kPermission,    Reason::kResponseTooLarge,
+      Reason::kOutOfMemory,     Reason::kUnavailable,   Reason::kInvalid};
   return kAll;
 }
 
@@ -58,6 +58,8 @@ absl::string_view ReasonWord(Reason reason) {
       return "queue_full";
     case Reason::kBufferedBytes:
       return "buffered_bytes";
+    case Reason::kKvBytes:
+      return "kv_bytes";
     case Reason::kCallerCalls:
       return "caller_calls";
     case Reason::kCallerRate:

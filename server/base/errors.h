@@ -33,6 +33,7 @@ absl::Status OverLimit(absl::string_view limit, absl::string_view description);
 enum class Reason {
   kQueueFull,         // the engine's queue is full
   kBufferedBytes,     // too many response bytes are reserved for slow readers
+  kKvBytes,           // too many bytes are reserved for keys and values of generations
   kCallerCalls,       // the caller has too many calls under way
   kCallerRate,        // the caller has used up its tokens per second
   kCallsMax,          // the server has too many calls under way

@@ -32,6 +32,7 @@ struct EngineCounts {
   int64_t queued = 0;          // calls that wait for their first wave
   int64_t running = 0;         // calls that have had it
   int64_t buffered_bytes = 0;  // reserved for responses that are not yet read
+  int64_t kv_bytes = 0;        // reserved for keys and values of generations
   // Since the start.
   int64_t waves = 0;
   WaveCounts done;

@@ -102,6 +102,7 @@ std::vector<v1::InterventionReport> Editor::Reports() const {
     const Effect& effect = effects_[i];
     reports[i].set_index(static_cast<int32_t>(i));
     reports[i].set_name(plan_.edits[i].name);
+    if (effect.places == 0) continue;  // it does not act in this pass
     reports[i].set_sites_touched(effect.places);
     reports[i].set_elements_selected(effect.selected.item<int64_t>());
     reports[i].set_elements_changed(effect.changed.item<int64_t>());

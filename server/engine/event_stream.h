@@ -16,11 +16,17 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "proto/scalpel/v1/generate.pb.h"
 #include "proto/scalpel/v1/run.pb.h"
 #include "proto/scalpel/v1/sweep.pb.h"
 #include "proto/scalpel/v1/tensor.pb.h"
 
 namespace scalpel::engine {
+
+// A step of a stream of a generation.
+struct StepOf {
+  int32_t stream, step;
+};
 
 // A whole tensor in memory; the wire cuts it into chunks when it is written.
 struct TensorEvent {
@@ -29,11 +35,13 @@ struct TensorEvent {
   std::shared_ptr<const void> owner;  // alive as long as this is
 };
 
-// One event: a tensor, an event of a sweep, or any other message of a run.
+// One event: a tensor, an event of a sweep or of a generation, or any other message of a run.
 struct Event {
-  v1::RunResponse message;  // unless `tensor` or `sweep`
+  v1::RunResponse message;  // unless one of the next
   std::optional<TensorEvent> tensor;
   std::optional<v1::SweepResponse> sweep;
+  std::optional<v1::GenerateResponse> generate;
+  std::optional<StepOf> step;  // of a tensor: the step of a generation that it is of
 };
 
 // Takes the events of a run as they come.

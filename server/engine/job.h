@@ -36,6 +36,10 @@ class Job : public std::enable_shared_from_this<Job> {
   EventStream& stream() const { return *stream_; }
   // Upper bound of what it sends; reserved before it is admitted.
   virtual int64_t response_bytes() const = 0;
+  // What the keys and values that it keeps from task to task take at most; reserved as well.
+  virtual int64_t kv_bytes() const { return 0; }
+  // Before it is admitted: keeps `resource`, the bytes reserved for it, alive as long as this.
+  void Hold(std::shared_ptr<const void> resource) { held_ = std::move(resource); }
 
   // The next task; nullopt: none before those given out are done, or none at all.
   virtual std::optional<Task> NextTask() = 0;
@@ -57,6 +61,7 @@ class Job : public std::enable_shared_from_this<Job> {
  private:
   const std::shared_ptr<EventStream> stream_;
   const absl::Time created_ = absl::Now();
+  std::shared_ptr<const void> held_;
 };
 
 }  // namespace scalpel::engine

@@ -37,6 +37,11 @@ constexpr absl::Duration kInterludeInterval = absl::Milliseconds(1);
 constexpr char kDraining[] = "the server is shutting down; try another replica";
 constexpr char kDeviceFailed[] = "the server's device has failed; try another replica";
 
+// Refuses what a later try may find room for.
+absl::Status Full(Reason reason, const std::string& why) {
+  return WithReason(reason, Busy(absl::StrCat(why, "; try again"), kRetryDelay));
+}
+
 // Without a lock, since readers are woken: they may come back with more jobs.
 void CloseUnwanted(const std::vector<std::shared_ptr<Job>>& jobs) {
   for (const auto& job : jobs) job->stream().Close(job->stream().StillWanted());
@@ -49,6 +54,8 @@ Scheduler::Scheduler(const model::Gpt2& gpt2, const Limits& limits,
     : gpt2_(gpt2),
       limits_(limits),
       device_failed_(std::move(device_failed)),
+      buffered_bytes_(limits->max_buffered_bytes()),
+      kv_bytes_(limits->max_kv_bytes()),
       cache_(limits->baseline_cache_bytes(), static_cast<int32_t>(gpt2.config().n_layer)),
       thread_([this] { Loop(); }) {}
 
@@ -65,20 +72,22 @@ Scheduler::~Scheduler() {
 // ---- admission ----------------------------------------------------------------------------------
 
 absl::Status Scheduler::Submit(std::shared_ptr<Job> job) {
-  const int64_t bytes = job->response_bytes();
   Jobs unwanted;
   const auto close = absl::MakeCleanup([&unwanted] { CloseUnwanted(unwanted); });
   absl::MutexLock lock(&mutex_);
   if (absl::Status status = CheckPlace(&unwanted); !status.ok()) return status;
-  if (buffered_bytes_->load() + bytes > limits_->max_buffered_bytes()) {
-    return WithReason(Reason::kBufferedBytes,
-                      Busy(absl::StrCat("responses of ", limits_->max_buffered_bytes(),
-                                        " bytes are waiting for their readers; try again"),
-                           kRetryDelay));
+  if (auto buffer = buffered_bytes_.Reserve(job->response_bytes())) {
+    job->stream().Hold(std::move(buffer));
+  } else {
+    return Full(Reason::kBufferedBytes, absl::StrCat("responses of ", buffered_bytes_.limit(),
+                                                     " bytes are waiting for their readers"));
   }
-  buffered_bytes_->fetch_add(bytes);
-  job->stream().Hold(std::shared_ptr<const void>(
-      nullptr, [total = buffered_bytes_, bytes](const void*) { total->fetch_sub(bytes); }));
+  if (auto keys = kv_bytes_.Reserve(job->kv_bytes())) {
+    job->Hold(std::move(keys));
+  } else {
+    return Full(Reason::kKvBytes, absl::StrCat("generations keep keys and values of up to ",
+                                               kv_bytes_.limit(), " bytes"));
+  }
   jobs_.push_back({.turn = {std::move(job)}});
   return absl::OkStatus();
 }
@@ -95,10 +104,8 @@ absl::Status Scheduler::CheckPlace(Jobs* unwanted) {
   if (Waiting() < limits_->max_queue()) return absl::OkStatus();
   *unwanted = TakeUnwanted();
   if (Waiting() < limits_->max_queue()) return absl::OkStatus();
-  return WithReason(
-      Reason::kQueueFull,
-      Busy(absl::StrCat("the queue is full (", limits_->max_queue(), " requests); try again"),
-           kRetryDelay));
+  return Full(Reason::kQueueFull,
+              absl::StrCat("the queue is full (", limits_->max_queue(), " requests)"));
 }
 
 void Scheduler::StopAdmission() {
@@ -149,7 +156,8 @@ EngineCounts Scheduler::counts() const {
   EngineCounts counts = counts_;
   counts.queued = Waiting();
   counts.running = static_cast<int64_t>(jobs_.size()) - counts.queued;
-  counts.buffered_bytes = buffered_bytes_->load();
+  counts.buffered_bytes = buffered_bytes_.used();
+  counts.kv_bytes = kv_bytes_.used();
   return counts;
 }
 

@@ -3,7 +3,6 @@
 #ifndef SCALPEL_SERVER_ENGINE_SCHEDULER_H_
 #define SCALPEL_SERVER_ENGINE_SCHEDULER_H_
 
-#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -19,6 +18,7 @@
 #include "absl/time/time.h"
 #include "server/contract/limits.h"
 #include "server/engine/baseline_cache.h"
+#include "server/engine/byte_budget.h"
 #include "server/engine/counts.h"
 #include "server/engine/job.h"
 #include "server/engine/turns.h"
@@ -48,10 +48,12 @@ class Scheduler {
 
   // Takes the job, or refuses it at once; never blocks. When the job is over, its stream is closed:
   // OK; DEADLINE_EXCEEDED; CANCELLED; RESOURCE_EXHAUSTED (memory ran out); INTERNAL. The bytes of
-  // its response stay reserved until its stream is destroyed.
+  // its response stay reserved until its stream is destroyed, and those of its keys and values
+  // until it is over.
   //
-  // Errors: RESOURCE_EXHAUSTED with RetryInfo (the queue is full, or too many bytes wait for their
-  // readers); UNAVAILABLE (draining, or the device has failed).
+  // Errors: RESOURCE_EXHAUSTED with RetryInfo (the queue is full, too many bytes wait for their
+  // readers, or too many are kept for keys and values); UNAVAILABLE (draining, or the device has
+  // failed).
   absl::Status Submit(std::shared_ptr<Job> job);
   // Why Submit would refuse any job now; OK if it might take one. So that no time is spent on a
   // request, while there are too many of them, only to refuse it.
@@ -122,10 +124,8 @@ class Scheduler {
   const model::Gpt2& gpt2_;
   const Limits limits_;
   const std::function<void()> device_failed_;
-  // Bytes of responses that are not yet read, over all streams. Streams outlive the scheduler, and
-  // so must this.
-  const std::shared_ptr<std::atomic<int64_t>> buffered_bytes_ =
-      std::make_shared<std::atomic<int64_t>>(0);
+  ByteBudget buffered_bytes_;  // of responses that are not yet read, over all streams
+  ByteBudget kv_bytes_;        // of keys and values that jobs keep
 
   // Of the engine's thread.
   BaselineCache cache_;

@@ -17,6 +17,7 @@
 #include "server/engine/tensor_sender.h"
 #include "server/model/clean_state.h"
 #include "server/model/config.h"
+#include "server/model/key_cache.h"
 #include "server/model/row.h"
 #include "server/model/tensor.h"
 #include "server/spec/plan.h"
@@ -68,6 +69,10 @@ struct Task {
   std::vector<std::shared_ptr<const model::CleanState>> clean = {};
   // Whether `done` wants the clean runs that the task computed, even where the cache does not.
   bool keeps_clean = false;
+  // Of a step of a generation: takes the keys and values of row 0, and holds those of its first
+  // `kept` positions, which are not computed again.
+  std::shared_ptr<model::KeyCache> keys = nullptr;
+  int64_t kept = 0;
 
   // Of Prepare.
   std::vector<model::Row> rows = {};  // by row of the plan: what there is to compute

@@ -19,6 +19,7 @@ constexpr int64_t kHeadsMax = 1024;
 constexpr int64_t kWidthMax = int64_t{1} << 16;
 constexpr int64_t kMlpWidthMax = int64_t{1} << 18;
 constexpr int64_t kPositionsMax = int64_t{1} << 20;
+constexpr int64_t kEosTokenId = 50256;  // transformers' default
 constexpr int64_t kVocabMax = int64_t{1} << 22;
 constexpr int64_t kParametersMax = int64_t{1} << 35;  // 128 GiB of float32
 
@@ -124,6 +125,25 @@ class FieldReader {
     *value = field->get<double>();
   }
 
+  // Reads a token id or a list of them; `unsaid` where the field is missing. What is no id of a
+  // vocabulary of this size is left out.
+  std::vector<int32_t> TokenIds(const char* name, int64_t unsaid, int64_t vocab_size) const {
+    std::vector<int32_t> ids;
+    const auto take = [&](const Json& id) {
+      if (id.is_number_unsigned() && id.get<uint64_t>() < static_cast<uint64_t>(vocab_size))
+        ids.push_back(id.get<int32_t>());
+    };
+    const Json* field = Find(name);
+    if (field == nullptr) {
+      take(Json(static_cast<uint64_t>(unsaid)));
+    } else if (field->is_array()) {
+      for (const Json& id : *field) take(id);
+    } else {
+      take(*field);
+    }
+    return ids;
+  }
+
   void ReadActivation(const char* name, Activation* value) {
     const Json* field = Find(name);
     if (field == nullptr) return;
@@ -223,6 +243,7 @@ absl::StatusOr<Gpt2Config> ParseConfig(std::string_view json) {
   reader.Bool("scale_attn_weights", &config.scale_attn_weights);
   reader.Bool("scale_attn_by_inverse_layer_idx", &config.scale_attn_by_inverse_layer_idx);
   reader.Bool("reorder_and_upcast_attn", &config.reorder_and_upcast_attn);
+  config.eos_token_ids = reader.TokenIds("eos_token_id", kEosTokenId, config.vocab_size);
   config.says_tie_word_embeddings = reader.Says("tie_word_embeddings");
   if (config.says_tie_word_embeddings) {
     reader.Bool("tie_word_embeddings", &config.tie_word_embeddings);

@@ -1,7 +1,8 @@
 // The architecture of a GPT-2 checkpoint, read from HuggingFace's config.json.
 //
 // A field that changes the maths is either honoured or refused with an error that names it. Fields
-// that matter only for training (dropout, initialisation), generation or other heads are ignored.
+// that matter only for training (dropout, initialisation) or other heads are ignored, and so are
+// those for generation but eos_token_id.
 
 #ifndef SCALPEL_SERVER_MODEL_CONFIG_H_
 #define SCALPEL_SERVER_MODEL_CONFIG_H_
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/kernels/activation.h"
@@ -44,6 +46,9 @@ struct Gpt2Config {
   // Whether tie_word_embeddings is in the file and not null. If not, transformers 4 ties the head;
   // 5 does so only if no other head is stored.
   bool says_tie_word_embeddings = false;
+  // The end-of-text tokens: eos_token_id, a number or a list. Those outside the vocabulary are left
+  // out, and so is a field that is neither.
+  std::vector<int32_t> eos_token_ids = {};
 
   // Returns the number of elements of all weights. lm_head counts only if it is not tied.
   int64_t ParameterCount() const;

@@ -255,6 +255,9 @@ void ForwardPass::RecordResid(int32_t layer, const at::Tensor& x) {
 
 void ForwardPass::RecordKeys(const at::Tensor& keys, const at::Tensor& values) {
   for (const Packing::Entry& entry : packing_.entries()) {
+    if (KeyCache* kept = rows_[entry.row].keys.get()) {
+      kept->Put(layer_, entry.first, Packing::Slice(keys, entry), Packing::Slice(values, entry));
+    }
     if (rows_[entry.row].record_layers <= layer_ || recorded_[entry.row]->depth() > layer_)
       continue;
     Append(entry, keys, &CleanState::k);

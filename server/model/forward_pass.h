@@ -82,7 +82,7 @@ class ForwardPass {
   // Notes the rows whose part of a packed tensor holds an infinity or NaN.
   void NoteFinite(const at::Tensor& packed);
   // Keeps the keys and values of the block, packed, [tokens, H, dh] each, of rows that are
-  // recorded.
+  // recorded, or whose keys are kept.
   void RecordKeys(const at::Tensor& keys, const at::Tensor& values);
   // By row. The logits are the caller's to fill in, and to note.
   RowAnswer& answer(int32_t row) { return answers_[row]; }

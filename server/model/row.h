@@ -11,6 +11,7 @@
 
 #include "absl/types/span.h"
 #include "server/model/clean_state.h"
+#include "server/model/key_cache.h"
 #include "server/model/site.h"
 
 namespace scalpel::model {
@@ -59,6 +60,9 @@ struct Row {
   // How many layers of the clean run are returned. The row has no edit in these layers, and enters
   // at the embeddings or where `clean` ends.
   int32_t record_layers = 0;
+  // Takes the keys and values of every position that is computed, as edits have left them; null:
+  // they are not kept.
+  std::shared_ptr<KeyCache> keys = nullptr;
 };
 
 // What the forward pass returns for a row.

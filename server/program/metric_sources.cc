@@ -23,6 +23,8 @@ void AddEngine(const std::function<engine::EngineCounts()>& counts, insight::Sou
                    read([](C c) { return c.running; }));
   sources.AddGauge("scalpel_buffered_bytes", "Bytes reserved for responses that are not yet read.",
                    read([](C c) { return c.buffered_bytes; }));
+  sources.AddGauge("scalpel_kv_bytes", "Bytes reserved for keys and values of generations.",
+                   read([](C c) { return c.kv_bytes; }));
   sources.AddCounter("scalpel_engine_waves_total", "Passes of the model.",
                      read([](C c) { return c.waves; }));
   sources.AddCounter("scalpel_engine_rows_total", "Rows in passes of the model.",

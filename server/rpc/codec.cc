@@ -35,6 +35,18 @@ grpc::Slice Share(std::string_view bytes, const std::shared_ptr<const void>& own
       [](void* held) { delete static_cast<std::shared_ptr<const void>*>(held); }, share);
 }
 
+// What stands in front of a field of so many bytes.
+std::string Prefix(int field, size_t bytes) {
+  std::string prefix;
+  {
+    google::protobuf::io::StringOutputStream stream(&prefix);
+    CodedOutputStream output(&stream);
+    output.WriteTag(WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
+    output.WriteVarint64(bytes);
+  }
+  return prefix;
+}
+
 }  // namespace
 
 absl::Status Parse(const grpc::ByteBuffer& buffer, const Limits& limits,
@@ -68,8 +80,9 @@ grpc::ByteBuffer Serialize(const google::protobuf::Message& message) {
   return buffer;
 }
 
-TensorChunks::TensorChunks(engine::TensorEvent tensor, size_t chunk_bytes)
-    : tensor_(std::move(tensor)), chunk_bytes_(chunk_bytes) {}
+TensorChunks::TensorChunks(engine::TensorEvent tensor, std::optional<engine::StepOf> step,
+                           size_t chunk_bytes)
+    : tensor_(std::move(tensor)), step_(step), chunk_bytes_(chunk_bytes) {}
 
 grpc::ByteBuffer TensorChunks::Next() {
   const std::string_view data = tensor_.bytes.substr(offset_, chunk_bytes_);
@@ -80,22 +93,20 @@ grpc::ByteBuffer TensorChunks::Next() {
   offset_ += data.size();
   done_ = offset_ >= tensor_.bytes.size();
 
-  // Encodes RunResponse{tensor_chunk: {header, tensor_id, offset, data}} by hand up to the data,
-  // which comes last because `data` has the highest field number.
-  const std::string fields = chunk.SerializeAsString();
-  const size_t data_prefix = 1 + CodedOutputStream::VarintSize64(data.size());
-  const size_t chunk_size = fields.size() + data_prefix + data.size();
-  std::string head;
-  {
-    google::protobuf::io::StringOutputStream stream(&head);
-    CodedOutputStream output(&stream);
-    output.WriteTag(WireFormatLite::MakeTag(v1::RunResponse::kTensorChunkFieldNumber,
-                                            WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
-    output.WriteVarint64(chunk_size);
-    output.WriteString(fields);
-    output.WriteTag(WireFormatLite::MakeTag(v1::TensorChunk::kDataFieldNumber,
-                                            WireFormatLite::WIRETYPE_LENGTH_DELIMITED));
-    output.WriteVarint64(data.size());
+  // Encodes by hand, from the inside, what is in front of the data. They come last because `data`
+  // has the highest field number of TensorChunk, and the chunk that of RunResponse or, behind the
+  // stream and step, of StepEvent.
+  std::string head =
+      chunk.SerializeAsString() + Prefix(v1::TensorChunk::kDataFieldNumber, data.size());
+  if (step_) {
+    v1::StepEvent event;
+    event.set_stream(step_->stream);
+    event.set_step(step_->step);
+    head = event.SerializeAsString() +
+           Prefix(v1::StepEvent::kTensorChunkFieldNumber, head.size() + data.size()) + head;
+    head = Prefix(v1::GenerateResponse::kStepFieldNumber, head.size() + data.size()) + head;
+  } else {
+    head = Prefix(v1::RunResponse::kTensorChunkFieldNumber, head.size() + data.size()) + head;
   }
   const grpc::Slice slices[] = {grpc::Slice(head), Share(data, tensor_.owner)};
   return grpc::ByteBuffer(slices, 2);

@@ -7,6 +7,7 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include <cstddef>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "server/contract/limits.h"
@@ -23,11 +24,13 @@ absl::Status Parse(const grpc::ByteBuffer& buffer, const Limits& limits,
 
 grpc::ByteBuffer Serialize(const google::protobuf::Message& message);
 
-// Splits a tensor into serialized RunResponse messages with one TensorChunk each. Not thread-safe.
+// Splits a tensor into serialized RunResponse messages, or GenerateResponse messages of a step,
+// with one TensorChunk each. Not thread-safe.
 class TensorChunks {
  public:
-  // `chunk_bytes`: the most tensor data in one message.
-  TensorChunks(engine::TensorEvent tensor, size_t chunk_bytes);
+  // `step`: of a generation; nullopt: the tensor is of a run. `chunk_bytes`: the most tensor data
+  // in one message.
+  TensorChunks(engine::TensorEvent tensor, std::optional<engine::StepOf> step, size_t chunk_bytes);
 
   // Returns whether all messages have been taken.
   bool done() const { return done_; }
@@ -39,6 +42,7 @@ class TensorChunks {
 
  private:
   engine::TensorEvent tensor_;
+  std::optional<engine::StepOf> step_;
   size_t chunk_bytes_;
   size_t offset_ = 0;
   bool done_ = false;

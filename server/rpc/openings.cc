@@ -4,9 +4,11 @@
 #include <memory>
 #include <utility>
 
+#include "server/engine/generate_job.h"
 #include "server/engine/run_job.h"
 #include "server/engine/sweep_job.h"
 #include "server/rpc/codec.h"
+#include "server/spec/generation.h"
 #include "server/spec/plan.h"
 #include "server/spec/sweep.h"
 
@@ -73,6 +75,29 @@ absl::Status OpenSweep(const Opening& opening) {
   const int64_t tokens = (*sweep)->started().cost().tokens();
   return Submit(opening, tokens,
                 std::make_shared<engine::SweepJob>(opening.stream, *std::move(sweep)));
+}
+
+absl::Status OpenGenerate(const Opening& opening) {
+  v1::GenerateRequest request;
+  absl::Status status = Parse(opening.request, opening.limits, &request);
+  if (status.ok()) status = CheckEngine(opening, request.validate_only());
+  if (!status.ok()) return status;
+  auto generation = spec::CompileGeneration(request, opening.backend.facts, opening.limits,
+                                            [&opening] { return opening.stream->StillWanted(); });
+  if (!generation.ok()) return generation.status();
+
+  engine::Event first;
+  *first.generate.emplace().mutable_started() = (*generation)->started();
+  first.generate->mutable_started()->set_request_id(opening.stream->request_id());
+  opening.stream->Push(std::move(first));
+  if (request.validate_only()) {
+    opening.stream->Close(absl::OkStatus());
+    return absl::OkStatus();
+  }
+  const int64_t tokens = (*generation)->started().cost().tokens();
+  return Submit(opening, tokens,
+                std::make_shared<engine::GenerateJob>(opening.stream, *std::move(generation),
+                                                      opening.backend.facts.config));
 }
 
 }  // namespace scalpel::rpc

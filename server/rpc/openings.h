@@ -9,13 +9,14 @@
 
 namespace scalpel::rpc {
 
-// Both return INVALID_ARGUMENT or FAILED_PRECONDITION by field for a bad request,
+// Each returns INVALID_ARGUMENT or FAILED_PRECONDITION by field for a bad request,
 // NOT_FOUND for another model's name, and RESOURCE_EXHAUSTED if the request exceeds a limit, if the
 // caller exceeds its rate, or if the engine is full, which comes before what is wrong with the
-// request; see spec::Compile, spec::CompileSweep and
-// engine::Scheduler::Submit.
+// request; see spec::Compile, spec::CompileSweep,
+// spec::CompileGeneration and engine::Scheduler::Submit.
 absl::Status OpenRun(const Opening& opening);
 absl::Status OpenSweep(const Opening& opening);
+absl::Status OpenGenerate(const Opening& opening);
 
 }  // namespace scalpel::rpc
 

@@ -140,9 +140,12 @@ absl::Status ResponseStream::NextMessage(bool* found) {
     std::optional<engine::Event> event = stream_->Pop();
     if (!event) return absl::OkStatus();
     if (event->tensor) {
-      tensor_.emplace(*std::move(event->tensor), static_cast<size_t>(limits_->chunk_bytes()));
+      tensor_.emplace(*std::move(event->tensor), event->step,
+                      static_cast<size_t>(limits_->chunk_bytes()));
     } else if (event->sweep) {
       TakeMessage(*event->sweep);
+    } else if (event->generate) {
+      TakeMessage(*event->generate);
     } else {
       TakeMessage(event->message);
     }

@@ -209,4 +209,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Sweep(grpc::CallbackServerC
   return Stream(context, "Sweep", OpenSweep, *request);
 }
 
+grpc::ServerWriteReactor<grpc::ByteBuffer>* Service::Generate(grpc::CallbackServerContext* context,
+                                                              const grpc::ByteBuffer* request) {
+  return Stream(context, "Generate", OpenGenerate, *request);
+}
+
 }  // namespace scalpel::rpc

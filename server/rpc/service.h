@@ -33,8 +33,9 @@ using RawInterventionService = v1::InterventionService::WithRawCallbackMethod_Ge
         v1::InterventionService::WithRawCallbackMethod_Detokenize<
             v1::InterventionService::WithRawCallbackMethod_Run<
                 v1::InterventionService::WithRawCallbackMethod_Sweep<
-                    v1::InterventionService::WithRawCallbackMethod_GetStatus<
-                        v1::InterventionService::Service>>>>>>;
+                    v1::InterventionService::WithRawCallbackMethod_Generate<
+                        v1::InterventionService::WithRawCallbackMethod_GetStatus<
+                            v1::InterventionService::Service>>>>>>>;
 
 // Collaborators, which must outlive the service, and options.
 struct Dependencies {
@@ -75,6 +76,8 @@ class Service final : public RawInterventionService {
                                                   const grpc::ByteBuffer* request) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Sweep(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
                                       const grpc::ByteBuffer* request,
                                       grpc::ByteBuffer* response) override;

@@ -35,9 +35,16 @@ struct Compilation {
   std::string prefix = {};              // of the fields of interventions
   std::vector<int32_t> clean_row = {};  // by prompt; -1: none needed so far
   int64_t places = 0;                   // unfolded so far
+  // Of a step of a generation: the one prompt that runs, and by intervention whether it acts.
+  std::optional<int32_t> only_prompt = {};
+  std::vector<bool> acting = {};
 
-  // Prompts that run with interventions; each is the row of its own index.
+  // Prompts that run with interventions.
   int32_t edited_prompts() const { return static_cast<int32_t>(prompts.size()) - sources; }
+  bool Runs(int32_t prompt) const { return !only_prompt || *only_prompt == prompt; }
+  // The row of a prompt that runs.
+  int32_t RowOf(int32_t prompt) const { return only_prompt ? 0 : prompt; }
+  bool Acts(int32_t intervention) const { return acting.empty() || acting[intervention]; }
 };
 
 // ---- parts, in the order they run ---------------------------------------------------------------
@@ -48,6 +55,8 @@ void CompilePrompts(const ModelFacts& facts, absl::string_view field, Violations
 // Begins Plan::rows and tokens; clean rows that something turns out to need are added later.
 void CompileRows(Compilation& c);
 void CompileInterventions(Compilation& c);
+// As CompileInterventions, but for what depends on a prompt's tokens; leaves the plan alone.
+void NormalizeInterventions(Compilation& c);
 // Probes and captures.
 void CompileObservations(Compilation& c);
 // Logits, block output tuples, hidden states. The rows are complete.
@@ -61,7 +70,7 @@ struct ResolvedPlace {
   const SiteEntry* site;
   bool observe_only;             // by the name that the place gives
   std::vector<int32_t> layers;   // or {model::kNoLayer}
-  std::vector<int32_t> prompts;  // without those that were refused
+  std::vector<int32_t> prompts;  // that run, without those that were refused
   // Regions that were made of it. They are immutable: prompts of one length share theirs, unless
   // positions are selected by token, and all share the lists of heads and units.
   std::map<size_t, std::shared_ptr<const Region>> by_length = {};

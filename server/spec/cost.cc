@@ -26,20 +26,6 @@ int64_t IndicesBytes(const Region& region) {
   return bytes;
 }
 
-int64_t LogitsBytes(const Plan& plan, const model::Gpt2Config& config) {
-  int64_t bytes = 0;
-  for (const auto& positions : plan.logit_positions) {
-    const int64_t count = static_cast<int64_t>(positions.size());
-    if (plan.logits.full) {
-      bytes += TensorBytes(count * config.vocab_size, *plan.logits.full) + kNumberBytes * count;
-    } else {
-      const int64_t tokens = plan.logits.top_k + static_cast<int64_t>(plan.logits.ids.size());
-      bytes += kMessageBytes + count * (kNumberBytes + tokens * kTokenBytes);
-    }
-  }
-  return bytes;
-}
-
 int64_t ProbeBytes(const v1::Probe& probe, const SiteEntry& site, const Region& region) {
   return kMessageBytes + static_cast<int64_t>(probe.name().size()) +
          (probe.keep().empty() ? 0 : IndicesBytes(region)) +
@@ -94,6 +80,20 @@ int64_t EstimateObservationBytes(const Plan& plan) {
   return bytes;
 }
 
+int64_t EstimateLogitsBytes(const Plan& plan, const model::Gpt2Config& config) {
+  int64_t bytes = 0;
+  for (const auto& positions : plan.logit_positions) {
+    const int64_t count = static_cast<int64_t>(positions.size());
+    if (plan.logits.full) {
+      bytes += TensorBytes(count * config.vocab_size, *plan.logits.full) + kNumberBytes * count;
+    } else {
+      const int64_t tokens = plan.logits.top_k + static_cast<int64_t>(plan.logits.ids.size());
+      bytes += kMessageBytes + count * (kNumberBytes + tokens * kTokenBytes);
+    }
+  }
+  return bytes;
+}
+
 v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config) {
   v1::Cost cost;
   int64_t tokens = 0;
@@ -106,7 +106,7 @@ v1::Cost EstimateCost(const Plan& plan, const model::Gpt2Config& config) {
       2 * plan.started.normalized().ByteSizeLong() + tokens * (kTokenBytes + 2 * kNumberBytes);
   const int64_t reports = kReportBytes * static_cast<int64_t>(plan.edits.size());
   cost.set_response_bytes(started + reports + EstimateObservationBytes(plan) +
-                          LogitsBytes(plan, config) + 2 * kMessageBytes);
+                          EstimateLogitsBytes(plan, config) + 2 * kMessageBytes);
   cost.set_activation_bytes(plan.weight.activation_bytes + plan.weight.plan_bytes);
   cost.set_observation_seconds(plan.weight.observation_seconds);
   return cost;

@@ -31,6 +31,8 @@ double RowFlops(const Plan& plan, size_t row, int64_t attention, int64_t mlp, bo
 
 // Upper bound of the bytes of all probes' results, captures and whole outputs.
 int64_t EstimateObservationBytes(const Plan& plan);
+// Of the logits that are sent.
+int64_t EstimateLogitsBytes(const Plan& plan, const model::Gpt2Config& config);
 
 // RESOURCE_EXHAUSTED with a QuotaFailure where the plan is beyond a limit: of the response, of
 // memory (the plan's own, and its activations'), or of the time that observations and steps take.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -85,7 +86,7 @@ void Unfold(Compilation& c, InterventionItem& item, ResolvedPlace& place) {
   const std::string place_field = absl::StrCat(item.field, ".place");
   for (const int32_t prompt : InOrderOfSteps(item, place.prompts)) {
     Step step{.edit = item.index,
-              .row = prompt,
+              .row = c.RowOf(prompt),
               .target = RegionOf(c, place, item.spec->place(), prompt, place_field)};
     if (step.target == nullptr) return;
     if (item.spec->knockout().pairs_size() > 0 &&
@@ -95,7 +96,7 @@ void Unfold(Compilation& c, InterventionItem& item, ResolvedPlace& place) {
     if (item.spec->has_mean()) {
       const auto region = MeanRegion(c, item, *place.site, *step.target, prompt);
       if (region == nullptr) return;
-      step.source = Source{prompt, model::kNoLayer, region};
+      step.source = Source{step.row, model::kNoLayer, region};
     }
     for (const int32_t layer : place.layers) {
       if (!AddSource(c, item, *place.site, layer, step)) return;
@@ -117,22 +118,48 @@ Edit EditOf(const InterventionItem& item) {
   return edit;
 }
 
+InterventionItem ItemOf(Compilation& c, int index) {
+  InterventionItem item{.index = index,
+                        .spec = c.request.mutable_interventions(index),
+                        .field = absl::StrCat(c.prefix, "interventions[", index, "]")};
+  item.operation = OperationName(*item.spec);
+  item.operation_field = absl::StrCat(item.field, ".", item.operation);
+  return item;
+}
+
+// Everything but the regions: the name, the operation's own fields, and the place; nullopt after a
+// violation there.
+std::optional<ResolvedPlace> Normalize(Compilation& c, InterventionItem& item,
+                                       std::unordered_set<std::string>& names) {
+  ResolveName(c, item.spec->mutable_name(), absl::StrCat(item.operation, "[", item.index, "]"),
+              names, absl::StrCat(item.field, ".name"));
+  CheckOperation(c, item);
+  auto place = ResolvePlace(c, item.spec->mutable_place(), absl::StrCat(item.field, ".place"));
+  if (item.operation.empty() || !place || !CheckSite(c, item, *place)) return std::nullopt;
+  return place;
+}
+
 }  // namespace
+
+void NormalizeInterventions(Compilation& c) {
+  std::unordered_set<std::string> names;
+  for (int i = 0; i < c.request.interventions_size() && c.wanted().ok(); ++i) {
+    InterventionItem item = ItemOf(c, i);
+    Normalize(c, item, names);
+  }
+}
 
 void CompileInterventions(Compilation& c) {
   std::unordered_set<std::string> names;
   c.plan.edits.resize(c.request.interventions_size());
   for (int i = 0; i < c.request.interventions_size() && c.wanted().ok(); ++i) {
-    InterventionItem item{.index = i,
-                          .spec = c.request.mutable_interventions(i),
-                          .field = absl::StrCat(c.prefix, "interventions[", i, "]")};
-    item.operation = OperationName(*item.spec);
-    item.operation_field = absl::StrCat(item.field, ".", item.operation);
-    ResolveName(c, item.spec->mutable_name(), absl::StrCat(item.operation, "[", i, "]"), names,
-                absl::StrCat(item.field, ".name"));
-    CheckOperation(c, item);
-    auto place = ResolvePlace(c, item.spec->mutable_place(), absl::StrCat(item.field, ".place"));
-    if (item.operation.empty() || !place || !CheckSite(c, item, *place)) continue;
+    if (!c.Acts(i)) {
+      c.plan.edits[i].name = c.request.interventions(i).name();
+      continue;
+    }
+    InterventionItem item = ItemOf(c, i);
+    auto place = Normalize(c, item, names);
+    if (!place) continue;
     DropLeadingAxes(place->site->facts.axes_size(), item.operand);
     Unfold(c, item, *place);
     c.plan.edits[i] = EditOf(item);

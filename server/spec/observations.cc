@@ -160,7 +160,7 @@ void Unfold(
     for (const int32_t layer : place.layers) {
       SitePlan& site = c.plan.sites[{layer, ToModel(place.site->site)}];
       std::vector<Observation>& list = before ? site.before : site.after;
-      observation.rows = {prompt};
+      observation.rows = {c.RowOf(prompt)};
       list.push_back(observation);
       if (!twice) continue;
       observation.rows = {c.clean_row[prompt]};

@@ -116,7 +116,7 @@ std::optional<int32_t> PatchSource(Compilation& c, const InterventionItem& item,
     return std::nullopt;
   }
   if (c.prompts[prompt].empty()) return std::nullopt;
-  return clean ? CleanRow(c, prompt) : prompt;
+  return clean ? CleanRow(c, prompt) : c.RowOf(prompt);
 }
 
 // The layer that a patch into `layer` reads; nullopt after a violation.

@@ -66,6 +66,11 @@ bool CheckAxes(Compilation& c, const SiteEntry& site, const v1::Selection& where
   require(where.heads_size() > 0, has(v1::AXIS_HEAD), "heads");
   require(where.has_units(), has(v1::AXIS_UNIT), "units");
   require(where.has_key_positions(), has(v1::AXIS_KEY), "key_positions");
+  if (where.has_steps()) {  // a generation has taken out its own
+    c.violations.Add(absl::StrCat(field, ".where.steps"),
+                     "only a generation has steps; leave the field out");
+    good = false;
+  }
   return good;
 }
 
@@ -104,7 +109,7 @@ std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
     where->mutable_layers()->Assign(resolved.layers.begin(), resolved.layers.end());
   where->mutable_prompts()->Assign(prompts->begin(), prompts->end());
   for (const int32_t prompt : *prompts) {
-    if (!c.prompts[prompt].empty()) resolved.prompts.push_back(prompt);
+    if (c.Runs(prompt) && !c.prompts[prompt].empty()) resolved.prompts.push_back(prompt);
   }
   return resolved;
 }

@@ -82,6 +82,7 @@ void CompilePrompts(const ModelFacts& facts, absl::string_view field, Violations
 void CompileRows(Compilation& c) {
   c.clean_row.assign(c.prompts.size(), -1);
   for (int32_t prompt = 0; prompt < c.edited_prompts(); ++prompt) {
+    if (!c.Runs(prompt)) continue;
     c.plan.rows.push_back({prompt, /*clean=*/false});
     c.plan.tokens.push_back(c.prompts[prompt]);
   }

@@ -10,6 +10,7 @@ import torch
 
 from tests.bench.measure import Entry, every_other
 from tests.bench.peers.contestant import Contestant
+from tests.bench.peers.generation import Generation
 from tests.bench.peers.hooks import Hooks
 from tests.bench.peers.remote import Remote
 from tests.bench.peers.sweep import Sweep
@@ -66,7 +67,7 @@ class Contestants:
             case "top":
                 return self._concurrent()
             case "decode":
-                return self._libraries("tuned") + self._scalpel(Remote)[:1]
+                return [*self._libraries("tuned"), Entry(self._get("generation"))]
             case "boundaries":
                 return self._beside_plain(self._get("hooks"), self._get("scalpel"))
             case "states":
@@ -131,6 +132,8 @@ class Contestants:
                 return Tuned(self.folder)
             case "scalpel" | "scalpel-seen":
                 return Remote(_scalpel_name(name), "scalpel", self.address, self.shape)
+            case "generation":
+                return Generation("Scalpel, Generate", "scalpel", self.address, self.shape)
             case "sweep" | "sweep-seen":
                 return Sweep(_scalpel_name(name), self.address, self.shape)
             case "python-server":

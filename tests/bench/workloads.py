@@ -247,12 +247,19 @@ def _clients(shape: ModelShape, size: Size) -> list[Case]:
             goal={"server": 4},
         ),
         Case(
-            "W5",
+            "W5b",
             f"{size.streams} streams of steered greedy decode",
             "decode",
             _repeated(shape, low, size.streams, steer),
             clients=size.streams,
-            goal={"idiom": 12},
+            goal={"idiom": 12, "tuned": 2},
+        ),
+        Case(
+            "W5b",
+            "one stream of steered greedy decode",
+            "decode",
+            _repeated(shape, low, 1, steer),
+            goal={"tuned": 1.5},
         ),
     ]
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from tests.support.server import Server
 
 METRICS = ("--metrics-listen", "127.0.0.1:0")
-METHODS = {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep", "GetStatus"}
+METHODS = {"GetModel", "Tokenize", "Detokenize", "Run", "Sweep", "Generate", "GetStatus"}
 PROMPT = {"prompts": [{"text": "When Mary and John went to the store"}]}
 _SERIES = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
 Seen = TypeVar("Seen")

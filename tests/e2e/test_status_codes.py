@@ -68,6 +68,7 @@ def test_invalid_argument_lists_every_violation(server):
         ("Detokenize", {"ids": [1]}),
         ("Run", {"prompts": PROMPT}),
         ("Sweep", {"prompts": PROMPT}),
+        ("Generate", {"prompts": PROMPT}),
     ],
 )
 def test_not_found(server, method, request_):

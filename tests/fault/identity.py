@@ -17,6 +17,7 @@ LEAST_ROLE = {
     **dict.fromkeys(methods.REFLECTION, "reader"),
     methods.SERVICE + "Run": "runner",
     methods.SERVICE + "Sweep": "runner",
+    methods.SERVICE + "Generate": "runner",
     methods.SERVICE + "GetStatus": "operator",
 }
 # A balancer or a probe has no token.

@@ -7,7 +7,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from scalpel.v1 import model_pb2, server_status_pb2, service_pb2, sweep_pb2
+from scalpel.v1 import generate_pb2, model_pb2, server_status_pb2, service_pb2, sweep_pb2
 from tests.support.client import make_request
 
 SERVICE = "/scalpel.v1.InterventionService/"
@@ -22,12 +22,14 @@ SWEEP = {
     "variants": {"variants": [{"interventions": [{"place": {"site": "SITE_K"}, "zero": {}}]}]},
     "metrics": [{"kl_from_clean": {}}],
 }
+GENERATE = {**RUN, "stop": {"max_new_tokens": 2}}
 REQUESTS = {
     SERVICE + "GetModel": model_pb2.GetModelRequest(),
     SERVICE + "Tokenize": service_pb2.TokenizeRequest(text="a"),
     SERVICE + "Detokenize": service_pb2.DetokenizeRequest(ids=[1]),
     SERVICE + "Run": make_request(RUN),
     SERVICE + "Sweep": make_request(SWEEP, sweep_pb2.SweepRequest),
+    SERVICE + "Generate": make_request(GENERATE, generate_pb2.GenerateRequest),
     SERVICE + "GetStatus": server_status_pb2.GetStatusRequest(),
     **dict.fromkeys(REFLECTION, reflection_pb2.ServerReflectionRequest(list_services="")),
     HEALTH + "Check": None,

@@ -11,7 +11,7 @@ import numpy as np
 from scalpel.v1 import run_pb2, service_pb2_grpc, statistic_pb2
 from tests.bench.answers import Answer
 from tests.bench.peers.contestant import Contestant
-from tests.bench.questions import BOUNDARY_STATISTICS, DECODE_TOKENS, Question, Work
+from tests.bench.questions import BOUNDARY_STATISTICS, Question, Work
 from tests.bench.requests import run_request
 from tests.parity.places import ModelShape
 from tests.support.client import Event, RunResult
@@ -114,15 +114,7 @@ class Remote(Contestant):
             channel.close()
 
     def _ask(self, stub, question: Question, work: Work) -> list[Call]:
-        if work.wants != "decode":
-            return [_call(stub, run_request(self.shape, question, work))]
-        calls = []
-        for _ in range(DECODE_TOKENS):
-            calls.append(_call(stub, run_request(self.shape, question, work)))
-            [logits] = [r.logits for _, r in calls[-1].responses if r.HasField("logits")]
-            next_token = logits.positions[-1].tokens[0].token_id
-            question = dataclasses.replace(question, tokens=(*question.tokens, next_token))
-        return calls
+        return [_call(stub, run_request(self.shape, question, work))]
 
 
 def _call(stub, request: run_pb2.RunRequest) -> Call:

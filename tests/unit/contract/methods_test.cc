@@ -11,8 +11,8 @@ namespace {
 using ::testing::ElementsAre;
 
 TEST(Methods, AreAllOfTheDeclaration) {
-  EXPECT_THAT(MethodNames(),
-              ElementsAre("GetModel", "Tokenize", "Detokenize", "Run", "Sweep", "GetStatus"));
+  EXPECT_THAT(MethodNames(), ElementsAre("GetModel", "Tokenize", "Detokenize", "Run", "Sweep",
+                                         "Generate", "GetStatus"));
   for (const Method& method : Methods()) EXPECT_EQ(method.service, ServiceDeclared().full_name());
   EXPECT_EQ(Methods()[3].least_role, v1::ROLE_RUNNER);
 }

@@ -79,7 +79,7 @@ TEST_P(TensorChunksOf, AreTheTensorInOrder) {
   tensor.header.set_tensor_id(300);
   tensor.header.set_name("capture");
 
-  TensorChunks chunks(std::move(tensor), chunk_bytes);
+  TensorChunks chunks(std::move(tensor), std::nullopt, chunk_bytes);
   std::string received;
   size_t messages = 0;
   while (!chunks.done()) {
@@ -101,13 +101,29 @@ INSTANTIATE_TEST_SUITE_P(Sizes, TensorChunksOf,
                          testing::Values(Case{1, 8, 1}, Case{8, 8, 1}, Case{9, 8, 2},
                                          Case{24, 8, 3}, Case{(1 << 20) + 4, 1 << 20, 2}));
 
+TEST(TensorChunks, OfAStepSayWhichItIs) {
+  for (const engine::StepOf step : {engine::StepOf{0, 0}, engine::StepOf{3, 300}}) {
+    auto owner = std::make_shared<std::string>(20, 'x');
+    TensorChunks chunks({.header = {}, .bytes = *owner, .owner = owner}, step, 8);
+    std::string received;
+    while (!chunks.done()) {
+      v1::GenerateResponse response;
+      ASSERT_TRUE(Parse(chunks.Next(), Limits(), &response).ok());
+      EXPECT_EQ(response.step().stream(), step.stream);
+      EXPECT_EQ(response.step().step(), step.step);
+      received += response.step().tensor_chunk().data();
+    }
+    EXPECT_EQ(received, *owner);
+  }
+}
+
 TEST(TensorChunks, AreTheTensorsOwnBytesAndKeepThemAlive) {
   auto owner = std::make_shared<std::string>(100'000, 'x');
   const char* const data = owner->data();
   const std::weak_ptr<std::string> alive = owner;
   grpc::ByteBuffer message;
   {
-    TensorChunks chunks({.header = {}, .bytes = *owner, .owner = owner}, 1 << 20);
+    TensorChunks chunks({.header = {}, .bytes = *owner, .owner = owner}, std::nullopt, 1 << 20);
     owner.reset();
     message = chunks.Next();
   }
