@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "server/kernels/log_softmax.h"
 #include "server/kernels/math64.h"
 #include "server/kernels/moments.h"

@@ -225,15 +225,19 @@ TEST(Choose, GivesTheProbabilityUnderTheLogitsAndUnderWhatWasDrawnFrom) {
   const auto greedy = Choose(logits, Sampling(""), {}, {}, {});
   EXPECT_FLOAT_EQ(greedy->log_prob, std::log(0.5f));
   EXPECT_EQ(greedy->sampling_log_prob, 0);
-  std::set<int32_t> drawn;
-  for (int32_t step = 0; step < 50; ++step) {
-    const auto choice =
-        Choose(logits, Sampling("sample: true top_k: 2"), {}, {}, {.seed = 1, .step = step});
-    EXPECT_FLOAT_EQ(choice->log_prob, logits[choice->id]);
-    EXPECT_FLOAT_EQ(choice->sampling_log_prob, std::log(choice->id == 0 ? 4.0f / 7 : 3.0f / 7));
-    drawn.insert(choice->id);
+  // The last excluded, by each processor that can.
+  for (const std::string last : {"top_k: 2", "top_p: 0.8", "min_p: 0.5"}) {
+    std::set<int32_t> drawn;
+    for (int32_t step = 0; step < 50; ++step) {
+      const auto choice =
+          Choose(logits, Sampling("sample: true " + last), {}, {}, {.seed = 1, .step = step});
+      EXPECT_FLOAT_EQ(choice->log_prob, logits[choice->id]) << last;
+      EXPECT_FLOAT_EQ(choice->sampling_log_prob, std::log(choice->id == 0 ? 4.0f / 7 : 3.0f / 7))
+          << last;
+      drawn.insert(choice->id);
+    }
+    EXPECT_THAT(drawn, ElementsAre(0, 1)) << last;
   }
-  EXPECT_THAT(drawn, ElementsAre(0, 1));
   const auto certain =
       Choose(logits, Sampling("sample: true top_k: 1 temperature: 0.25"), {}, {}, {});
   EXPECT_FLOAT_EQ(certain->log_prob, std::log(0.5f));
@@ -248,6 +252,10 @@ TEST(Choose, HasNoTokenWhereALogitIsNotANumberOrNoneIsLeft) {
     const std::vector<float> logits = {1, 2, -kInfinity};
     EXPECT_TRUE(Choose(logits, Sampling(sampling), {}, std::vector<int32_t>{0}, {})) << sampling;
     EXPECT_FALSE(Choose(logits, Sampling(sampling), {}, std::vector<int32_t>{0, 1}, {}));
+    // A token that may not be chosen makes the others' probabilities meaningless all the same.
+    for (const float banned : {kNan, kInfinity})
+      EXPECT_FALSE(Choose(std::vector<float>{banned, 1}, Sampling(sampling), {},
+                          std::vector<int32_t>{0}, {}));
     // A logit that a processor makes infinite.
     EXPECT_FALSE(Choose(std::vector<float>{kMax, 1},
                         Sampling(sampling + " repetition_penalty: 0.5"), std::vector<int32_t>{0},
