@@ -78,7 +78,7 @@ def _layers(shape: ModelShape, size: Size) -> list[int]:
 
 
 def cases(shape: ModelShape, size: Size) -> list[Case]:
-    makers = (_plain, _single, _heads, _patches, _doses, _clients, _streaming, _states)
+    makers = (_plain, _single, _heads, _patches, _doses, _clients, _decode, _streaming, _states)
     return [case for maker in makers for case in maker(shape, size)]
 
 
@@ -223,8 +223,6 @@ def _clients(shape: ModelShape, size: Size) -> list[Case]:
             Edit("scale", "resid_post", layer, factor=0.05 + head / 10),
         )
     ]
-    steer = Edit("steer", "resid_post", shape.n_layer // 2, factor=2.0)
-
     low, high = size.client_lengths
 
     def ask(rng: random.Random) -> list[Question]:
@@ -246,11 +244,19 @@ def _clients(shape: ModelShape, size: Size) -> list[Case]:
             clients=size.clients,
             goal={"server": 4},
         ),
+    ]
+
+
+def _decode(shape: ModelShape, size: Size) -> list[Case]:
+    """Greedy tokens under steering, of many streams at once and of one alone."""
+    steer = Edit("steer", "resid_post", shape.n_layer // 2, factor=2.0)
+    length = size.client_lengths[0]
+    return [
         Case(
             "W5b",
             f"{size.streams} streams of steered greedy decode",
             "decode",
-            _repeated(shape, low, size.streams, steer),
+            _repeated(shape, length, size.streams, steer),
             clients=size.streams,
             goal={"idiom": 12, "tuned": 2},
         ),
@@ -258,7 +264,7 @@ def _clients(shape: ModelShape, size: Size) -> list[Case]:
             "W5b",
             "one stream of steered greedy decode",
             "decode",
-            _repeated(shape, low, 1, steer),
+            _repeated(shape, length, 1, steer),
             goal={"tuned": 1.5},
         ),
     ]

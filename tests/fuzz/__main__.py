@@ -23,7 +23,7 @@ _LAST_LINES = 40
 _SHOWN_BYTES = 4000
 # One input may take this long on a busy machine; memory is libtorch's, mostly.
 _FLAGS = ("-timeout=150", "-rss_limit_mb=4096", "-print_final_stats=1", "-verbosity=1")
-_LENGTH = {"request": 20_000, "message": 20_000, "tokenizer": 20_000}
+_LENGTH = {"generate": 20_000, "request": 20_000, "message": 20_000, "tokenizer": 20_000}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,97 +3,36 @@
 // contract, or it runs on a small model to its end, within the bytes, the memory and the time that
 // were announced, and gives the same answer again from a warm cache.
 
-#include <c10/core/InferenceMode.h>
-#include <google/protobuf/util/json_util.h>
-
 #include <map>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "server/engine/non_finite.h"
 #include "server/engine/run_job.h"
 #include "server/engine/sweep_job.h"
-#include "server/model/weights.h"
 #include "server/spec/sweep.h"
 #include "server/spec/weight.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/mutate_message.h"
 #include "tests/fuzz/peak_memory.h"
+#include "tests/fuzz/requests.h"
 #include "tests/unit/support/tiny.h"
 
 namespace {
 
-using google::protobuf::Message;
+using scalpel::fuzz::CheckCompile;
 using scalpel::fuzz::CpuSeconds;
+using scalpel::fuzz::kOtherSeconds;
+using scalpel::fuzz::kRecordBytesMax;
+using scalpel::fuzz::kSlower;
+using scalpel::fuzz::Read;
+using scalpel::fuzz::RunToEnd;
+using scalpel::fuzz::TheSmall;
 namespace engine = scalpel::engine;
-namespace model = scalpel::model;
 namespace spec = scalpel::spec;
 namespace v1 = scalpel::v1;
 
-constexpr int64_t kRecordBytesMax = 1 << 20;
-// What sanitizers make of the times for which estimates are made, and what is no estimate's.
-constexpr double kSlower = 100, kOtherSeconds = 2;
-constexpr double kCompileSeconds = 0.5, kCompileByteSeconds = 50e-6;
 // Objects of the engine, and messages that are larger in memory than on the wire.
 constexpr int64_t kOtherBytes = 4 << 20;
-
-// The shape of the bundled model, whose requests the seeds are, with narrow layers.
-struct Small {
-  spec::ModelFacts facts{.name = "small", .config = {}, .tokenizer = {}, .weights_sha256 = "w"};
-  std::unique_ptr<const model::Gpt2> gpt2;
-  scalpel::Limits limits;
-
-  Small() {
-    model::Gpt2Config& config = facts.config;
-    config.d_head = 2;
-    config.d_model = 24;
-    config.d_mlp = 40;
-    config.n_ctx = 64;
-    config.vocab_size = 2048;
-    facts.tokenizer = *model::Tokenizer::Load("deploy/demo-model");
-    gpt2 = std::make_unique<const model::Gpt2>(config, model::RandomWeights(config, 7), at::kCPU);
-    limits->set_max_tokens(200);
-    limits->set_max_variants(150);
-    limits->set_max_places(5000);
-    limits->set_max_sweep_places(20000);
-    limits->set_max_response_bytes(16 << 20);
-    limits->set_max_activation_bytes(512 << 20);
-  }
-};
-
-const Small& TheSmall() {
-  static const auto* small = new Small;
-  return *small;
-}
-
-// Runs a job as the scheduler does, with a few tasks in a wave. Throws what a task fails with.
-std::vector<engine::Event> RunToEnd(engine::Job& job, engine::BaselineCache& cache) {
-  const c10::InferenceMode inference_only;
-  const model::Gpt2& gpt2 = *TheSmall().gpt2;
-  while (!job.AllDone()) {
-    engine::Wave wave;
-    while (wave.size() < 3) {
-      std::optional<engine::Task> task = job.NextTask();
-      if (!task) break;
-      wave.push_back(*std::move(task));
-      engine::Prepare(wave.back(), gpt2.config(), cache, kRecordBytesMax);
-    }
-    HOLDS(!wave.empty());
-    engine::RunWave(gpt2, cache, wave, [] {});
-    for (const engine::Task& task : wave) {
-      if (task.failure != nullptr) std::rethrow_exception(task.failure);
-    }
-  }
-  job.Finish([&](const spec::Plan& plan, int32_t row) {
-    return engine::FindFirstNonFinite(gpt2, plan, row, [] { return true; });
-  });
-  std::vector<engine::Event> events;
-  while (std::optional<engine::Event> event = job.stream().Pop())
-    events.push_back(*std::move(event));
-  return events;
-}
 
 // What comes back, by what it is, and what it is on the wire.
 struct Answer {
@@ -159,21 +98,6 @@ void CheckRun(const std::shared_ptr<const Compiled>& compiled, const v1::Cost& c
   HOLDS(warm.facts == cold.facts);
 }
 
-template <typename Request, typename Compile>
-auto CheckCompile(const Request& request, size_t size, Compile compile) {
-  const double begin = CpuSeconds();
-  auto compiled = compile(request, TheSmall().facts, TheSmall().limits, spec::AlwaysWanted);
-  HOLDS(CpuSeconds() - begin <= kCompileSeconds + kCompileByteSeconds * static_cast<double>(size));
-  if (!compiled.ok()) {
-    const absl::Status status = compiled.status();
-    HOLDS(absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status) ||
-          absl::IsNotFound(status) || absl::IsResourceExhausted(status));
-    // It may quote the caller's own text, with its line breaks.
-    HOLDS(scalpel::fuzz::IsUtf8({status.message().data(), status.message().size()}));
-  }
-  return compiled;
-}
-
 void Check(const v1::RunRequest& request, size_t size) {
   const auto plan = CheckCompile(request, size, spec::Compile);
   if (!plan.ok()) return;
@@ -189,21 +113,6 @@ void Check(const v1::SweepRequest& request, size_t size) {
   if (sweep.ok()) CheckRun(*sweep, (*sweep)->started().cost());
 }
 
-template <typename Request>
-bool Read(std::string_view json, Request* request) {
-  return google::protobuf::util::JsonStringToMessage(std::string(json), request).ok();
-}
-
-// Writes a changed message where its JSON has room; returns its size, or 0.
-size_t Write(const Message& message, uint8_t* data, size_t max_size) {
-  std::string json;
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  if (!MessageToJsonString(message, &json, options).ok() || json.size() > max_size) return 0;
-  std::copy(json.begin(), json.end(), data);
-  return json.size();
-}
-
 }  // namespace
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
@@ -211,31 +120,25 @@ extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
                                           unsigned int seed) {
   std::mt19937 random(seed);
-  v1::RunRequest run;
-  v1::SweepRequest sweep;
-  Message* message = nullptr;
-  if (Read(scalpel::fuzz::Text(data, size), &run)) message = &run;
-  if ((message == nullptr || random() % 2 == 0) && Read(scalpel::fuzz::Text(data, size), &sweep))
-    message = &sweep;
-  if (message == nullptr) return LLVMFuzzerMutate(data, size, max_size);
-  scalpel::fuzz::Mutate(message, random);
-  const size_t written = Write(*message, data, max_size);
-  return written > 0 ? written : size;
+  const bool sweep_first = random() % 2 == 0;
+  using Change = size_t (*)(uint8_t*, size_t, size_t, std::mt19937&);
+  const Change run = scalpel::fuzz::MutateJson<v1::RunRequest>,
+               sweep = scalpel::fuzz::MutateJson<v1::SweepRequest>;
+  for (const Change change : {sweep_first ? sweep : run, sweep_first ? run : sweep}) {
+    if (const size_t written = change(data, size, max_size, random); written > 0) return written;
+  }
+  return LLVMFuzzerMutate(data, size, max_size);
 }
 
 extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data1, size_t size1,
                                             const uint8_t* data2, size_t size2, uint8_t* out,
                                             size_t max_size, unsigned int seed) {
   std::mt19937 random(seed);
-  const auto cross = [&](auto first, auto second) -> size_t {
-    if (!Read(scalpel::fuzz::Text(data1, size1), &first) ||
-        !Read(scalpel::fuzz::Text(data2, size2), &second))
-      return 0;
-    scalpel::fuzz::CrossOver(&first, second, random);
-    return Write(first, out, max_size);
-  };
-  const size_t run = cross(v1::RunRequest(), v1::RunRequest());
-  return run > 0 ? run : cross(v1::SweepRequest(), v1::SweepRequest());
+  const std::string_view one = scalpel::fuzz::Text(data1, size1),
+                         other = scalpel::fuzz::Text(data2, size2);
+  const size_t run = scalpel::fuzz::CrossJson<v1::RunRequest>(one, other, out, max_size, random);
+  if (run > 0) return run;
+  return scalpel::fuzz::CrossJson<v1::SweepRequest>(one, other, out, max_size, random);
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

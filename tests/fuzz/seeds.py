@@ -22,9 +22,38 @@ _TEXTS = (
 )
 
 
-def _request() -> Iterator[bytes]:
+def _examples() -> Iterator[bytes]:
     for path in sorted((_ROOT / "client" / "examples" / "requests").glob("*.json")):
         yield path.read_bytes()
+
+
+def _request() -> Iterator[bytes]:
+    return (text for text in _examples() if b'"stop"' not in text)
+
+
+def _generate() -> Iterator[bytes]:
+    yield from (text for text in _examples() if b'"stop"' in text)
+    for reuse in ("INTERVENED", "CLEAN_PROMPT", "RECOMPUTE_ALL"):
+        first = int(reuse == "CLEAN_PROMPT")
+        place = {"site": "SITE_RESID_POST", "where": {"layers": [3], "steps": {"start": first}}}
+        last = {"indices": {"values": [-1, 4]}}
+        request = {
+            "prompts": [{"text": "Mary and John"}, {"tokenIds": {"ids": [5, 6, 7]}}],
+            "interventions": [
+                {"place": place, "add": {"constant": 2}},
+                {"place": {"site": "SITE_K", "where": {**place["where"], "positions": last}}}
+                | {"noise": {"std": 2}},
+            ],
+            "probes": [{"place": place, "statistics": ["STATISTIC_STD"]}],
+            "captures": [{"place": {"site": "SITE_PATTERN"}}],
+            "logits": {"topK": {"k": 3}},
+            "sampling": {"sample": True, "temperature": 2, "topP": 0.9, "repetitionPenalty": 1.2},
+            "stop": {"maxNewTokens": 6, "ids": [9], "strings": ["the"], "minNewTokens": 2},
+            "continuations": 2,
+            "unsteered": True,
+            "reuseKv": f"KV_REUSE_{reuse}",
+        }
+        yield json.dumps(request).encode()
 
 
 def _message() -> Iterator[bytes]:
@@ -143,6 +172,7 @@ def _trace() -> Iterator[bytes]:
 SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "added_tokens": _added_tokens,
     "config": _config,
+    "generate": _generate,
     "message": _message,
     "request": _request,
     "safetensors": _safetensors,
@@ -156,7 +186,7 @@ SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
 
 def words(target: str) -> list[str]:
     """Its dictionary: the names in its seeds, and those of the settings."""
-    if target in ("message", "request", "text", "trace"):
+    if target in ("generate", "message", "request", "text", "trace"):
         return []
     found: set[str] = set()
     for seed in SEEDS[target]():

@@ -161,6 +161,7 @@ RUNNER = [
     Act("overflow", _ask("overflow"), {Code.OK, BUSY}),
     Act("sweep", _ask("sweep"), {Code.OK, BUSY}),
     Act("burst", _burst, {Code.OK, BUSY}),
+    Act("generate", _ask("generation"), {Code.OK, BUSY}),
     Act("captures", _ask("captures"), {Code.OK, BUSY}),
     Act("golden file", _golden, {Code.OK, BUSY}),
     Act("read slowly", _read_slowly, {Code.OK, BUSY}),
@@ -196,7 +197,8 @@ ROLES = {
 }
 # Acts whose answers are compared, where they come to their end.
 COMPARED = (
-    "run", "overflow", "sweep", "captures", "golden file", "read slowly", "reconnect", "deadline",
+    "run", "overflow", "sweep", "generate", "captures", "golden file", "read slowly", "reconnect",
+    "deadline",
 )  # fmt: skip
 # Each of these is to be seen: else the soak is drier than it says.
 SEEN = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scalpel.v1 import model_pb2, run_pb2, sweep_pb2
+from scalpel.v1 import generate_pb2, model_pb2, run_pb2, sweep_pb2
 from tests.parity import random_specs
 from tests.parity.places import ModelShape, shape_of_model
 from tests.support.client import Client, make_request
@@ -30,7 +30,7 @@ class Question:
     """A request, and what its answer must be compared by."""
 
     name: str
-    request: Any  # a RunRequest or a SweepRequest
+    request: Any  # a RunRequest, a SweepRequest or a GenerateRequest
 
     @property
     def tasks(self) -> int:
@@ -41,8 +41,12 @@ class Question:
 
     def call(self, client: Client, timeout: float | None = None) -> Any:
         """The call, which is iterated over for its messages."""
-        sweep = isinstance(self.request, sweep_pb2.SweepRequest)
-        method = client.stub.Sweep if sweep else client.stub.Run
+        if isinstance(self.request, generate_pb2.GenerateRequest):
+            method = client.stub.Generate
+        elif isinstance(self.request, sweep_pb2.SweepRequest):
+            method = client.stub.Sweep
+        else:
+            method = client.stub.Run
         return method(self.request, timeout=timeout or client.timeout_seconds)
 
     def ask(self, client: Client, timeout: float | None = None) -> list[bytes]:
@@ -51,18 +55,23 @@ class Question:
 
 def content(messages: Iterable[Any]) -> list[bytes]:
     """What must be equal when the same question is answered twice: all but the request's id, times,
-    and how much was known before. Variants come in any order."""
-    events, variants = [], []
+    and how much was known before. Variants, and streams, come in any order."""
+    events, variants, streams = [], [], []
     for message in messages:
         kind = message.WhichOneof("event")
         event = getattr(message, kind)
         if kind == "variant":
             variants.append(event)
+        elif kind in ("step", "token", "stream_finished"):
+            streams.append(event)
+        elif isinstance(message, generate_pb2.GenerateResponse) and kind == "finished":
+            continue
         elif kind == "finished":
             events.append(event.first_non_finite)
         elif kind not in ("started", "progress"):
             events.append(event)
     events += sorted(variants, key=lambda variant: variant.index)
+    events += sorted(streams, key=lambda event: event.stream)
     return [event.SerializeToString(deterministic=True) for event in events]
 
 
@@ -72,6 +81,7 @@ def make_questions(model: model_pb2.GetModelResponse, runs: int, sweeps: int) ->
     made = [Question(f"run {seed}", _run(shape, seed)) for seed in range(runs)]
     made += [Question(f"sweep {seed}", _sweep(shape, 1000 + seed)) for seed in range(sweeps)]
     made += [Question(f"overflow {seed}", _overflow(shape, 2000 + seed)) for seed in range(2)]
+    made += [Question(f"generation {seed}", _generation(shape, 4000 + seed)) for seed in range(4)]
     return made + [Question(f"captures {seed}", _captures(shape, 3000 + seed)) for seed in range(2)]
 
 
@@ -114,6 +124,25 @@ def _overflow(shape: ModelShape, seed: int) -> run_pb2.RunRequest:
     asked = make_request({"interventions": edits, "captures": captures, "logits": {"full": {}}})
     asked.prompts.extend(specs.request.prompts)
     return asked
+
+
+def _generation(shape: ModelShape, seed: int) -> generate_pb2.GenerateRequest:
+    """Steered from the first new token on, drawn, and with each step's last residual stream."""
+    specs = _specs(shape, seed, prompts=2)
+    place = {"site": "SITE_RESID_POST", "where": {"layers": [specs.choose(range(shape.n_layer))]}}
+    steps = {**place, "where": {**place["where"], "steps": {"start": 1}}}
+    asked = {
+        "interventions": [{"place": steps, "scale": {"factor": 1.5}}],
+        "captures": [{"place": {"site": "SITE_LN_F_OUT"}}],
+        "sampling": {"sample": True, "top_p": 0.9},
+        "stop": {"max_new_tokens": 12, "ignore_eos": True},
+        "reuse_kv": "KV_REUSE_INTERVENED",
+        "continuations": 2,
+        "seed": seed,
+    }
+    request = make_request(asked, generate_pb2.GenerateRequest)
+    request.prompts.extend(specs.request.prompts)
+    return request
 
 
 def _captures(shape: ModelShape, seed: int) -> run_pb2.RunRequest:
