@@ -3,6 +3,7 @@
 import pytest
 
 import scalpel
+from scalpel import lens
 from tests.python.fake_server import FakeServer
 from tests.support.certificates import Authority
 from tests.support.server import Server
@@ -12,6 +13,13 @@ from tests.support.server import Server
 def model(server):
     """The client under test, connected to `server`."""
     with scalpel.connect(server.address) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def hooked(server):
+    """The same under TransformerLens' names, with numpy arrays."""
+    with lens.connect(server.address, arrays="numpy") as connected:
         yield connected
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import scalpel
-from scalpel import aio, calls, events
+from scalpel import aio, calls, events, lens
 
 
 def sync() -> None:
@@ -36,6 +36,16 @@ def sync() -> None:
         assert_type(calls.run("a").request, Any)
 
 
+def under_other_names() -> None:
+    with lens.connect("localhost:50051", arrays="numpy", tls=True) as model:
+        assert_type(model, lens.HookedTransformer)
+        assert_type(model.to_single_token(" a"), int)
+        edit = lens.set_(np.zeros(8), head=3, position=slice(2, None))
+        model.run_with_hooks("a", fwd_hooks=[("hook_embed", edit), (str.isalpha, lens.zero())])
+        cache = model.run_with_cache("a", names_filter=["hook_embed"])[1]
+        lens.patching.get_act_patch_mlp_out(model, "b", cache, scalpel.logit_diff(" a", " b"))
+
+
 def spread_out(executor: concurrent.futures.Executor) -> None:
     with scalpel.spread.connect(["a:1", "b:1"], executor=executor, tls=True) as replicas:
         assert_type(replicas, scalpel.Replicas)
@@ -58,6 +68,7 @@ def wrong() -> None:
     """Each ignore is needed: mypy says so if it finds nothing wrong in the line."""
     scalpel.zero("k", layers=3)  # type: ignore[call-arg]
     scalpel.zero("k", layer="5")  # type: ignore[arg-type]
+    lens.zero(heads=2)  # type: ignore[call-arg]
     scalpel.connect().run("a", stat={})  # type: ignore[call-arg]
     scalpel.connect().run(prompts=3)  # type: ignore[arg-type]
     scalpel.connect(time_out=3)  # type: ignore[call-arg]
