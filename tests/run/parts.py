@@ -161,3 +161,18 @@ def migration(tools: Tools) -> list[Part]:
     python = python_of(tools.venv("bench", "bench/requirements.txt"))
     arguments = ("tests/docs/test_migration.py", "-m", "live")
     return [_pytest(tools, python, arguments, _client(tools))]
+
+
+def lens(tools: Tools) -> list[Part]:
+    """In the environment of the benchmark, which has TransformerLens 2, and again with versions 3
+    and 4 laid over it, each over the one before: torch is there once."""
+    python = python_of(tools.venv("bench", "bench/requirements.txt"))
+    variables = {"OMP_NUM_THREADS": "1", **_client(tools)}
+    made = [_pytest(tools, python, ("tests/lens", "-m", "live"), variables)]
+    for version in ("3", "4"):
+        folder = tools.venv(f"lens-{version}", f"lens/requirements-{version}.txt")
+        (packages,) = folder.glob("lib/python3*/site-packages")
+        path = f"{packages}{os.pathsep}{variables['PYTHONPATH']}"
+        variables = {**variables, "PYTHONPATH": path}
+        made.append(_pytest(tools, python, ("tests/lens", "-m", "live"), variables))
+    return made

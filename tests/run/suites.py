@@ -138,5 +138,15 @@ SUITES = (
         live=True,
         summary="=* migration",
     ),
+    Suite(
+        "lens",
+        "with --live: a notebook, edits and patches in TransformerLens 2, 3 and 4 and in\n"
+        "scalpel.lens (downloads what `migration` does, and 20 MB)",
+        parts.lens,
+        builds=(SERVER,),
+        patient=True,
+        live=True,
+        summary="=* lens",
+    ),
 )
 BY_NAME = {suite.name: suite for suite in SUITES}
