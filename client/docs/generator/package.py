@@ -20,6 +20,19 @@ _EVENTS = (
     "TokenLogit", "Report", "Finished", "FirstNonFinite", "SweepStarted", "SweepAxis", "SweepClean",
     "Variant", "MetricValue", "SweepProgress", "Tokens", "Cost",
 )  # fmt: skip
+_EDITS = (
+    "zero", "scale", "add", "set_", "noise", "clamp", "mean", "project_out", "knockout", "patch",
+)  # fmt: skip
+_PATCHES = tuple(
+    f"get_act_patch_{name}"
+    for name in (
+        "resid_pre", "resid_mid", "attn_out", "mlp_out", "block_every",
+        "attn_head_out_by_pos", "attn_head_q_by_pos", "attn_head_k_by_pos", "attn_head_v_by_pos",
+        "attn_head_pattern_by_pos", "attn_head_pattern_dest_src_pos", "attn_head_by_pos_every",
+        "attn_head_out_all_pos", "attn_head_q_all_pos", "attn_head_k_all_pos",
+        "attn_head_v_all_pos", "attn_head_pattern_all_pos", "attn_head_all_pos_every",
+    )
+)  # fmt: skip
 _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
     "python-client.md": (
         "Connecting and calling",
@@ -63,6 +76,22 @@ _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
                 ("stat_by_layer", "heat_map", "attention", "dose_response", "lens_table"),
             ),
             ("scalpel.study", ("logit_lens", "LogitLens", "study_page")),
+        ),
+    ),
+    "python-lens.md": (
+        "Under TransformerLens' names",
+        (
+            ("scalpel.lens", ("connect",)),
+            ("scalpel.lens.hooked_transformer", ("HookedTransformer", "Output")),
+            ("scalpel.lens.tokenization", ("Tokenization",)),
+            ("scalpel.lens.config", ("HookedTransformerConfig",)),
+            ("scalpel.lens.arrays", ()),
+            ("scalpel.lens.names", ("get_act_name",)),
+            ("scalpel.lens.activation_cache", ("ActivationCache",)),
+            ("scalpel.lens.stacks", ("ResidualStacks",)),
+            ("scalpel.lens.slices", ("Slice",)),
+            ("scalpel.lens.edits", _EDITS),
+            ("scalpel.lens.patching", _PATCHES),
         ),
     ),
     "python-errors.md": (
@@ -116,7 +145,8 @@ def _module(module: ModuleType, names: Any) -> Iterator[str]:
         yield from ("| type in signatures | |", "|---|---|", *aliases, "")
     for name in names:
         thing = getattr(module, name)
-        full = name if hasattr(scalpel, name) else f"{module.__name__.partition('.')[2]}.{name}"
+        known = getattr(scalpel, name, None) is thing
+        full = name if known else f"{module.__name__.partition('.')[2]}.{name}"
         yield from (f"### {full}", "")
         yield from _class(thing, module) if inspect.isclass(thing) else _function(thing, name)
 
@@ -160,7 +190,7 @@ def _in_order(cls: Any) -> list[str]:
 
 _PLAIN_BASES = (
     "object", "Generic", "Protocol", "Spec", "Caller", "Methods", "SweepMethods", "Blocking",
-    "Awaited", "dict", "Sequence", "TypedDict", "Exception",
+    "Awaited", "Served", "dict", "Sequence", "TypedDict", "Exception",
 )  # fmt: skip
 
 
