@@ -59,6 +59,15 @@ def test_further_metrics_beside_the_score(model):
     assert result.stat("resid_post", "std").shape == (N_LAYER, N_LAYER)
 
 
+def test_a_table_has_the_same_scores(model):
+    """Of the score alone: other metrics are as they came."""
+    result = model.patch(PROMPT, OTHER, answer=" Mary", wrong=" John", over="layers", position=9,
+                         direction="noising", metrics=prob(" Mary", name="p"))  # fmt: skip
+    table = result.to_pandas().set_index(["metric", "layer"])["value"]
+    np.testing.assert_array_equal(table["score"], result.score)
+    np.testing.assert_array_equal(table["p"], result["p"])
+
+
 def test_pairs_are_pairs():
     with pytest.raises(ValueError, match="corrupted: as many"):
         scalpel.patching.patch([PROMPT], [OTHER, OTHER], answer=" Mary", wrong=" John")

@@ -25,6 +25,7 @@ from scalpel.v1 import sweep_pb2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas
     import xarray
     from typing_extensions import Unpack
 
@@ -71,6 +72,14 @@ class PatchingResult(SweepResult):
         """As of `SweepResult`; left out, the score."""
         return super().to_xarray(metric or SCORE, prompt=prompt)
 
+    def to_pandas(self) -> pandas.DataFrame:
+        """As of `SweepResult`, with scores as `array` has them."""
+        frame = super().to_pandas()
+        if self.direction == "noising":
+            of_score = frame["metric"] == SCORE
+            frame.loc[of_score, "value"] = 1 - frame.loc[of_score, "value"]
+        return frame
+
 
 def patch(
     clean: Prompts,
@@ -112,13 +121,11 @@ def patch(
     logit(answer) - logit(wrong): 0 corrupted, 1 clean. Raises as `run`, and ValueError where the
     positions of a pair do not match, before the sweep is asked for. Thread-safe.
     """
-    if direction not in ("denoising", "noising"):
-        raise ValueError(f"direction: {direction!r} is neither 'denoising' nor 'noising'")
-    names = ("corrupted", "clean") if direction == "denoising" else ("clean", "corrupted")
+    names = directed(direction)
     given_prompts = {"clean": parse(clean, "clean"), "corrupted": parse(corrupted, "corrupted")}
     prompts, sources = (given_prompts[name].messages for name in names)
-    pairs = _pairs(given_prompts)
-    _refuse_empty_tokens(answer, wrong)
+    pairs = count_pairs(given_prompts)
+    refuse_empty_tokens(answer, wrong)
     axes = _axes(over)
     pieces = _pieces(site, pairs, where)
     score = patching_score(answer, wrong, position=answer_position, name=SCORE)
@@ -143,7 +150,7 @@ def patch(
     )  # fmt: skip
 
 
-def _pairs(given_prompts: dict[str, Parsed]) -> int:
+def count_pairs(given_prompts: dict[str, Parsed]) -> int:
     """How many pairs of prompts there are."""
     counts = {name: len(parsed.messages) for name, parsed in given_prompts.items()}
     for name, count in counts.items():
@@ -164,7 +171,8 @@ def _axes(over: AxisLike | Sequence[AxisLike]) -> list[Axis]:
     return axes
 
 
-def _refuse_empty_tokens(answer: Tokens, wrong: Tokens) -> None:
+def refuse_empty_tokens(answer: Tokens, wrong: Tokens) -> None:
+    """Raises ValueError where one of them names nothing."""
     for name, tokens, where in (("answer", answer, "clean"), ("wrong", wrong, "corrupted")):
         is_empty = not tokens if isinstance(tokens, str) else np.size(tokens) == 0
         if is_empty:
@@ -190,20 +198,33 @@ def _pieces(site: str, pairs: int, where: Where) -> list[Operation]:
 def _name_own_arguments(
     arguments: Arguments, call_text: str, metrics: Sequence[Metric], pieces: Sequence[Operation]
 ) -> None:
-    """The score, which is the first metric, and the patches came from the arguments of `patch`
-    itself."""
-    score, *others = metrics
-    for i, metric in enumerate(others):
-        arguments.add(f"metrics[{i + 1}]", f"metrics[{i}]", metric)
-    own = {"target": "answer", "distractor": "wrong", "position": "answer_position"}
-    fields = {field: own.get(argument, argument) for field, argument in score.fields.items()}
-    whole = {"": "clean, corrupted"}
-    arguments.add("metrics[0]", "", Spec(score.proto, call_text, {**whole, **fields}))
+    """The score and the patches came from the arguments of `patch` itself."""
+    name_score(arguments, call_text, metrics)
     for i, piece in enumerate(pieces):
         own_fields = {
             field: argument
             for field, argument in piece.fields.items()
             if not argument.startswith("from_")
         }
-        made = Spec(piece.proto, call_text, {**whole, **own_fields})
+        made = Spec(piece.proto, call_text, {**_WHOLE, **own_fields})
         arguments.add(f"grid.interventions[{i}]", "", made)
+
+
+_WHOLE = {"": "clean, corrupted"}
+
+
+def name_score(arguments: Arguments, call_text: str, metrics: Sequence[Metric]) -> None:
+    """The first metric is the score: it came from the call's own arguments."""
+    score, *others = metrics
+    for i, metric in enumerate(others):
+        arguments.add(f"metrics[{i + 1}]", f"metrics[{i}]", metric)
+    own = {"target": "answer", "distractor": "wrong", "position": "answer_position"}
+    fields = {field: own.get(argument, argument) for field, argument in score.fields.items()}
+    arguments.add("metrics[0]", "", Spec(score.proto, call_text, {**_WHOLE, **fields}))
+
+
+def directed(direction: Direction) -> tuple[str, str]:
+    """What the two prompts of a pair are called: the one that runs, and the one that is read."""
+    if direction not in ("denoising", "noising"):
+        raise ValueError(f"direction: {direction!r} is neither 'denoising' nor 'noising'")
+    return ("corrupted", "clean") if direction == "denoising" else ("clean", "corrupted")
