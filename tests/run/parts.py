@@ -149,7 +149,8 @@ def live(tools: Tools) -> list[Part]:
         **_client(tools),
     }
     tokenizer = "tests/parity/test_tokenizer.py"
-    others = ("tests/oracle", "tests/field", "tests/bench", "tests/python/test_torch.py")
+    ours = ("tests/python/test_torch.py", "tests/python/test_paths_torch.py")
+    others = ("tests/oracle", "tests/field", "tests/bench", *ours)
     return [
         _pytest(tools, python, ("tests/parity", f"--ignore={tokenizer}", "-m", "live"), variables),
         _pytest(tools, python, (tokenizer, *others, "-m", "live"), variables),

@@ -49,6 +49,7 @@ from scalpel.metrics import (
     top_k,
 )
 from scalpel.model import Model, Stream, connect
+from scalpel.nodes import Node, node
 from scalpel.notes import TokenWarning
 from scalpel.observations import BlockOutputs, Logits, capture, probe
 from scalpel.operations import (
@@ -65,6 +66,7 @@ from scalpel.operations import (
     zero,
 )
 from scalpel.patching import PatchingResult
+from scalpel.paths import PathPatchingResult
 from scalpel.place import Where, tokens
 from scalpel.request_files import load_request, save_request
 from scalpel.run_result import RunResult
@@ -77,13 +79,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AccessDenied", "BlockOutputs", "Cancelled", "DeadlineExceeded", "FailedPrecondition",
     "FirstNonFinite", "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model",
-    "ModelInfo", "NotFound", "NotImplementedByServer", "Operation", "PatchingResult",
+    "ModelInfo", "Node", "NotFound", "NotImplementedByServer", "Operation", "PatchingResult",
+    "PathPatchingResult",
     "PermissionDenied", "ProtocolError", "QueueFull", "Replicas", "ReplicasDiffer", "RequestError",
     "Retry", "RunResult", "ScalpelError", "ServerError", "ServerStatus", "Stream", "SweepResult",
     "TLS", "Tensor", "TokenWarning", "Unauthenticated", "Unavailable", "Violation", "Where", "add",
     "aio", "capture", "clamp", "connect", "directions", "heads",
     "kl_from_clean", "knockout", "layers", "load_request", "log_prob", "logit", "logit_diff",
-    "loss", "mean", "noise", "patch", "patching_score", "positions", "prob", "probe",
+    "loss", "mean", "node", "noise", "patch", "patching_score", "positions", "prob", "probe",
     "project_out", "rank", "save_request", "scale", "set_", "spread", "tokens",
     "top1_agreement", "top_k", "values", "zero",
 ]  # fmt: skip

@@ -50,7 +50,7 @@ class Alignment:
             counts, remedy = (len(written), len(read)), "over=[..., positions([-1, -2])]"
         else:
             positions = self.where.positions
-            counts = _selected(positions, written), _selected(positions, read)
+            counts = len(selected(positions, written)), len(selected(positions, read))
             if counts[0] == counts[1]:
                 return
             what = "what the patch selects is patched position by position"
@@ -70,16 +70,16 @@ def _positions(count: int, length: int) -> str:
     return f"{length} tokens" if count == length else f"{count} such positions in {length} tokens"
 
 
-def _selected(positions: place_pb2.Positions, prompt: Tokens) -> int:
-    """How many positions of a prompt are selected."""
+def selected(positions: place_pb2.Positions, prompt: Tokens) -> list[int]:
+    """The positions of a prompt that are selected, as they are named: negative from its end."""
     kind = positions.WhichOneof("kind")
     if kind == "indices":
-        return len(positions.indices.values)
+        return list(positions.indices.values)
     if kind == "tokens":
         wanted = set(positions.tokens.ids)
-        return sum(token_id in wanted for token_id in prompt.ids)
+        return [i for i, token_id in enumerate(prompt.ids) if token_id in wanted]
     asked = positions.range
     start = asked.start if asked.HasField("start") else None
     end = asked.end if asked.HasField("end") else None
     # A step below 1 is refused by the server.
-    return len(range(len(prompt))[slice(start, end, max(1, asked.step))])
+    return list(range(len(prompt))[slice(start, end, max(1, asked.step))])

@@ -9,9 +9,10 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from scalpel import calls, patching
+from scalpel import calls, edges, patching, paths, plans
 from scalpel.calls import StreamCall, UnaryCall
 from scalpel.events import Started, SweepStarted
+from scalpel.plans import Plan
 from scalpel.streams import AsyncStream, Stream
 from scalpel.worlds import Awaited, Blocking
 
@@ -128,11 +129,32 @@ def _validation(
     return Method(build, check, (kind.__name__, kind.__name__), doc)
 
 
+def _planned(build: Callable[P, Plan[Result]]) -> Method[P, Result, Awaitable[Result]]:
+    """Makes the calls of a plan, and returns its result."""
+    _, result = _answers(build)
+    return Method(build, lambda client, plan: _steps(client, plan.run), (result, result), None)
+
+
+def _planned_validation(
+    build: Callable[P, Plan[Any]],
+) -> Method[P, SweepStarted, Awaitable[SweepStarted]]:
+    """Has the sweep of a plan checked."""
+    kind, doc = SweepStarted.__name__, _VALIDATE.format(build.__name__)
+    return Method(build, lambda client, plan: _steps(client, plan.check), (kind, kind), doc)
+
+
+def _steps(client: Any, steps: Callable[[Any], Any]) -> Any:
+    make = plans.read_awaited if isinstance(client, Awaited) else plans.read
+    return make(client, steps(client.info))
+
+
 class SweepMethods:
     """Of each client that can sweep."""
 
     sweep = _whole(calls.sweep)
     patch = _whole(patching.patch)
+    path_patch = _planned(paths.path_patch)
+    knock_out_edges = _planned(edges.knock_out_edges)
     sweep_request = _whole(calls.sweep_request)
 
     def __init_subclass__(cls) -> None:
@@ -152,6 +174,8 @@ class Methods(SweepMethods):
     run = _whole(calls.run)
     sweep = SweepMethods.sweep
     patch = SweepMethods.patch
+    path_patch = SweepMethods.path_patch
+    knock_out_edges = SweepMethods.knock_out_edges
     run_request = _whole(calls.run_request)
     sweep_request = SweepMethods.sweep_request
 
@@ -162,6 +186,8 @@ class Methods(SweepMethods):
 
     validate = _validation(calls.run, Started)
     validate_sweep = _validation(calls.sweep, SweepStarted)
+    validate_path_patch = _planned_validation(paths.path_patch)
+    validate_knock_out_edges = _planned_validation(edges.knock_out_edges)
 
     get_info = _unary(calls.get_info)
     status = _unary(calls.status)

@@ -106,11 +106,14 @@ class Replicas(SweepMethods, Blocking):
         return f"<Replicas of {self.info.name} at {', '.join(self.addresses)}>"
 
     def read(self, call: StreamCall[SweepEvent, Result]) -> Result:
-        """Spreads a sweep of `scalpel.calls`, waits for all of it, and returns the result."""
+        """Spreads a sweep of `scalpel.calls`, waits for all of it, and returns the result. What is
+        only to be checked is checked by one server."""
         for question in call.questions:
             self._consider(question)
         seconds = self._replicas[0].settings.timeout if call.timeout is None else call.timeout
         asker = _Asker(call, self.info.weights_sha256, seconds)
+        if call.request.validate_only:
+            return call.result([self._validated(asker, call.request)])
         started = self._started(asker, call.request)
         size = self._chunk or chunks.size_for(started.variants, len(self._replicas))
         size = min(size, self.info.limits.max_variants)
