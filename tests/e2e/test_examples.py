@@ -173,6 +173,17 @@ def test_causal_tracing_restores_the_position(run):
     assert distance[2][2] > 0, "what later positions read earlier stays"
 
 
+def test_path_patching_changes_what_the_receiver_leads_to(run):
+    """The prompt itself, and no run that was clean; the head's keys are that of no whole prompt."""
+    result = run("07c-path-patching")
+    last = {(entry.prompt, entry.clean): entry.positions[0] for entry in result.top_logits}
+    logits = {which: {t.token: t.logit for t in at.tokens} for which, at in last.items()}
+    assert logits[0, True] == logits[2, True]
+    assert logits[0, False][" Mary"] < logits[0, True][" Mary"] - 0.1
+    assert logits[0, False] not in (logits[1, False], logits[2, False])
+    assert logits[1, False] == logits[1, True]
+
+
 def test_knockout_renormalises_the_row(run):
     result = run("08-knockout")
     edited, clean = (

@@ -106,6 +106,22 @@ RUNS = {
         ),
         {"stats": probe("resid_post", "relative_l2", keep="position", name=DISTANCE), "seed": 7},
     ),
+    "07c-path-patching": (
+        (
+            [MARY, OTHER, MARY],
+            [
+                patch("z", from_clean=0, layer=range(1, 7), prompt=2,
+                      name="freeze the heads on the way"),
+                patch("mlp_out", from_clean=0, layer=range(1, 7), prompt=2,
+                      name="freeze the MLPs on the way"),
+                patch("mlp_out", from_clean=1, layer=0, prompt=2,
+                      name="send what the first MLP makes of the other name"),
+                patch("k", from_prompt=2, layer=7, head=11, prompt=0,
+                      name="receive it in the keys of one head"),
+            ],
+        ),
+        {"logits": 5, "clean": True},
+    ),
     "08-knockout": (
         (MARY, knockout([(-1, 1)], name="the last word cannot see the first name")),
         {

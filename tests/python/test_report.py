@@ -79,7 +79,8 @@ def test_the_examples_have_figures(pages):
     """Those with statistics, captures, tuples or metrics; of the others a table says enough."""
     without = {e.stem for e in EXAMPLES if not figures((pages / f"{e.stem}.html").read_text())}
     assert without == {
-        "07-activation-patching", "10-mean-ablation", "14-set-neuron", "18-validate-only",
+        "07-activation-patching", "07c-path-patching", "10-mean-ablation", "14-set-neuron",
+        "18-validate-only",
     }  # fmt: skip
 
 
