@@ -23,6 +23,11 @@ def sync() -> None:
         sweep = model.sweep("a", scalpel.zero("k"), over="layers", metrics=scalpel.loss())
         assert_type(sweep, scalpel.SweepResult)
         assert_type(model.patch("a", "b", answer=" c", wrong=" d", head=3), scalpel.PatchingResult)
+        head, queries = scalpel.node("z", layer=3, head=1), [scalpel.node("q", layer=5)]
+        paths = model.path_patch("a", "b", head, queries, answer=" c", wrong=" d")
+        assert_type(paths, scalpel.PathPatchingResult)
+        assert_type(model.knock_out_edges("a", metrics=scalpel.loss()), scalpel.SweepResult)
+        assert_type(model.validate_knock_out_edges("a").variants, int)
         assert_type(model.validate("a").cost, events.Cost)
         assert_type(model.token_id(" a"), int)
         assert_type(model.run({"input_ids": [[1, 2]]}), scalpel.RunResult)
@@ -59,6 +64,7 @@ async def asynchronous() -> None:
         assert_type(model, aio.AsyncModel)
         assert_type(await model.run("a"), scalpel.RunResult)
         assert_type(await model.detokenize([1]), str)
+        assert_type(await model.knock_out_edges("a", query=-1), scalpel.SweepResult)
         async for event in model.stream_sweep("a", scalpel.zero("k"), over="heads"):
             if isinstance(event, events.Variant):
                 assert_type(event.index, int)
@@ -69,6 +75,7 @@ def wrong() -> None:
     scalpel.zero("k", layers=3)  # type: ignore[call-arg]
     scalpel.zero("k", layer="5")  # type: ignore[arg-type]
     lens.zero(heads=2)  # type: ignore[call-arg]
+    scalpel.connect().path_patch("a", "b", "z", answer=" c", wrong=" d")  # type: ignore[arg-type]
     scalpel.connect().run("a", stat={})  # type: ignore[call-arg]
     scalpel.connect().run(prompts=3)  # type: ignore[arg-type]
     scalpel.connect(time_out=3)  # type: ignore[call-arg]
