@@ -309,3 +309,69 @@ def test_what_the_server_refuses_names_an_argument(model, options, argument):
         model.path_patch(PROMPT, OTHER, **asked)
     found = [violation.argument for violation in raised.value.violations]
     assert any(one.startswith(argument) for one in found), raised.value
+
+
+# ---- receivers on axes ---------------------------------------------------------------------------
+
+
+def test_a_map_of_receivers_is_that_of_each(model):
+    result = model.path_patch(PROMPT, OTHER, node("mlp_out", layer=8), node("k"), **NAMES,
+                              over_receivers=["layers", "heads"])  # fmt: skip
+    assert [axis.name for axis in result.axes] == ["to_layer", "to_head"]
+    assert result.axes[0].values == (9, 10, 11) and result.score.shape == (3, N_HEAD)
+    at = tuple(map(int, np.unravel_index(np.argmax(abs(result.score - 1)), result.shape)))
+    alone = model.path_patch(PROMPT, OTHER, node("mlp_out", layer=8),
+                             node("k", layer=9 + at[0], head=at[1]), **NAMES)  # fmt: skip
+    assert alone.score[0] == result.score[at] != 1
+    assert plots.heat_map(result).get_ylabel() == "to_layer"
+
+
+def test_senders_by_receivers(model):
+    """Cells without a path are left out, and what has one is as by itself."""
+    result = model.path_patch(PROMPT, OTHER, node("mlp_out"), node("v"), **NAMES,
+                              over="layers", over_receivers="layers")  # fmt: skip
+    assert [axis.name for axis in result.axes] == ["layer", "to_layer"]
+    assert result.axes[0].values == tuple(range(11)) and result.axes[1].values == tuple(
+        range(1, 12)
+    )
+    later = np.arange(1, 12) > np.arange(11)[:, None]
+    np.testing.assert_array_equal(np.isnan(result.score), ~later)
+    assert len(result.variants) == later.sum() and len(result.to_pandas()) == later.sum()
+    alone = model.path_patch(PROMPT, OTHER, node("mlp_out", layer=2), node("v", layer=6), **NAMES)
+    assert result.score[2, 5] == alone.score[0] != 1
+    assert result.variant(2, 5).metrics[0].values[0] == pytest.approx(1 - alone.score[0])
+
+
+def test_receivers_of_which_an_axis_sets_one(model):
+    """`of` counts the receivers; the other stays where it is."""
+    receivers = [node("q", layer=5), node("v")]
+    result = model.path_patch(PROMPT, OTHER, node("embed"), receivers, **NAMES,
+                              over_receivers=layers([3, 6], of=1, name="values of"))  # fmt: skip
+    assert result.axes[0].name == "values of"
+    for i, layer in enumerate((3, 6)):
+        named = [receivers[0], node("v", layer=layer)]
+        alone = model.path_patch(PROMPT, OTHER, node("embed"), named, **NAMES)
+        assert result.score[i] == alone.score[0]
+    assert result.score[0] != result.score[1]
+
+
+@pytest.mark.parametrize("sender, receiver, options, said", [
+    ("z", node("q"), {"over": layers([5]), "over_receivers": layers([3, 4])}, "no path from any"),
+    ("z", node("q", layer=3), {"over_receivers": "layers"}, "over_receivers: sets a layer"),
+    ("z", node("q"), {"over_receivers": numbers([1])}, "over_receivers: values([1]) is not one of"),
+    ("z", node("q", layer=0), {"over": "layers"}, "over: there is no layer"),
+    ("z", node("q"), {"over": layers(of=1)}, "over: layers(of=1) is of one that there is not"),
+    ("z", node("q"), {"over_receivers": heads([1], of=2)}, "of one that there is not; there are 1"),
+    ("z", node("q"), {"over": heads(name="to_head"), "over_receivers": "heads"}, "have one name"),
+    ("z", node("q"), {"over": layers([11]), "over_receivers": "layers"}, "over_receivers: there"),
+])  # fmt: skip
+def test_what_is_refused_of_receivers(model, sender, receiver, options, said):
+    assert said in refused(model, node(sender), receiver, **options)
+
+
+def test_a_cell_in_which_one_sender_has_no_path_is_left_out(model):
+    """As the call without axes would be refused."""
+    senders = [node("mlp_out", layer=0), node("z", layer=5)]
+    result = model.path_patch(PROMPT, OTHER, senders, node("k"), **NAMES, over_receivers="layers")
+    np.testing.assert_array_equal(np.isnan(result.score), np.arange(1, 12) <= 5)
+    assert "behind all" in refused(model, senders, node("k", layer=4))

@@ -17,15 +17,12 @@ def test_direct_paths_are_those_of_transformer_lens(model, component):
     expected = np.array(json.loads(GOLDEN.read_text())[component])
     clean, corrupted, (answer, wrong) = prompts()
     layer, head = SENDERS[component]
-    found, untouched = np.zeros_like(expected), None
-    receivers = [(at, h) for at in range(layer + 1, len(expected)) for h in range(len(expected[0]))]
-    for at in receivers:
-        result = model.path_patch(
-            clean, corrupted, node("z", layer=layer, head=head),
-            node(component, layer=at[0], head=at[1]), answer=answer, wrong=wrong,
-            direction="denoising", metrics=logit_diff(answer, wrong, name="d"),
-        )  # fmt: skip
-        found[at], untouched = result["d"][0], result.clean("d")
-    which = tuple(np.transpose(receivers))
-    assert abs(expected[which] - untouched).max() > 10 * TOLERANCE
-    np.testing.assert_allclose(found[which], expected[which], rtol=0, atol=TOLERANCE)
+    found = model.path_patch(
+        clean, corrupted, node("z", layer=layer, head=head), node(component), answer=answer,
+        wrong=wrong, over_receivers=["layers", "heads"], direction="denoising",
+        metrics=logit_diff(answer, wrong, name="d"),
+    )  # fmt: skip
+    assert found.axes[0].values[0] == layer + 1
+    behind = expected[layer + 1 :]  # What it has of the others is 0.
+    assert abs(behind - found.clean("d")).max() > 10 * TOLERANCE
+    np.testing.assert_allclose(found["d"], behind, rtol=0, atol=TOLERANCE)

@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from scalpel.arguments import Arguments
 from scalpel.axes import Axis
 from scalpel.events import SweepAxis, SweepEvent, SweepStarted, Tokens, Variant
 from scalpel.labels import token_labels
+from scalpel.operations import Operation
 from scalpel.place import Where
+from scalpel.spec import Spec
+from scalpel.v1 import sweep_pb2
 
 # The selector that each kind of axis sets.
 SELECTORS = {"layers": "layer", "heads": "head", "positions": "position"}
@@ -28,6 +33,8 @@ class CellAxis:
     """The nodes or interventions that it sets, by index; empty: all."""
     shown: SweepAxis
     """As the result has it."""
+    argument: str
+    """Where it comes from."""
 
     def sets(self, index: int) -> bool:
         """Whether it sets this one."""
@@ -39,26 +46,28 @@ def cell_axes(
     kinds: Sequence[str],
     every: Callable[[str, Axis], Sequence[int]],
     prompts: Sequence[Tokens],
+    argument: str = "over",
+    prefix: str = "",
 ) -> list[CellAxis]:
     """The axes with their values. `every(selector, axis)`: the values of an axis that means all of
-    them. Raises ValueError for an axis that is not of one of the `kinds`, and for a name that comes
-    twice."""
+    them; `argument`: where they come from; `prefix`: of the names of those that have none. Raises
+    ValueError for an axis that is not of one of the `kinds`, and for a name that comes twice."""
     made = []
     for axis in axes:
         kind = axis.proto.WhichOneof("over") or ""
         if kind not in kinds:
-            raise ValueError(f"over: {axis} is not one of {', '.join(kinds)}")
+            raise ValueError(f"{argument}: {axis} is not one of {', '.join(kinds)}")
         selector = SELECTORS[kind]
         values = tuple(getattr(axis.proto, kind).values) or tuple(every(selector, axis))
         if not values:
-            raise ValueError(f"over: there is no {selector} for {axis} to go over")
+            raise ValueError(f"{argument}: there is no {selector} for {axis} to go over")
         names = _position_names(values, prompts) if selector == "position" else _texts(values)
-        shown = SweepAxis(axis.proto.name or selector, names, values)
-        made.append(CellAxis(selector, tuple(axis.proto.interventions), shown))
+        shown = SweepAxis(axis.proto.name or prefix + selector, names, values)
+        made.append(CellAxis(selector, tuple(axis.proto.interventions), shown, argument))
     called = [axis.shown.name for axis in made]
     for i, name in enumerate(called):
         if name in called[:i]:
-            raise ValueError(f"over[{i}]: a second axis {name!r}; give one of them a name")
+            raise ValueError(f"{argument}[{i}]: a second axis {name!r}; give one of them a name")
     return made
 
 
@@ -93,23 +102,45 @@ def placed(
         if not axis.sets(index):
             continue
         if made.get(axis.selector) is not None:
-            raise ValueError(f"over: sets a {axis.selector} that {what} has already; give one")
+            raise ValueError(
+                f"{axis.argument}: sets a {axis.selector} that {what} has already; give one"
+            )
         made[axis.selector] = axis.shown.values[place]  # type: ignore[literal-required]
     return made
 
 
-def as_grid(
-    event: SweepEvent, axes: Sequence[SweepAxis], places: Sequence[int] | None = None
-) -> SweepEvent:
-    """An event of a list of variants as one of a grid. `places`: the cell of each variant, by its
-    number; left out, every cell has one."""
+def write_variants(
+    request: sweep_pb2.SweepRequest,
+    arguments: Arguments,
+    axes: Sequence[SweepAxis],
+    edits: Callable[[tuple[int, ...]], Iterable[tuple[Operation, str, Spec[Any]]]],
+) -> list[int]:
+    """Writes the variants of a request in the place of those that are there, and returns the cell
+    of each. `edits(coordinates)`: operations, and for each the argument that it came from, and
+    what says which of its fields came from what; of a cell that is left out, none."""
+    del request.variants.variants[:]
+    places: list[int] = []
+    for cell, coordinates in enumerate(cells(axes)):
+        made = list(edits(coordinates))
+        if not made:
+            continue
+        variant, field = request.variants.variants.add(), f"variants.variants[{len(places)}]"
+        for i, (operation, argument, spec) in enumerate(made):
+            variant.interventions.append(operation.proto)
+            arguments.add(f"{field}.interventions[{i}]", argument, spec)
+        places.append(cell)
+    return places
+
+
+def as_grid(event: SweepEvent, axes: Sequence[SweepAxis], places: Sequence[int]) -> SweepEvent:
+    """An event of a list of variants as one of a grid. `places`: the cell of each variant."""
     if not axes:
         return event
     shape = tuple(len(axis.labels) for axis in axes)
     if isinstance(event, SweepStarted):
         return dataclasses.replace(event, axes=tuple(axes))
     if isinstance(event, Variant):
-        index = event.index if places is None else places[event.index]
+        index = places[event.index]
         at = tuple(map(int, np.unravel_index(index, shape)))
         return dataclasses.replace(event, index=index, coordinates=at, name="")
     return event

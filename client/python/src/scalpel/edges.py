@@ -11,7 +11,7 @@ from scalpel.alignment import selected
 from scalpel.arguments import Arguments
 from scalpel.axes import Axis, AxisLike, axes_of
 from scalpel.calls import StreamCall
-from scalpel.cells import as_grid, cell_axes, cells, placed, position_axis
+from scalpel.cells import as_grid, cell_axes, placed, position_axis, write_variants
 from scalpel.events import SweepEvent, SweepStarted, Tokens
 from scalpel.info import ModelInfo
 from scalpel.metrics import Metric
@@ -105,21 +105,13 @@ class _Edges:
 
     def add_to(self, request: sweep_pb2.SweepRequest, arguments: Arguments, call: str) -> None:
         """Writes them in the place of those that are there."""
-        del request.variants.variants[:]
-        self.places.clear()
-        for cell, (*over, query, key) in enumerate(cells(self.axes)):
-            made = list(self._knockouts(over, query, key))
-            if not made:
-                continue
-            field = f"variants.variants[{len(self.places)}]"
-            self.places.append(cell)
-            variant = request.variants.variants.add()
-            for i, operation in enumerate(made):
-                variant.interventions.append(operation.proto)
+
+        def edits(at: Sequence[int]) -> Iterator[tuple[Operation, str, Spec[Any]]]:
+            for operation in self._knockouts(at[:-2], *at[-2:]):
                 fields = {**operation.fields, "": "query, key"}
-                arguments.add(
-                    f"{field}.interventions[{i}]", "", Spec(operation.proto, call, fields)
-                )
+                yield operation, "", Spec(operation.proto, call, fields)
+
+        self.places = write_variants(request, arguments, self.axes, edits)
         if not self.places:
             raise ValueError("query, key: no edge; a query attends to keys at or before it")
 

@@ -17,27 +17,18 @@ ln_f_in: the final LayerNorm, and behind it the logits.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scalpel.place import Where, index_list, place_fields, place_of
+from scalpel.place import Where, place_fields, place_of
 from scalpel.spec import Spec, written
 from scalpel.v1 import place_pb2
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from scalpel.info import ModelInfo
-
-# When a node of a layer has its turn there: the attention reads, then writes, then the MLP does.
-_TURNS = {
-    "ln1_in": 0, "q": 0, "k": 0, "v": 0, "z": 1, "attn_out": 1, "ln2_in": 2, "mlp_out": 3,
-}  # fmt: skip
-_EMBEDDINGS = ("embed", "pos_embed")
-SENDERS = ("z", "attn_out", "mlp_out", *_EMBEDDINGS)
+SENDERS = ("z", "attn_out", "mlp_out", "embed", "pos_embed")
 RECEIVERS = ("q", "k", "v", "ln1_in", "ln2_in", "ln_f_in")
-
-Moment = tuple[int, int]  # In the forward pass: the layer, and the turn within it.
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -76,73 +67,3 @@ def nodes_of(nodes: Nodes, argument: str) -> list[Node]:
         if not isinstance(one, Node):
             raise TypeError(f"{argument}: {one!r} is no node; write node('z', layer=9, head=9)")
     return several
-
-
-@dataclasses.dataclass(frozen=True)
-class End:
-    """A node as a model has it."""
-
-    node: Node
-    """As it was written."""
-    argument: str
-    """The argument that it came from, such as `senders[0]`."""
-    site: str
-    """The site's own name."""
-    where: Where
-    """Its selectors, but for the layers."""
-    layers: tuple[int, ...]
-    """Counted from the first; one that the model does not have stays as it was written, for the
-    server to refuse. Empty at a site without layers."""
-    depth: int
-    """How many layers the model has."""
-
-    @property
-    def moments(self) -> list[Moment]:
-        """When it has its turns."""
-        if self.site in _EMBEDDINGS:
-            return [(-1, 0)]
-        if self.site == "ln_f_in":
-            return [(self.depth, 0)]
-        return [(layer, _TURNS[self.site]) for layer in self.layers]
-
-    def within(self, keep: Callable[[Moment], bool]) -> End | None:
-        """With those of its layers whose moments are kept; None where there is none."""
-        if not self.layers:
-            return self if keep(self.moments[0]) else None
-        kept = tuple(layer for layer, _ in filter(keep, self.moments))
-        return dataclasses.replace(self, layers=kept) if kept else None
-
-    def selectors(self) -> Where:
-        """All of them."""
-        where = self.where.copy()
-        if self.layers:
-            where["layer"] = self.layers
-        return where
-
-
-def end_of(one: Node, argument: str, allowed: Sequence[str], info: ModelInfo, where: Where) -> End:
-    """A node in a model. `where`: its selectors, with what axes set. Raises ValueError for a site
-    that is not among the `allowed`."""
-    known = info.sites.values()
-    site = next((s.name for s in known if one.site in (s.name, *s.aliases)), one.site)
-    if site not in allowed:
-        role, act = ("sender", "write into") if allowed is SENDERS else ("receiver", "read from")
-        raise ValueError(
-            f"{argument}: {one} is no {role}; what can {act} the residual stream is "
-            f"{', '.join(allowed)}, with a layer as layer=9"
-        )
-    depth, layer = info.config.n_layer, where.get("layer")
-    others = where.copy()
-    others.pop("layer", None)
-    layers: Sequence[int]
-    if layer is None or layer == slice(None):
-        layers = range(depth) if site in _TURNS else ()
-    else:
-        named = index_list(layer, "layer")
-        layers = [one + depth if -depth <= one < 0 else one for one in named]
-    return End(one, argument, site, others, tuple(layers), depth)
-
-
-def between(site: str, first: Moment, last: Moment, depth: int) -> list[int]:
-    """The layers in which a site has its turn after one moment and before another."""
-    return [layer for layer in range(depth) if first < (layer, _TURNS[site]) < last]

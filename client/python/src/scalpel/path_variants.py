@@ -9,16 +9,17 @@ included, and the prompt itself then runs with them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from scalpel import nodes, operations
+from scalpel import operations
 from scalpel.alignment import selected
 from scalpel.arguments import Arguments
-from scalpel.axes import Axis
-from scalpel.cells import SELECTORS, cell_axes, cells, placed
+from scalpel.cells import write_variants
 from scalpel.events import Tokens
 from scalpel.info import ModelInfo
-from scalpel.nodes import End, Moment, Node
+from scalpel.nodes import Node
 from scalpel.operations import Operation
+from scalpel.path_ends import End, Moment, Side, between
 from scalpel.place import Where, place_fields
 from scalpel.spec import Spec
 from scalpel.v1 import sweep_pb2
@@ -30,111 +31,91 @@ class PathVariants:
     def __init__(
         self,
         info: ModelInfo,
-        senders: Sequence[Node],
-        receivers: Sequence[Node],
-        axes: Sequence[Axis],
+        senders: Side,
+        receivers: Side,
         prompts: Sequence[Tokens],
         freeze_mlps: bool,
     ):
-        self._info, self._prompts = info, prompts
+        self._depth, self._prompts = info.config.n_layer, prompts
         self._sites = ("z", "mlp_out") if freeze_mlps else ("z",)
-        self._senders = _named(senders, "senders")
-        self._receivers = [
-            nodes.end_of(one, argument, nodes.RECEIVERS, info, one.where)
-            for one, argument in _named(receivers, "receivers")
-        ]
-        self._last = max(moment for end in self._receivers for moment in end.moments)
-        self._axes = cell_axes(axes, tuple(SELECTORS), self._every, prompts)
-        self.axes = tuple(axis.shown for axis in self._axes)
-        self._refuse_positions_apart(receivers)
+        self._senders, self._receivers = senders, receivers
+        first, last = min(senders.moments()), max(receivers.moments())
+        senders.sweep(lambda moment: self._is_ahead(moment, last))
+        receivers.sweep(lambda moment: moment > first)
+        self.axes = (*senders.axes, *receivers.axes)
+        names = [axis.name for axis in self.axes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"over_receivers: of the axes {', '.join(names)} two have one name")
+        self.places: list[int] = []  # The cell of each variant: some have no path.
+        self._refuse_positions_apart()
 
     def add_to(self, request: sweep_pb2.SweepRequest, arguments: Arguments) -> None:
         """Writes them in the place of those that are there."""
-        del request.variants.variants[:]
-        for index, coordinates in enumerate(cells(self.axes)):
-            variant = request.variants.variants.add()
-            for i, (operation, end) in enumerate(self._interventions(coordinates)):
-                variant.interventions.append(operation.proto)
-                fields = {**operation.fields, **place_fields(end.node.where)}
-                field = f"variants.variants[{index}].interventions[{i}]"
-                spec = Spec(operation.proto, end.node.written, fields)
-                arguments.add(field, end.argument, spec)
+        self.places = write_variants(request, arguments, self.axes, self._edits)
+        if not self.places:
+            raise ValueError("senders, receivers: there is no path from any of them to any other")
 
-    def _interventions(self, coordinates: Sequence[int]) -> Iterator[tuple[Operation, End]]:
-        """What a cell does, in this order, and for which end."""
-        senders = [self._sender(index, coordinates) for index in range(len(self._senders))]
+    def _edits(self, coordinates: Sequence[int]) -> Iterator[tuple[Operation, str, Spec[Any]]]:
+        """What a cell does, in this order. Nothing where there is no path."""
+        cut = len(self._senders.axes)
+        receivers = self._receivers.at(coordinates[cut:])
+        last = max(moment for end in receivers for moment in end.moments)
+        ahead = [self._ahead(end, last) for end in self._senders.at(coordinates[:cut])]
+        senders = [end for end in ahead if end is not None]
+        if len(senders) < len(ahead):
+            return
         first = min(moment for end in senders for moment in end.moments)
-        reached = [end.within(lambda moment: moment > first) for end in self._receivers]
-        receivers = [end for end in reached if end is not None]
-        way = (first, self._last, self._info.config.n_layer)
-        frozen = [(site, nodes.between(site, *way)) for site in self._sites]
+        reached = [end.within(lambda moment: moment > first) for end in receivers]
+        frozen = [(site, between(site, first, last, self._depth)) for site in self._sites]
         pairs = len(self._prompts)
         for pair in range(pairs):
             copy = pairs + pair
             for site, layers in frozen:
                 if layers:
                     freeze = operations.patch(site, from_clean=copy, layer=layers, prompt=copy)
-                    yield freeze, senders[0]
+                    yield _from_argument(freeze, senders[0])
             for end in senders:
                 where: Where = {**end.selectors(), "prompt": copy}
-                yield operations.patch(end.site, from_clean=copy + pairs, **where), end
-            for end in receivers:
+                send = operations.patch(end.site, from_clean=copy + pairs, **where)
+                yield _from_argument(send, end)
+            for end in filter(None, reached):
                 where = {**end.selectors(), "prompt": pair}
-                yield operations.patch(end.site, from_prompt=copy, **where), end
+                receive = operations.patch(end.site, from_prompt=copy, **where)
+                yield _from_argument(receive, end)
 
-    def _sender(self, index: int, coordinates: Sequence[int]) -> End:
-        """A sender in one cell, in layers from which there is a path."""
-        one, argument = self._senders[index]
-        where = placed(self._axes, coordinates, index, one.where, f"{argument}: {one}")
-        end = nodes.end_of(one, argument, nodes.SENDERS, self._info, where)
-        ahead = end.within(self._is_ahead)
-        if ahead is None or ("layer" in where and ahead.layers != end.layers):
-            behind = [layer for layer, turn in end.moments if not self._is_ahead((layer, turn))]
-            raise ValueError(
-                f"{argument}: {one} writes in layer {behind[0]}, behind all that the receivers "
-                "read; a path leads from a sender to a receiver that comes later"
-            )
-        return ahead
+    def _ahead(self, end: End, last: Moment) -> End | None:
+        """A sender in layers from which there is a path; None in a cell that has none, where
+        receivers are swept."""
+        ahead = end.within(lambda moment: self._is_ahead(moment, last))
+        if ahead is not None and (ahead.layers == end.layers or not end.named):
+            return ahead
+        if self._receivers.axes:
+            return None
+        behind = next(moment for moment in end.moments if not self._is_ahead(moment, last))
+        raise ValueError(
+            f"{end.argument}: {end.node} writes in layer {behind[0]}, behind all that the "
+            "receivers read; a path leads from a sender to a receiver that comes later"
+        )
 
-    def _is_ahead(self, moment: Moment) -> bool:
+    def _is_ahead(self, moment: Moment, last: Moment) -> bool:
         """Whether a receiver comes later. A layer that there is not is left to the server."""
-        return moment < self._last or moment[0] >= self._info.config.n_layer
+        return moment < last or moment[0] >= self._depth
 
-    def _refuse_positions_apart(self, receivers: Sequence[Node]) -> None:
+    def _refuse_positions_apart(self) -> None:
         """Attention is frozen, so nothing goes from one position to another."""
-        for one, argument in self._senders:
-            ends = (one, *receivers)
+        for one, argument in zip(self._senders.nodes, self._senders.arguments, strict=True):
+            ends = (one, *self._receivers.nodes)
             if all(_apart(ends, prompt) for prompt in self._prompts):
                 raise ValueError(
                     f"{argument}: {one} writes at positions where no receiver reads; a direct path "
                     "stays at its position"
                 )
 
-    def _every(self, selector: str, axis: Axis) -> Sequence[int]:
-        """The values of an axis that means all: of layers, those from which there is a path."""
-        if selector == "head":
-            return range(self._info.config.n_head)
-        if selector == "position":
-            lengths = {len(prompt) for prompt in self._prompts}
-            if len(lengths) > 1:
-                raise ValueError(f"over: {axis} of prompts of {sorted(lengths)} tokens; name them")
-            return range(lengths.pop())
-        of = axis.proto.interventions
-        ends = [
-            nodes.end_of(one, argument, nodes.SENDERS, self._info, {})
-            for i, (one, argument) in enumerate(self._senders)
-            if not of or i in of
-        ]
-        reaching = [end.within(self._is_ahead) for end in ends]
-        layers = [set(end.layers) for end in reaching if end is not None]
-        return sorted(set.intersection(*layers)) if len(layers) == len(ends) and layers else []
 
-
-def _named(several: Sequence[Node], argument: str) -> list[tuple[Node, str]]:
-    """With the argument that each came from."""
-    if len(several) == 1:
-        return [(several[0], argument)]
-    return [(one, f"{argument}[{i}]") for i, one in enumerate(several)]
+def _from_argument(operation: Operation, end: End) -> tuple[Operation, str, Spec[Any]]:
+    """An operation with the argument that it came from, and its fields there."""
+    fields = {**operation.fields, **place_fields(end.node.where)}
+    return operation, end.argument, Spec(operation.proto, end.node.written, fields)
 
 
 def _apart(ends: Sequence[Node], prompt: Tokens) -> bool:

@@ -16,9 +16,10 @@ from scalpel.cells import as_grid
 from scalpel.events import SweepEvent, SweepStarted
 from scalpel.info import ModelInfo
 from scalpel.metrics import Metric, Tokens, metrics_of
-from scalpel.nodes import Node, Nodes, node, nodes_of
+from scalpel.nodes import RECEIVERS, SENDERS, Node, Nodes, node, nodes_of
 from scalpel.observations import Stats
 from scalpel.patching import Direction, PatchingResult, refuse_empty_tokens
+from scalpel.path_ends import Side
 from scalpel.path_pairs import Pairs, pairs_of
 from scalpel.path_variants import PathVariants
 from scalpel.plans import Plan
@@ -41,6 +42,7 @@ def path_patch(
     answer: Tokens,
     wrong: Tokens,
     over: AxisLike | Sequence[AxisLike] = (),
+    over_receivers: AxisLike | Sequence[AxisLike] = (),
     freeze_mlps: bool = True,
     direction: Direction = "noising",
     answer_position: int | None = None,
@@ -66,8 +68,9 @@ def path_patch(
     senders: `node("z", layer=9, head=9)`, or a list of nodes, which send together.
     receivers: the same of what reads; left out, the final LayerNorm, whose path is the direct
         effect on the logits.
-    over: axes that the senders are swept over, one at a time; `layers(of=0)` sets those of the
-        first sender alone. All layers are those from which there is a path.
+    over: axes that the senders are swept over; `layers(of=0)` sets the first sender's alone.
+    over_receivers: the same of the receivers; the axes are called `to_layer` and so on. All layers
+        are those that a path can have; a cell without a path is NaN.
     freeze_mlps: False lets MLPs on the way compute anew, so that a path may go through them
         (as in Wang et al. 2022); attention heads are frozen always.
     direction: "noising" puts corrupted values into the clean run, as the literature does, and asks
@@ -91,15 +94,15 @@ def path_patch(
     pairs.name_arguments(outline.arguments, call_text, measured)
     received = node("ln_f_in") if receivers is None else receivers
     ends = nodes_of(senders, "senders"), nodes_of(received, "receivers")
-    write = functools.partial(_write, outline, pairs, ends, axes_of(over), freeze_mlps)
-    return Plan(outline, write)
+    axes = axes_of(over), axes_of(over_receivers)
+    return Plan(outline, functools.partial(_write, outline, pairs, ends, axes, freeze_mlps))
 
 
 def _write(
     outline: StreamCall[SweepEvent, Any],
     pairs: Pairs,
     ends: tuple[list[Node], list[Node]],
-    axes: list[Axis],
+    axes: tuple[list[Axis], list[Axis]],
     freeze_mlps: bool,
     info: ModelInfo,
     started: SweepStarted,
@@ -107,14 +110,18 @@ def _write(
     """The sweep, in the model and with the prompts as tokens."""
     prompts = started.prompts[: pairs.count]
     for sender in ends[0]:
-        aligned = Alignment(pairs.names, sender.proto.where, axes)
+        aligned = Alignment(pairs.names, sender.proto.where, axes[0])
         aligned.check((*prompts, *started.sources))
-    variants = PathVariants(info, *ends, axes, prompts, freeze_mlps)
+    senders = Side(ends[0], SENDERS, axes[0], info, prompts)
+    receivers = Side(ends[1], RECEIVERS, axes[1], info, prompts)
+    variants = PathVariants(info, senders, receivers, prompts, freeze_mlps)
     request = request_parts.copied(outline.request)
     variants.add_to(request, outline.arguments)
 
     def collect(events: list[SweepEvent]) -> PathPatchingResult:
-        shown = [pairs.without_copies(as_grid(event, variants.axes)) for event in events]
+        shown = [
+            pairs.without_copies(as_grid(event, variants.axes, variants.places)) for event in events
+        ]
         return PathPatchingResult(request, shown, pairs.direction)
 
     call: StreamCall[SweepEvent, Any] = dataclasses.replace(
