@@ -35,14 +35,14 @@ def _generate() -> Iterator[bytes]:
     yield from (text for text in _examples() if b'"stop"' in text)
     for reuse in ("INTERVENED", "CLEAN_PROMPT", "RECOMPUTE_ALL"):
         first = int(reuse == "CLEAN_PROMPT")
-        place = {"site": "SITE_RESID_POST", "where": {"layers": [3], "steps": {"start": first}}}
-        last = {"indices": {"values": [-1, 4]}}
+        where = {"layers": [3], "steps": {"start": first}}
+        place = {"site": "SITE_RESID_POST", "where": where}
+        last = {"positions": {"indices": {"values": [-1, 4]}}}
         request = {
             "prompts": [{"text": "Mary and John"}, {"tokenIds": {"ids": [5, 6, 7]}}],
             "interventions": [
                 {"place": place, "add": {"constant": 2}},
-                {"place": {"site": "SITE_K", "where": {**place["where"], "positions": last}}}
-                | {"noise": {"std": 2}},
+                {"place": {"site": "SITE_K", "where": where | last}, "noise": {"std": 2}},
             ],
             "probes": [{"place": place, "statistics": ["STATISTIC_STD"]}],
             "captures": [{"place": {"site": "SITE_PATTERN"}}],

@@ -129,10 +129,10 @@ def _overflow(shape: ModelShape, seed: int) -> run_pb2.RunRequest:
 def _generation(shape: ModelShape, seed: int) -> generate_pb2.GenerateRequest:
     """Steered from the first new token on, drawn, and with each step's last residual stream."""
     specs = _specs(shape, seed, prompts=2)
-    place = {"site": "SITE_RESID_POST", "where": {"layers": [specs.choose(range(shape.n_layer))]}}
-    steps = {**place, "where": {**place["where"], "steps": {"start": 1}}}
+    where = {"layers": [specs.choose(range(shape.n_layer))], "steps": {"start": 1}}
+    place = {"site": "SITE_RESID_POST", "where": where}
     asked = {
-        "interventions": [{"place": steps, "scale": {"factor": 1.5}}],
+        "interventions": [{"place": place, "scale": {"factor": 1.5}}],
         "captures": [{"place": {"site": "SITE_LN_F_OUT"}}],
         "sampling": {"sample": True, "top_p": 0.9},
         "stop": {"max_new_tokens": 12, "ignore_eos": True},
