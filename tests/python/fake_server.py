@@ -131,6 +131,9 @@ class FakeServer(service_pb2_grpc.InterventionServiceServicer):
     def Sweep(self, request, context):
         yield from self._stream("Sweep", request, context)
 
+    def Generate(self, request, context):
+        yield from self._stream("Generate", request, context)
+
 
 def run_events(real_address, request=None):
     """The responses of a real run, to be sent again, in part or in another order."""

@@ -33,7 +33,8 @@ def test_every_name_that_the_readme_gives_is_there():
     results = (scalpel.RunResult, scalpel.SweepResult, scalpel.PatchingResult, scalpel.Tensor,
                events.TokenLogit, events.Report, events.Tokens, events.ProbeResult, scalpel.Model,
                events.Histogram, events.Finished, events.SweepAxis, events.Variant,
-               scalpel.stats.Stats)  # fmt: skip
+               scalpel.stats.Stats, scalpel.GenerationResult, scalpel.GeneratedStream,
+               scalpel.generated_stream.Pair)  # fmt: skip
     known = set().union(*(dir(kind) for kind in results), *(_fields(kind) for kind in results))
     for name in re.findall(r"`\.([a-z_]+)", text.partition("## What comes back")[2]):
         assert name in known, name

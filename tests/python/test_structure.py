@@ -124,7 +124,7 @@ def table(client):
 
 
 def test_every_client_has_all_of_its_table():
-    assert len(table(scalpel.Model)) == 21 and table(scalpel.Model) == table(aio.AsyncModel)
+    assert len(table(scalpel.Model)) == 26 and table(scalpel.Model) == table(aio.AsyncModel)
     of_replicas = ["knock_out_edges", "patch", "path_patch", "sweep", "sweep_request"]
     assert table(scalpel.Replicas) == of_replicas
     for client in CLIENTS.values():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import scalpel
-from scalpel import aio, calls, events, lens
+from scalpel import aio, calls, events, generation_events, lens
 
 
 def sync() -> None:
@@ -39,6 +39,14 @@ def sync() -> None:
             if isinstance(event, events.LayerStatistics):
                 assert_type(event.results, tuple[events.ProbeResult, ...])
         assert_type(calls.run("a").request, Any)
+        steered = scalpel.zero("z", steps="generated")
+        text = model.generate("a", steered, max_new_tokens=3, reuse_kv="intervened", stop="b")
+        assert_type(text, scalpel.GenerationResult)
+        assert_type(text.streams[0].stat("z", "std"), npt.NDArray[np.float64])
+        assert_type(text.pairs[0].first_difference, int | None)
+        for token in model.stream_generate("a", max_new_tokens=3):
+            if isinstance(token, generation_events.GeneratedToken):
+                assert_type(token.text, str)
 
 
 def under_other_names() -> None:
@@ -78,6 +86,9 @@ def wrong() -> None:
     scalpel.connect().path_patch("a", "b", "z", answer=" c", wrong=" d")  # type: ignore[arg-type]
     scalpel.connect().run("a", stat={})  # type: ignore[call-arg]
     scalpel.connect().run(prompts=3)  # type: ignore[arg-type]
+    scalpel.connect().generate("a")  # type: ignore[call-arg]
+    scalpel.connect().generate("a", max_new_tokens=3, reuse_kv="all")  # type: ignore[arg-type]
+    scalpel.zero("k", steps="prompts")  # type: ignore[arg-type]
     scalpel.connect(time_out=3)  # type: ignore[call-arg]
     aio.connect(timeout="3")  # type: ignore[arg-type]
     scalpel.spread.connect(["a:1"], retry=3)  # type: ignore[arg-type]

@@ -33,6 +33,10 @@ _PATCHES = tuple(
         "attn_head_v_all_pos", "attn_head_pattern_all_pos", "attn_head_all_pos_every",
     )
 )  # fmt: skip
+_GENERATION_EVENTS = (
+    "GenerationStarted", "StreamInfo", "StepStatistics", "StepTensor", "StepLogits",
+    "GeneratedToken", "StreamFinished",
+)  # fmt: skip
 _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
     "python-client.md": (
         "Connecting and calling",
@@ -65,9 +69,12 @@ _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
             ("scalpel.sweep_result", None),
             ("scalpel.patching", None),
             ("scalpel.paths", None),
+            ("scalpel.generation_result", None),
+            ("scalpel.generated_stream", ("GeneratedStream", "Pair")),
             ("scalpel.stats", ("Stats",)),
             ("scalpel.tensors", None),
             ("scalpel.events", _EVENTS),
+            ("scalpel.generation_events", _GENERATION_EVENTS),
         ),
     ),
     "python-figures.md": (
@@ -75,7 +82,14 @@ _PAGES: dict[str, tuple[str, tuple[tuple[str, _Names], ...]]] = {
         (
             (
                 "scalpel.plots",
-                ("stat_by_layer", "heat_map", "attention", "dose_response", "lens_table"),
+                (
+                    "stat_by_layer",
+                    "stat_by_step",
+                    "heat_map",
+                    "attention",
+                    "dose_response",
+                    "lens_table",
+                ),
             ),
             ("scalpel.study", ("logit_lens", "LogitLens", "study_page")),
         ),

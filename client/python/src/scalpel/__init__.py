@@ -35,6 +35,8 @@ from scalpel.errors import (
     Violation,
 )
 from scalpel.events import FirstNonFinite
+from scalpel.generated_stream import GeneratedStream
+from scalpel.generation_result import GenerationResult
 from scalpel.info import ModelInfo, ServerStatus
 from scalpel.metrics import (
     kl_from_clean,
@@ -78,9 +80,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessDenied", "BlockOutputs", "Cancelled", "DeadlineExceeded", "FailedPrecondition",
-    "FirstNonFinite", "InvalidArgument", "Keepalive", "LimitExceeded", "Logits", "Model",
-    "ModelInfo", "Node", "NotFound", "NotImplementedByServer", "Operation", "PatchingResult",
-    "PathPatchingResult",
+    "FirstNonFinite", "GeneratedStream", "GenerationResult", "InvalidArgument", "Keepalive",
+    "LimitExceeded", "Logits", "Model", "ModelInfo", "Node", "NotFound", "NotImplementedByServer",
+    "Operation", "PatchingResult", "PathPatchingResult",
     "PermissionDenied", "ProtocolError", "QueueFull", "Replicas", "ReplicasDiffer", "RequestError",
     "Retry", "RunResult", "ScalpelError", "ServerError", "ServerStatus", "Stream", "SweepResult",
     "TLS", "Tensor", "TokenWarning", "Unauthenticated", "Unavailable", "Violation", "Where", "add",

@@ -139,11 +139,9 @@ def run(
     Returns a `RunResult`. Raises a `ScalpelError`: `InvalidArgument` with every wrong argument,
     `LimitExceeded`, `QueueFull`, `DeadlineExceeded`, `Unavailable` and others. Thread-safe.
     """
-    request, arguments = request_parts.run_message(prompts, interventions, stats, capture)
-    if logits is not None:
-        form = observations.logits_of(logits)
-        request.logits.CopyFrom(form.proto)
-        arguments.add("logits", "logits", form)
+    request, arguments = run_pb2.RunRequest(), Arguments()
+    request_parts.add_experiment(request, arguments, prompts, interventions, stats, capture)
+    request_parts.add_logits(request, arguments, logits)
     outputs = observations.block_outputs_of(block_outputs)
     if outputs is not None:
         request.block_outputs.CopyFrom(outputs.proto)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import grpc
 
 from scalpel import errors
-from scalpel.v1 import model_pb2, run_pb2, server_status_pb2, service_pb2, sweep_pb2
+from scalpel.v1 import generate_pb2, model_pb2, run_pb2, server_status_pb2, service_pb2, sweep_pb2
 
 if TYPE_CHECKING:
     from scalpel.arguments import Arguments
@@ -28,6 +28,7 @@ RESPONSES: Mapping[str, Any] = {
     "Detokenize": service_pb2.DetokenizeResponse,
     "Run": run_pb2.RunResponse,
     "Sweep": sweep_pb2.SweepResponse,
+    "Generate": generate_pb2.GenerateResponse,
     "GetStatus": server_status_pb2.GetStatusResponse,
 }
 # Above a chunk of tensor data by far: statistics per position of many prompts come in one message.

@@ -62,7 +62,7 @@ class Decoder(Protocol, Generic[Response, Event]):
         """At the regular end of the stream: raises ProtocolError if something is missing."""
 
 
-class _Order:
+class Order:
     """The rules of every stream: `started` first and once, `finished` last and once."""
 
     def __init__(self, what: str) -> None:
@@ -87,7 +87,7 @@ class RunDecoder:
     """The decoder of Run."""
 
     def __init__(self) -> None:
-        self._order = _Order("run")
+        self._order = Order("run")
         self._tensors = TensorAssembler(0)
         self._probes: Sequence[observation_pb2.Probe] = ()
         # The block output that is announced, and its tensors so far.
@@ -110,7 +110,7 @@ class RunDecoder:
         elif kind == "logits":
             yield from _predictions(response.logits)
         elif kind == "intervention_report":
-            yield _report(response.intervention_report)
+            yield report_of(response.intervention_report)
         elif kind == "finished":
             yield _run_finished(response.finished)
 
@@ -124,8 +124,8 @@ class RunDecoder:
         return Started(
             request_id=started.request_id,
             digest=started.digest,
-            cost=_cost(started.cost),
-            prompts=_prompts(started.prompts),
+            cost=cost_of(started.cost),
+            prompts=prompts_of(started.prompts),
             normalized=started.normalized,
         )
 
@@ -157,7 +157,7 @@ class SweepDecoder:
     """The decoder of Sweep. Matrices are left out: they repeat the variants."""
 
     def __init__(self) -> None:
-        self._order = _Order("sweep")
+        self._order = Order("sweep")
         self._probes: Sequence[observation_pb2.Probe] = ()
         self._variants = 0
         self._seen: set[int] = set()
@@ -187,11 +187,11 @@ class SweepDecoder:
         cells = math.prod(len(axis.labels) for axis in started.axes)
         if started.axes and cells != started.variants:
             raise ProtocolError(f"{started.variants} variants on axes of {cells} cells")
-        prompts = _prompts(started.prompts)
+        prompts = prompts_of(started.prompts)
         return SweepStarted(
             request_id=started.request_id,
             digest=started.digest,
-            cost=_cost(started.cost),
+            cost=cost_of(started.cost),
             variants=started.variants,
             axes=tuple(
                 _axis(*pair, prompts) for pair in zip(started.axes, request.grid.axes, strict=True)
@@ -214,7 +214,7 @@ class SweepDecoder:
             coordinates=tuple(variant.coordinates),
             metrics=_metric_values(variant.metrics),
             stats=self._results(variant.statistics),
-            reports=tuple(map(_report, variant.reports)),
+            reports=tuple(map(report_of, variant.reports)),
         )
 
 
@@ -263,7 +263,8 @@ def _histogram(result: observation_pb2.ProbeResult, probe: observation_pb2.Probe
     )
 
 
-def _prompts(prompts: Sequence[prompt_pb2.TokenizedPrompt]) -> tuple[Tokens, ...]:
+def prompts_of(prompts: Sequence[prompt_pb2.TokenizedPrompt]) -> tuple[Tokens, ...]:
+    """The prompts of a request as tokens."""
     return tuple(tokens_of(prompt.ids, prompt.tokens) for prompt in prompts)
 
 
@@ -272,7 +273,8 @@ def tokens_of(ids: Sequence[int], tokens: Sequence[str]) -> Tokens:
     return Tokens(tuple(ids), tuple(map(token_text.decoded, tokens, ids)))
 
 
-def _cost(cost: run_pb2.Cost) -> Cost:
+def cost_of(cost: run_pb2.Cost) -> Cost:
+    """What a request costs."""
     return Cost(
         cost.rows,
         cost.tokens,
@@ -283,7 +285,8 @@ def _cost(cost: run_pb2.Cost) -> Cost:
     )
 
 
-def _token_logits(tokens: Sequence[output_pb2.TokenLogit]) -> tuple[TokenLogit, ...]:
+def token_logits(tokens: Sequence[output_pb2.TokenLogit]) -> tuple[TokenLogit, ...]:
+    """Decoded logits."""
     return tuple(
         TokenLogit(t.token_id, token_text.decoded(t.token, t.token_id), t.logit, t.log_prob)
         for t in tokens
@@ -292,11 +295,12 @@ def _token_logits(tokens: Sequence[output_pb2.TokenLogit]) -> tuple[TokenLogit, 
 
 def _predictions(logits: output_pb2.Logits) -> Iterator[Prediction]:
     for position in logits.positions:
-        tokens = _token_logits(position.tokens)
+        tokens = token_logits(position.tokens)
         yield Prediction(logits.prompt, logits.clean, position.position, tokens)
 
 
-def _report(report: intervention_pb2.InterventionReport) -> Report:
+def report_of(report: intervention_pb2.InterventionReport) -> Report:
+    """What an intervention did."""
     return Report(
         index=report.index,
         name=report.name,
@@ -351,7 +355,7 @@ def _first_non_finite(
 
 def _metric_values(metrics: Sequence[sweep_pb2.MetricResult]) -> tuple[MetricValue, ...]:
     return tuple(
-        MetricValue(m.index, m.name, m.prompt, tuple(m.values), _token_logits(m.tokens))
+        MetricValue(m.index, m.name, m.prompt, tuple(m.values), token_logits(m.tokens))
         for m in metrics
     )
 

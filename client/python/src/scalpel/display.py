@@ -3,6 +3,7 @@ text of a model or a server is escaped."""
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import math
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # What more there is, to_pandas has.
 _ROWS_MAX, _PICTURES_MAX, _PROMPTS_MAX, _CELLS_MAX = 30, 8, 4, 20_000
+_CHANGED = "background:#ffd9b3;color:black"
 _BAR = "background:#1f77b4;display:inline-block;height:0.7em;opacity:0.6"
 
 
@@ -134,6 +136,40 @@ def pictures(stats: Sequence[ProbeResult]) -> str:
             title = f"{statistic} of {probe}, prompt {prompt}: {', '.join(series)}"
             parts.append(svg.lines(series, layers, title))
     return f"<div>{''.join(parts)}</div>" if parts else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratedRow:
+    """A stream of a generation."""
+
+    name: str
+    """Which."""
+    run: str
+    """`steered`, `unsteered`, or empty where there are no twins."""
+    tokens: Sequence[str]
+    """The new tokens."""
+    changed: Sequence[bool]
+    """Which of them differ from the twin's; empty: none is marked."""
+    end: str
+    """Why it ended."""
+
+
+def generated(rows: Sequence[GeneratedRow]) -> str:
+    """Streams of one prompt, token by token, with a mark on those that differ from the twin's."""
+    cells = []
+    for row in rows:
+        marks = row.changed or [False] * len(row.tokens)
+        words = [_word(*pair) for pair in zip(row.tokens, marks, strict=True)]
+        cells.append(
+            [text(row.name), text(row.run), f"<code>{''.join(words)}</code>", text(row.end)]
+        )
+    marked = ", what differs marked" if any(any(row.changed) for row in rows) else ""
+    return table(("stream", "", f"text{marked}", "ended by"), cells)
+
+
+def _word(token: str, changed: bool) -> str:
+    shown = html.escape(token).replace("\n", "\\n")
+    return f"<span style='{_CHANGED}'>{shown}</span>" if changed else shown
 
 
 def reports(several: Sequence[Report]) -> str:

@@ -232,7 +232,7 @@ class FirstNonFinite:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """The run or sweep is complete. Last, once."""
+    """The run, sweep or generation is complete. Last, once."""
 
     queue_seconds: float
     """Time in the queue."""
@@ -249,6 +249,8 @@ class Finished:
     """Of a sweep: how many variants have such a value."""
     first_non_finite_variant: int | None = None
     """Of a sweep: the first of these, by index."""
+    new_tokens: int = 0
+    """Of a generation: tokens over all streams."""
 
 
 RunEvent = Started | LayerStatistics | Tensor | BlockOutput | Prediction | Report | Finished

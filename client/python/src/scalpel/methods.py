@@ -9,9 +9,10 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from scalpel import calls, edges, patching, paths, plans
+from scalpel import calls, edges, generation, patching, paths, plans
 from scalpel.calls import StreamCall, UnaryCall
 from scalpel.events import Started, SweepStarted
+from scalpel.generation_events import GenerationStarted
 from scalpel.plans import Plan
 from scalpel.streams import AsyncStream, Stream
 from scalpel.worlds import Awaited, Blocking
@@ -22,7 +23,7 @@ Later = TypeVar("Later")
 Event = TypeVar("Event")
 Result = TypeVar("Result")
 
-_STREAM = "`{0}`, as events while the model computes: see `scalpel.events`. Arguments as of `{0}`."
+_STREAM = "`{0}`, as events while the model computes: see `scalpel.{1}`. Arguments as of `{0}`."
 _VALIDATE = "Checks the arguments of `{0}`, and says what it would cost: `.cost`. Nothing runs."
 
 
@@ -103,9 +104,9 @@ def _unary(build: Callable[P, UnaryCall[Result]]) -> Method[P, Result, Awaitable
 
 
 def _stream(
-    build: Callable[P, StreamCall[Event, Any]],
+    build: Callable[P, StreamCall[Event, Any]], events: str = "events"
 ) -> Method[P, Stream[Event], AsyncStream[Event]]:
-    """Returns the stream, which is not awaited itself."""
+    """Returns the stream, which is not awaited itself. `events`: the module that has them."""
     event, _ = _answers(build)
     returns = f"Stream[{event}]", f"AsyncStream[{event}]"
 
@@ -113,7 +114,7 @@ def _stream(
         kind = AsyncStream if isinstance(client, Awaited) else Stream
         return kind(client, call)
 
-    doc = _STREAM.format(build.__name__)
+    doc = _STREAM.format(build.__name__, events)
     return Method(build, begin, returns, doc, awaited=False)
 
 
@@ -179,15 +180,21 @@ class Methods(SweepMethods):
     run_request = _whole(calls.run_request)
     sweep_request = SweepMethods.sweep_request
 
+    generate = _whole(generation.generate)
+    generate_request = _whole(generation.generate_request)
+
     stream = _stream(calls.run)
     stream_sweep = _stream(calls.sweep)
     stream_request = _stream(calls.run_request)
     stream_sweep_request = _stream(calls.sweep_request)
+    stream_generate = _stream(generation.generate, "generation_events")
+    stream_generate_request = _stream(generation.generate_request, "generation_events")
 
     validate = _validation(calls.run, Started)
     validate_sweep = _validation(calls.sweep, SweepStarted)
     validate_path_patch = _planned_validation(paths.path_patch)
     validate_knock_out_edges = _planned_validation(edges.knock_out_edges)
+    validate_generate = _validation(generation.generate, GenerationStarted)
 
     get_info = _unary(calls.get_info)
     status = _unary(calls.status)

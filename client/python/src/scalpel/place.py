@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 
 import numpy as np
 
@@ -38,6 +38,9 @@ class tokens:  # Reads as a function: position=tokens(464).
 # Where in a prompt: indices, or the tokens that are there.
 Positions = Indices | tokens
 
+# Steps of a generation: those of a word, one, or several that follow one another.
+Steps = Literal["prompt", "generated"] | int | range | slice
+
 
 class Where(TypedDict, total=False):
     """Selectors: which part of a site. Indices count from 0, and negative ones from the end.
@@ -62,6 +65,9 @@ class Where(TypedDict, total=False):
     """Positions attended to, at `pattern` and `attn_scores`. Negative from each prompt's end."""
     prompt: Indices
     """Prompts of the request. A slice as of `layer`."""
+    steps: Steps
+    """Only in `generate`. `"prompt"` is step 0, the pass over the prompt; `"generated"` are all
+    later ones, each of which reads one generated token. Or a step, a range or a slice, from 0."""
 
 
 # The field of Selection that each selector writes.
@@ -73,7 +79,11 @@ _FIELDS = {
     "query": "positions",
     "key": "key_positions",
     "prompt": "prompts",
+    "steps": "steps",
 }
+
+# The steps that a word means.
+_STEPS = {"prompt": slice(None, 1), "generated": slice(1, None)}
 
 
 def index_list(indices: Indices, argument: str) -> list[int]:
@@ -121,6 +131,29 @@ def range_of(indices: slice) -> place_pb2.Range:
     return place_pb2.Range(start=indices.start, end=indices.stop, step=indices.step)
 
 
+def steps_of(steps: Steps) -> place_pb2.Range:
+    """Steps of a generation. What counts from the end, or is a list, the contract has no form for:
+    it is refused here."""
+    if isinstance(steps, str):
+        if steps not in _STEPS:
+            raise ValueError(f"steps: {steps!r} is neither 'prompt' nor 'generated'")
+        return range_of(_STEPS[steps])
+    several = steps
+    if not isinstance(steps, (range, slice)):
+        if isinstance(steps, (bool, np.bool_)) or not hasattr(steps, "__index__"):
+            kinds = "'prompt', 'generated', a step, a range or a slice"
+            raise TypeError(f"steps: {steps!r} is none of {kinds}")
+        first = operator.index(steps)
+        several = slice(first, first + 1)
+    assert isinstance(several, (range, slice))
+    start, stop, stride = several.start or 0, several.stop, several.step or 1
+    if start < 0 or stride < 1 or (stop is not None and stop < 0):
+        raise ValueError(f"steps: {steps!r} does not count forward from 0, which is the prompt")
+    if stop is not None and stop <= start:
+        raise ValueError(f"steps: {steps!r} is empty; leave `steps` out to mean all")
+    return place_pb2.Range(start=several.start, end=stop, step=several.step)
+
+
 def positions_of(positions: Positions, argument: str) -> place_pb2.Positions:
     """Token positions."""
     if isinstance(positions, tokens):
@@ -146,7 +179,7 @@ def selection_of(where: Where) -> place_pb2.Selection:
     for name, value in where.items():
         field = _FIELDS.get(name)
         if field is None:
-            near = next((known for known in _FIELDS if name == known + "s"), None)
+            near = next((one for one in _FIELDS if name + "s" == one or name == one + "s"), None)
             hint = f"; write `{near}`" if near else f"; selectors are {', '.join(_FIELDS)}"
             raise TypeError(f"there is no selector `{name}`{hint}")
         if value is None:
@@ -166,6 +199,9 @@ def _select(selection: place_pb2.Selection, field: str, name: str, value: Any) -
         if not values:  # On the wire that would mean all of them.
             raise ValueError(f"{name}: the list is empty; leave `{name}` out to mean all")
         getattr(selection, field).extend(values)
+    elif field == "steps":
+        if value != slice(None):
+            selection.steps.CopyFrom(steps_of(value))
     elif field == "units":
         selection.units.CopyFrom(units_of(value, name))
     else:
@@ -186,6 +222,7 @@ def place_of(site: str, where: Where) -> place_pb2.Place:
 def place_fields(where: Where) -> dict[str, str]:
     """Which argument each field of a `Place` came from."""
     fields = {"place": "site", "place.path": "site", "place.site": "site"}
+    fields["place.where.steps"] = "steps"  # Also where they are left out, and must not be.
     for name, value in where.items():
         fields.update(index_fields(f"place.where.{_FIELDS[name]}", name, value))
     return fields

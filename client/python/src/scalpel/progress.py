@@ -1,10 +1,13 @@
-"""Progress bars: bytes of a run that brings tensors, layers of another run, variants of a sweep."""
+"""Progress bars: bytes of a run that brings tensors, layers of another run, variants of a sweep,
+tokens of a generation."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from scalpel.v1 import run_pb2, sweep_pb2
+from scalpel.v1 import generate_pb2, run_pb2, sweep_pb2
+
+Response = run_pb2.RunResponse | sweep_pb2.SweepResponse | generate_pb2.GenerateResponse
 
 
 class Progress:
@@ -16,7 +19,7 @@ class Progress:
         self._tqdm = tqdm
         self._bar: Any = None
 
-    def see(self, response: run_pb2.RunResponse | sweep_pb2.SweepResponse) -> None:
+    def see(self, response: Response) -> None:
         """Takes the next response."""
         kind = response.WhichOneof("event")
         event: Any = getattr(response, kind) if kind else None
@@ -28,6 +31,8 @@ class Progress:
             self._advance("layer", 1)
         elif kind == "variant":
             self._advance("variant", 1)
+        elif kind == "token":
+            self._advance("token", 1)
 
     def close(self, complete: bool = False) -> None:
         """Ends the bar; full if the call is complete, for what was foretold was an upper bound."""
@@ -63,6 +68,9 @@ def _bar(response: Any) -> dict[str, Any]:
     if isinstance(response, sweep_pb2.SweepResponse):
         return {"total": started.variants, "unit": "variant", "desc": "sweep"}
     request = started.normalized
+    if isinstance(response, generate_pb2.GenerateResponse):
+        total = len(started.streams) * request.stop.max_new_tokens
+        return {"total": total, "unit": "token", "desc": "generate"}
     layers = {layer for probe in request.probes for layer in probe.place.where.layers}
     if layers and not (request.captures or request.output_hidden_states):
         return {"total": len(layers), "unit": "layer", "desc": "run"}

@@ -9,10 +9,10 @@ from typing import Any
 from scalpel import axes, observations
 from scalpel.arguments import Arguments
 from scalpel.axes import AxisLike, axes_of
-from scalpel.observations import Captures, Stats
+from scalpel.observations import Captures, LogitsLike, Stats
 from scalpel.operations import Operation
 from scalpel.prompts import Prompts, parse
-from scalpel.v1 import intervention_pb2, run_pb2, sweep_pb2
+from scalpel.v1 import generate_pb2, intervention_pb2, run_pb2, sweep_pb2
 
 # One intervention, or several, applied in this order where they meet.
 Interventions = Operation | Sequence[Operation]
@@ -20,11 +20,15 @@ Interventions = Operation | Sequence[Operation]
 Variants = Sequence[Interventions] | Mapping[str, Interventions]
 
 
-def run_message(
-    prompts: Prompts, interventions: Interventions, stats: Stats, capture: Captures
-) -> tuple[run_pb2.RunRequest, Arguments]:
-    """A run's request with its prompts, interventions, probes and captures."""
-    request, arguments = run_pb2.RunRequest(), Arguments()
+def add_experiment(
+    request: run_pb2.RunRequest | generate_pb2.GenerateRequest,
+    arguments: Arguments,
+    prompts: Prompts,
+    interventions: Interventions,
+    stats: Stats,
+    capture: Captures,
+) -> None:
+    """Fills what runs and generations have alike: prompts, interventions, probes and captures."""
     add_prompts(request.prompts, arguments, "prompts", prompts)
     operations = _operations(interventions)
     request.interventions.extend(_intervention(one, None) for one in operations)
@@ -35,7 +39,14 @@ def run_message(
     request.captures.extend(one.proto for one in captures)
     one = isinstance(capture, (str, observations.Capture))
     arguments.add_list("captures", "capture", captures, one)
-    return request, arguments
+
+
+def add_logits(request: Any, arguments: Arguments, logits: LogitsLike | None) -> None:
+    """Fills which logits a run or a generation sends back; None: what the contract presets."""
+    if logits is not None:
+        form = observations.logits_of(logits)
+        request.logits.CopyFrom(form.proto)
+        arguments.add("logits", "logits", form)
 
 
 def add_prompts(field: Any, arguments: Arguments, name: str, given_prompts: Prompts) -> None:

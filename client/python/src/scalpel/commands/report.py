@@ -11,7 +11,7 @@ from scalpel import __main__ as command
 from scalpel import calls
 from scalpel.events import Started, SweepStarted
 from scalpel.report import plan_report, run_report, sweep_report
-from scalpel.v1 import run_pb2, sweep_pb2
+from scalpel.v1 import generate_pb2, run_pb2, sweep_pb2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
         request = scalpel.load_request(arguments.request)
     except (OSError, ValueError) as error:
         print(f"scalpel: {error}", file=sys.stderr)
+        return 2
+    if isinstance(request, generate_pb2.GenerateRequest):
+        print(f"scalpel: {arguments.request}: pages are about runs and sweeps", file=sys.stderr)
         return 2
     with command.connect(arguments) as model:
         html = page_of(model, request, arguments.title or arguments.request.stem)

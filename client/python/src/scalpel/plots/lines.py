@@ -1,4 +1,4 @@
-"""Lines: statistics by layer, and dose-response curves."""
+"""Lines: statistics by layer and by step, and dose-response curves."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.axes import Axes
 
+    from scalpel.generation_result import GenerationResult
     from scalpel.run_result import RunResult
     from scalpel.sweep_result import SweepResult
 
@@ -62,6 +63,48 @@ def _runs(run: RunResult, place: str, prompt: int) -> list[bool]:
     except LookupError:
         return [False]
     return [True, False]
+
+
+def stat_by_step(
+    generation: GenerationResult,
+    place: str,
+    statistic: str | float = "std",
+    *,
+    layer: int | None = None,
+    prompt: int = 0,
+    continuation: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """A statistic over the steps of a generation, of the steered stream and, where there is one, of
+    its twin.
+
+    >>> plots.stat_by_step(generation, "resid_post", "l2_norm", layer=9)
+
+    place, statistic, layer: as in `GeneratedStream.stat`; of a probe that keeps no axis.
+    ax: where to draw; left out, a new figure. Returns the Axes.
+    """
+    ax = style.axes_or_new(ax, (6.4, 3.8))
+    looks = {True: (style.CLEAN, "--s", "unsteered"), False: (style.EDITED, "-o", "steered")}
+    own = [
+        stream
+        for stream in generation.streams
+        if (stream.prompt, stream.continuation) == (prompt, continuation)
+    ]
+    for stream in sorted(own, key=lambda one: not one.unsteered):
+        values = stream.stat(place, statistic, layer=layer)
+        if values.ndim != 1:
+            raise ValueError(f"{place!r} is an array {values.shape[1:]} at each step; say a layer")
+        colour, look, name = looks[stream.unsteered]
+        steps = stream.stat_steps(place)
+        ax.plot(steps, values, look, color=colour, label=name, markersize=4)
+    ax.set_xlabel("step")
+    ax.set_ylabel(style.plain(labels.statistic_label(statistic, place)))
+    where = f"prompt {prompt}, continuation {continuation}"
+    ax.set_title(style.plain(f"{statistic} of {place} by step, {where}"))
+    ax.locator_params(axis="x", integer=True)
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
 
 
 def dose_response(
