@@ -16,7 +16,7 @@ from tests.support.client import make_request, run_pb2, sweep_pb2
 
 # Of numbers that a logarithm of a sum is part of, in float64.
 ROUNDING = 1e-12
-EXAMPLES = {path.stem: path for path in environment.examples(sweeps=True)}
+EXAMPLES = {path.stem: path for path in environment.examples("sweep")}
 SEEDS = range(12)
 IDS = [3, 40, 77]
 

@@ -242,3 +242,36 @@ SWEEPS = {
         },
     ),
 }
+
+# File, and the arguments of `generate`.
+GENERATIONS = {
+    "22-generate-steered": (
+        (
+            KEYS,
+            add("resid_pre", [0.5, -0.5, 0.5, -0.5], coefficient=32, layer=6,
+                unit=[3, 17, 31, 42], steps="generated", name="steer"),
+        ),
+        {
+            "stats": probe("resid_post", "l2_norm", layer=[5, 6, 11], position=-1,
+                           name="block output"),
+            "max_new_tokens": 12,
+            "unsteered": True,
+            "reuse_kv": "intervened",
+        },
+    ),
+    "23-generate-sampled": (
+        ([MARY, RIVER], zero("z", layer=9, head=6, name="switch head 9.6 off")),
+        {
+            "logits": 3,
+            "sample": True,
+            "temperature": 0.8,
+            "top_k": 40,
+            "top_p": 0.95,
+            "max_new_tokens": 10,
+            "stop": ".",
+            "continuations": 2,
+            "reuse_kv": "recompute_all",
+            "seed": 7,
+        },
+    ),
+}  # fmt: skip

@@ -22,7 +22,7 @@ from tests.python.raw import PROMPT
 from tests.support import environment
 from tests.support.browser import Browser
 
-EXAMPLES = [*environment.examples(), *environment.examples(sweeps=True)]
+EXAMPLES = [*environment.examples(), *environment.examples("sweep")]
 FIGURE = re.compile(r'<script type="application/json">(.*?)</script>', re.DOTALL)
 VENDOR = pathlib.Path(scalpel.report.__file__).parent / "vendor"
 # An address that a browser would load, in any attribute or style.
@@ -328,5 +328,8 @@ def test_the_command_says_what_is_wrong(server, tmp_path, capsys):
     bad.write_text('{"prompts": [{"text": "a"}], "interventions": [{"zero": {}}]}')
     assert command.main(["report", str(bad), *at]) == 1
     assert "interventions[0].place" in capsys.readouterr().err
+    text = str(environment.EXAMPLES / "22-generate-steered.json")
+    assert command.main(["report", text, *at]) == 2
+    assert "pages are about runs and sweeps" in capsys.readouterr().err
     example = str(environment.EXAMPLES / "09-steering.json")
     assert command.main(["report", example, *at, "-o", str(tmp_path / "no" / "page.html")]) == 1

@@ -5,8 +5,9 @@ import pytest
 from google.protobuf import json_format
 
 import scalpel
-from scalpel import Logits, add, calls, capture, metrics, operations, probe, tokens
+from scalpel import Logits, add, calls, capture, generation, metrics, operations, probe, tokens
 from scalpel.v1 import (
+    generate_pb2,
     intervention_pb2,
     output_pb2,
     place_pb2,
@@ -38,7 +39,9 @@ def as_data(request):
 def test_every_example_is_said_in_python():
     files = {path.stem for path in environment.examples()}
     assert files == set(equivalents.RUNS)
-    assert {path.stem for path in environment.examples(sweeps=True)} == set(equivalents.SWEEPS)
+    assert {path.stem for path in environment.examples("sweep")} == set(equivalents.SWEEPS)
+    generations = {path.stem for path in environment.examples("generate")}
+    assert generations == set(equivalents.GENERATIONS)
 
 
 @pytest.mark.parametrize("name", [n for n in equivalents.RUNS if n != "18-validate-only"])
@@ -74,13 +77,33 @@ def test_a_file_can_be_run_and_written_again(model, client, path, tmp_path):
         raw.assert_same_run(model.run_request(request), client.run(request))
 
 
-@pytest.mark.parametrize("path", environment.examples(sweeps=True), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", environment.examples("sweep"), ids=lambda path: path.stem)
 def test_a_sweeps_file_can_be_run(model, client, path):
     request = scalpel.load_request(path)
     assert isinstance(request, sweep_pb2.SweepRequest)
     sweep, expected = model.sweep_request(request), client.sweep(request)
     assert sweep.digest == expected.started.digest
     raw.assert_same_sweep(sweep, expected)
+
+
+@pytest.mark.parametrize("name", equivalents.GENERATIONS)
+def test_generation_equals_the_example(name, tmp_path):
+    arguments, options = equivalents.GENERATIONS[name]
+    request = scalpel.load_request(environment.EXAMPLES / f"{name}.json")
+    assert isinstance(request, generate_pb2.GenerateRequest)
+    assert as_data(request) == generation.generate(*arguments, **options).request
+    scalpel.save_request(request, tmp_path / "again.json")
+    assert scalpel.load_request(tmp_path / "again.json") == request
+
+
+@pytest.mark.parametrize("content", [
+    '{"stop": {"max_new_tokens": 3}}', '{"sampling": {}}', '{"continuations": 2}',
+    '{"unsteered": true}', '{"reuse_kv": 1}', '{"reuseKv": 1}',
+])  # fmt: skip
+def test_a_file_with_what_only_generations_have_is_one(content, tmp_path):
+    file = tmp_path / "request.json"
+    file.write_text(content)
+    assert isinstance(scalpel.load_request(file), generate_pb2.GenerateRequest)
 
 
 def test_a_file_with_an_unknown_field_is_refused_by_name(tmp_path):
@@ -201,6 +224,13 @@ SELECTORS = [
     ({"position": tokens(5)}, {"positions": {"tokens": {"ids": [5]}}}),
     ({"key": slice(1, None)}, {"key_positions": {"range": {"start": 1}}}),
     ({"key": tokens(5, 6)}, {"key_positions": {"tokens": {"ids": [5, 6]}}}),
+    ({"steps": "prompt"}, {"steps": {"end": 1}}),
+    ({"steps": "generated"}, {"steps": {"start": 1}}),
+    ({"steps": 0}, {"steps": {"start": 0, "end": 1}}),
+    ({"steps": np.int64(3)}, {"steps": {"start": 3, "end": 4}}),
+    ({"steps": range(1, 9, 2)}, {"steps": {"start": 1, "end": 9, "step": 2}}),
+    ({"steps": slice(2, None)}, {"steps": {"start": 2}}),
+    ({"steps": slice(None)}, None),
 ]
 
 
@@ -221,6 +251,10 @@ def test_selector_is_the_message(where, selection):
     ({"unit": [1, True]}, "unit: "),
     ({"head": "first"}, "head: 'first'"),
     ({"head": 1.5}, "head: 1.5"),
+    ({"step": 1}, "write `steps`"),
+    ({"steps": [1, 2]}, r"steps: \[1, 2\] is none of 'prompt', 'generated', a step"),
+    ({"steps": True}, "steps: True"),
+    ({"steps": 1.5}, "steps: 1.5"),
 ])  # fmt: skip
 def test_what_is_no_selector_is_a_type_error(where, error):
     with pytest.raises(TypeError, match=error):
@@ -232,6 +266,19 @@ def test_an_empty_list_never_becomes_all(where):
     """On the wire an empty list of layers means all of them."""
     with pytest.raises(ValueError, match="empty"):
         operations.zero("k", **where)
+
+
+@pytest.mark.parametrize("steps, error", [
+    ("prompts", "'prompts' is neither 'prompt' nor 'generated'"),
+    (-1, "does not count forward from 0"),
+    (slice(-3, None), "does not count forward"),
+    (range(5, 0, -1), "does not count forward"),
+    (range(3, 3), "empty; leave `steps` out"),
+    (slice(0, 0), "empty"),
+])  # fmt: skip
+def test_steps_that_there_are_not_are_a_value_error(steps, error):
+    with pytest.raises(ValueError, match=f"steps: .*{error}"):
+        operations.zero("k", steps=steps)
 
 
 # ---- what to look at, and what a run is asked ----------------------------------------------------

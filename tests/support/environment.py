@@ -56,9 +56,11 @@ def of_servers(extra: dict[str, str] | None = None) -> dict[str, str]:
     return {**plain, **(extra or {})}
 
 
-def examples(sweeps: bool = False) -> list[pathlib.Path]:
-    """The example files: those with a RunRequest, or those with a SweepRequest."""
-    return sorted(path for path in EXAMPLES.glob("*.json") if ("-sweep-" in path.name) == sweeps)
+def examples(method: str = "run") -> list[pathlib.Path]:
+    """The example files with a request of a method: `run`, `sweep` or `generate`."""
+    named = {other: set(EXAMPLES.glob(f"*-{other}-*.json")) for other in ("sweep", "generate")}
+    found = named.get(method) or set(EXAMPLES.glob("*.json")).difference(*named.values())
+    return sorted(found)
 
 
 def scratch_dir() -> pathlib.Path:
