@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 import scalpel
-from scalpel import calls
+from scalpel import calls, generation
 from scalpel.reading import Reading
 from scalpel.v1 import run_pb2, service_pb2_grpc
 from tests.python.mutations import mutated
@@ -37,6 +37,10 @@ def _calls():
     )
     variants = {"a": scalpel.zero("z"), "b": scalpel.scale("z", 2)}
     yield calls.sweep(prompts, variants=variants, metrics=metrics, reports=True)
+    yield generation.generate(
+        prompts, scalpel.zero("z", layer=2), max_new_tokens=3, reuse_kv="intervened",
+        unsteered=True, stats={"z": "std"}, capture=scalpel.capture("q", layer=1), logits=2,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def test_changed_streams_raise_what_is_the_clients_own(recorded, read):
     dice, outcomes = random.Random(SEED), collections.Counter()
     others = {
         method: [one for call, all_ in recorded if call.method == method for one in all_]
-        for method in ("Run", "Sweep")
+        for method in {call.method for call, _ in recorded}
     }
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     for number in range(STREAMS):
