@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cpp/call.h"
+#include "client/cpp/generate_command.h"
 #include "client/cpp/health.h"
 #include "client/cpp/model_view.h"
 #include "client/cpp/run_command.h"
@@ -103,6 +104,7 @@ ExitCode RunCommand(const Options& options, std::istream& in, const Screen& scre
                     std::ostream& err, bool progress) {
   if (options.command == "run") return RunModel(options, in, screen, err);
   if (options.command == "sweep") return RunSweep(options, in, screen, err, progress);
+  if (options.command == "generate") return RunGenerate(options, in, screen, err);
   if (options.command == "model") return Model(options, screen, err);
   if (options.command == "tokenize") return Tokenize(options, screen, err);
   if (options.command == "detokenize") return Detokenize(options, screen, err);

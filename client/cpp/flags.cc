@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/generate_flags.h"
 #include "client/cpp/spec_request.h"
 #include "client/cpp/sweep_flags.h"
 #include "client/cpp/text.h"
@@ -149,8 +150,8 @@ std::vector<Flag> RequestFlags() {
          return With(ProbeOf(value),
                      [&options](const v1::Probe& probe) { *options.request.add_probes() = probe; });
        }},
-      {"--top-k", "N", "the N largest logits; run: default 10", SetTopK},
-      {"--seed", "N", "key of the noise; default 0", SetSeed},
+      {"--top-k", "N", "N largest logits: shown (run: 10), or drawn from", SetTopK},
+      {"--seed", "N", "key of the noise, and of draws; default 0", SetSeed},
       {"--allow-non-finite", nullptr, "admit NaN and infinities in interventions",
        [](View, Options& options) {
          return options.request.set_allow_non_finite(true), absl::OkStatus();
@@ -219,9 +220,10 @@ const std::vector<FlagGroup>& FlagGroups() {
   static const auto* const kGroups = new std::vector<FlagGroup>{
       {"Flags of every command", {}, CommonFlags()},
       {"TLS and tokens: all but the token's flags imply --tls", {}, SecurityFlagList()},
-      {"What runs", {"run", "sweep"}, RequestFlags()},
+      {"What runs", {"run", "sweep", "generate"}, RequestFlags()},
       {"What comes back", {"run"}, AnswerFlags()},
       {"What varies, and what is measured", {"sweep"}, SweepFlags()},
+      {"How text goes on", {"generate"}, GenerateFlags()},
       {"Refreshing", {"top"}, TopFlags()},
   };
   return *kGroups;

@@ -15,6 +15,7 @@ constexpr char kUse[] =
 
   scalpel-cli run [FILE.json] [PROMPT...] [flags]   runs a request
   scalpel-cli sweep [FILE.json] [PROMPT...] [flags] runs it for every variant
+  scalpel-cli generate [FILE.json] [PROMPT...] [flags] continues prompts
   scalpel-cli model                                 the model, sites, limits
   scalpel-cli tokenize TEXT                         text to token ids
   scalpel-cli detokenize IDS                        token ids to text
@@ -22,8 +23,8 @@ constexpr char kUse[] =
   scalpel-cli status                                its load (operators)
   scalpel-cli top                                   its status, each second
 
-FILE.json is a RunRequest or SweepRequest in protobuf JSON (-: standard input);
-flags add to it.
+FILE.json is a RunRequest, SweepRequest or GenerateRequest in protobuf JSON
+(-: standard input); flags add to it.
 
   scalpel-cli run "The capital of France is" --zero K:layer=5,head=2 \
     --probe resid_post:std --clean
@@ -32,6 +33,9 @@ flags add to it.
   scalpel-cli sweep "The capital of Italy is" --patch resid_pre \
     --source "The capital of France is" --score " Paris" " Rome" \
     --over layers --over positions
+  scalpel-cli generate "The capital of France is" --max-new-tokens 20 \
+    --scale resid_post:layer=9,factor=0.5,steps=generated \
+    --reuse-kv intervened --unsteered
 )";
 
 constexpr char kGrammar[] = R"(
@@ -45,6 +49,7 @@ every place; without a key, all. Plurals are accepted, too: layers=1,3.
   position= or query=          token positions; negative: from the end
   key=                         positions attended to (attn_scores, pattern)
   token=                       the positions that hold these token ids
+  steps=                       of generate: prompt, generated, 3, or 1:4
   name=                        a label for the results
 AXIS is layers, heads or positions, for all of them or a list (layers=0,3 or
 layers=0:4); or values=A,B,..., which the operation's number takes (scale, add,
@@ -89,7 +94,7 @@ std::string HelpText() {
         ":\n");
     for (const Flag& flag : group.flags) text += FlagHelp(flag.name, flag.value, flag.meaning);
   }
-  text += "\nInterventions (run, sweep), applied in the order given; may be repeated:\n";
+  text += "\nInterventions (run, sweep, generate), in the order given; may be repeated:\n";
   for (const OperationFlag& operation : OperationFlags()) {
     text += FlagHelp(absl::StrCat("--", operation.name, " SPEC"), nullptr, operation.meaning);
     if (*operation.keys != '\0') absl::StrAppendFormat(&text, "%26s%s\n", "", operation.keys);

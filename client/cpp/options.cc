@@ -15,10 +15,10 @@
 namespace scalpel::client {
 namespace {
 
-const char* const kCommands[] = {"run",        "sweep",  "model",  "tokenize",
-                                 "detokenize", "health", "status", "top"};
+const char* const kCommands[] = {"run",        "sweep",  "generate", "model", "tokenize",
+                                 "detokenize", "health", "status",   "top"};
 const char* const kCommandsWithoutArguments[] = {"model", "status", "top"};
-const char* const kInterventionCommands[] = {"run", "sweep"};
+const char* const kInterventionCommands[] = {"run", "sweep", "generate"};
 
 // Parses the arguments from left to right.
 class Parser {
@@ -142,7 +142,8 @@ class Parser {
     return absl::OkStatus();
   }
 
-  // Assigns the arguments of run and sweep: the first may be a file, the others are prompts.
+  // Assigns the arguments of run, sweep and generate: the first may be a file, the others are
+  // prompts.
   void PlaceRequestArguments() {
     std::vector<std::string>& arguments = options_.arguments;
     if (!arguments.empty() && (arguments[0] == "-" || absl::EndsWith(arguments[0], ".json"))) {

@@ -10,15 +10,16 @@
 
 #include "absl/status/statusor.h"
 #include "client/cpp/security.h"
+#include "proto/scalpel/v1/generate.pb.h"
 #include "proto/scalpel/v1/run.pb.h"
 #include "proto/scalpel/v1/sweep.pb.h"
 
 namespace scalpel::client {
 
-// A parsed command line. Flags that `run` has set fields of `request`; flags that only `sweep` has
-// set fields of `sweep`.
+// A parsed command line. Flags that `run` has set fields of `request`; flags that only `sweep` or
+// `generate` has set fields of `sweep` or `generate`.
 struct Options {
-  // `run`, `sweep`, `model`, `tokenize`, `detokenize`, `health`, `status` or `top`
+  // `run`, `sweep`, `generate`, `model`, `tokenize`, `detokenize`, `health`, `status` or `top`
   std::string command;
   bool help = false;
   std::string server = "127.0.0.1:50051";
@@ -28,9 +29,11 @@ struct Options {
   std::string model;
   bool json = false;
 
-  std::string file;                        // run, sweep: a request as JSON; `-`: standard input
-  v1::RunRequest request;                  // run, sweep: from the flags; merged into the file's
-  v1::SweepRequest sweep;                  // sweep: from the flags; merged into the file's
+  // run, sweep, generate: a request as JSON; `-`: standard input
+  std::string file;
+  v1::RunRequest request;        // of these commands, from the flags; merged into the file's
+  v1::SweepRequest sweep;        // sweep: from the flags; merged into the file's
+  v1::GenerateRequest generate;  // generate: from the flags; merged into the file's
   std::optional<int64_t> metric_position;  // sweep
   std::string save_folder;                 // run
   int32_t refreshes = 0;                   // top: how often; 0: until interrupted

@@ -110,4 +110,21 @@ absl::StatusOr<v1::SweepRequest> SweepRequestOf(const Options& options, std::ist
   return request;
 }
 
+absl::StatusOr<v1::GenerateRequest> GenerateRequestOf(const Options& options, std::istream& in) {
+  v1::GenerateRequest request;
+  if (const absl::Status status = ReadRequest(options, in, &request); !status.ok()) return status;
+  const v1::RunRequest& shared = options.request;
+  v1::GenerateRequest flags = options.generate;
+  *flags.mutable_prompts() = shared.prompts();
+  *flags.mutable_interventions() = shared.interventions();
+  *flags.mutable_probes() = shared.probes();
+  if (shared.has_seed()) flags.set_seed(shared.seed());
+  if (shared.logits().has_top_k()) flags.mutable_sampling()->set_top_k(shared.logits().top_k().k());
+  request.MergeFrom(flags);
+  request.set_validate_only(request.validate_only() || shared.validate_only());
+  request.set_allow_non_finite(request.allow_non_finite() || shared.allow_non_finite());
+  if (!options.model.empty()) request.set_model(options.model);
+  return request;
+}
+
 }  // namespace scalpel::client

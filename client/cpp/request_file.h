@@ -22,6 +22,9 @@ absl::StatusOr<v1::RunRequest> RequestOf(const Options& options, std::istream& i
 // is to be measured, kl_from_clean is.
 absl::StatusOr<v1::SweepRequest> SweepRequestOf(const Options& options, std::istream& in);
 
+// Returns the request of `generate`, merged in the same way.
+absl::StatusOr<v1::GenerateRequest> GenerateRequestOf(const Options& options, std::istream& in);
+
 }  // namespace scalpel::client
 
 #endif  // SCALPEL_CLIENT_CPP_REQUEST_FILE_H_

@@ -7,8 +7,8 @@
 #include "absl/time/clock.h"
 #include "client/cpp/axis_text.h"
 #include "client/cpp/non_finite.h"
+#include "client/cpp/reports_view.h"
 #include "client/cpp/started_view.h"
-#include "client/cpp/table.h"
 #include "client/cpp/text.h"
 
 namespace scalpel::client {
@@ -77,7 +77,7 @@ void RunView::Begin(const v1::Started& started) {
 void RunView::End(const v1::Finished& finished) {
   statistics_->Finish();
   logits_->Print();
-  PrintReports();
+  PrintReports(screen_, reports_);
   if (finished.has_first_non_finite()) PrintNonFinite(screen_, "", finished.first_non_finite());
   screen_.out << "\n"
               << screen_.Dim(absl::StrCat(
@@ -89,25 +89,6 @@ void RunView::End(const v1::Finished& finished) {
                          ? absl::StrCat(", tensors ", Bytes(finished.tensor_bytes()))
                          : ""))
               << "\n";
-}
-
-void RunView::PrintReports() {
-  if (reports_.empty()) return;
-  std::vector<std::vector<std::string>> rows;
-  for (const v1::InterventionReport& report : reports_) {
-    rows.push_back({absl::StrCat(report.index()), Fit(Printable(report.name()), 24),
-                    Thousands(report.sites_touched()), Thousands(report.elements_selected()),
-                    Thousands(report.elements_changed()), Number(report.max_abs_change())});
-  }
-  screen_.out << "\n" << screen_.Bold("interventions") << "\n";
-  PrintTable(screen_,
-             {{"#", true},
-              {"name"},
-              {"places", true},
-              {"elements", true},
-              {"changed", true},
-              {"max |change|", true}},
-             rows);
 }
 
 }  // namespace scalpel::client

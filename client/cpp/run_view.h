@@ -34,7 +34,6 @@ class RunView {
  private:
   void Begin(const v1::Started& started);
   void End(const v1::Finished& finished);
-  void PrintReports();
 
   const Screen screen_;
   const absl::Time begun_;

@@ -20,6 +20,8 @@ struct Screen {
 
   std::string Bold(absl::string_view text) const { return Styled("\x1b[1m", text); }
   std::string Dim(absl::string_view text) const { return Styled("\x1b[2m", text); }
+  // For what differs from its counterpart; orange, which the colour-blind tell from the rest.
+  std::string Marked(absl::string_view text) const { return Styled("\x1b[38;5;208m", text); }
 
  private:
   std::string Styled(absl::string_view code, absl::string_view text) const {

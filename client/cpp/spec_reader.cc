@@ -96,6 +96,25 @@ bool SpecReader::Int32s(absl::string_view key, google::protobuf::RepeatedField<i
   return true;
 }
 
+bool SpecReader::Steps(absl::string_view key, v1::Range* steps) {
+  const Field* field = Take(key, 1);
+  if (field == nullptr) return false;
+  const Atom& value = field->values[0];
+  if (value.text == "prompt") {
+    steps->set_end(1);
+  } else if (value.text == "generated") {
+    steps->set_start(1);
+  } else if (IsRange(value)) {
+    if (const auto range = Checked(RangeOf(spec_, value))) Fill(*range, steps);
+  } else if (const auto step = IntegerOf(spec_, value); step.ok()) {
+    steps->set_start(*step);
+    steps->set_end(*step + 1);
+  } else {
+    Fail(SpecError(spec_, value.at, "steps are prompt, generated, one such as 3, or a range 1:4"));
+  }
+  return true;
+}
+
 bool SpecReader::Pairs(absl::string_view key,
                        google::protobuf::RepeatedPtrField<v1::QueryKey>* pairs) {
   const Field* field = Take(key, SIZE_MAX);

@@ -39,6 +39,8 @@ class SpecReader {
   // v1::Positions.
   template <typename Kind>
   bool Indices(absl::string_view key, Kind* kind);
+  // Reads the steps of a generation: `prompt`, `generated`, one step, or a range.
+  bool Steps(absl::string_view key, v1::Range* steps);
   // Reads pairs of query and key, such as `7:2,5:1`.
   bool Pairs(absl::string_view key, google::protobuf::RepeatedPtrField<v1::QueryKey>* pairs);
 

@@ -46,6 +46,8 @@ void ReadPlace(SpecReader& reader, v1::Place* place) {
   if (ways > 0) *where.mutable_positions() = positions, any = true;
   v1::Positions keys;
   if (reader.Indices("key", &keys)) *where.mutable_key_positions() = keys, any = true;
+  v1::Range steps;
+  if (reader.Steps("steps", &steps)) *where.mutable_steps() = steps, any = true;
   if (any) *place->mutable_where() = where;
 }
 
@@ -256,6 +258,10 @@ std::string NameOf(v1::Statistic statistic) {
 
 std::string NameOf(v1::DataType dtype) {
   return ShortName(v1::DataType_descriptor(), dtype, "DATA_TYPE_");
+}
+
+std::string NameOf(v1::FinishReason reason) {
+  return ShortName(v1::FinishReason_descriptor(), reason, "FINISH_REASON_");
 }
 
 std::string NameOf(v1::Axis axis) { return ShortName(v1::Axis_descriptor(), axis, "AXIS_"); }

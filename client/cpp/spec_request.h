@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "proto/scalpel/v1/generate.pb.h"
 #include "proto/scalpel/v1/intervention.pb.h"
 #include "proto/scalpel/v1/observation.pb.h"
 #include "proto/scalpel/v1/place.pb.h"
@@ -46,11 +47,12 @@ absl::StatusOr<v1::Positions> PositionsOf(absl::string_view flag, absl::string_v
 absl::StatusOr<std::vector<int32_t>> Int32sOf(absl::string_view flag, absl::string_view text);
 
 // Return the name of an enum's value in lower case and without its prefix: `resid_post`, `std`,
-// `float32`.
+// `float32`, `stop_string`.
 std::string NameOf(v1::Site site);
 std::string NameOf(v1::Statistic statistic);
 std::string NameOf(v1::DataType dtype);
 std::string NameOf(v1::Axis axis);
+std::string NameOf(v1::FinishReason reason);
 
 }  // namespace scalpel::client
 

@@ -24,13 +24,15 @@
 
 namespace scalpel::client {
 
-// Answers Run and Sweep with what a test gives it.
+// Answers Run, Sweep and Generate with what a test gives it.
 class FakeService : public v1::InterventionService::Service {
  public:
   using Stream = grpc::ServerWriter<v1::RunResponse>;
 
   std::function<grpc::Status(grpc::ServerContext&, const v1::RunRequest&, Stream&)> run;
   std::vector<v1::SweepResponse> sweep;
+  std::vector<v1::GenerateResponse> generate;
+  grpc::Status generate_status;  // after these
   std::function<grpc::Status(v1::GetStatusResponse&)> status;
 
   grpc::Status GetStatus(grpc::ServerContext*, const v1::GetStatusRequest*,
@@ -42,6 +44,12 @@ class FakeService : public v1::InterventionService::Service {
                      grpc::ServerWriter<v1::SweepResponse>* stream) override {
     for (const v1::SweepResponse& event : sweep) stream->Write(event);
     return grpc::Status::OK;
+  }
+
+  grpc::Status Generate(grpc::ServerContext*, const v1::GenerateRequest*,
+                        grpc::ServerWriter<v1::GenerateResponse>* stream) override {
+    for (const v1::GenerateResponse& event : generate) stream->Write(event);
+    return generate_status;
   }
 
   grpc::Status Run(grpc::ServerContext* context, const v1::RunRequest* request,

@@ -60,7 +60,7 @@ TEST(ClientOptions, HasAFlagForEachMetricOfTheContract) {
 TEST(ClientOptions, SaysWhatIsWrong) {
   EXPECT_EQ(ErrorOf({}), "a command is missing; see scalpel-cli --help");
   EXPECT_EQ(ErrorOf({"fly"}),
-            "unknown command `fly`; use run, sweep, model, tokenize, detokenize, health, "
+            "unknown command `fly`; use run, sweep, generate, model, tokenize, detokenize, health, "
             "status, top");
   EXPECT_EQ(ErrorOf({"run", "--fly"}), "unknown flag --fly; see scalpel-cli --help");
   EXPECT_EQ(ErrorOf({"run", "--zero"}), "--zero: a value is missing; see scalpel-cli --help");
@@ -68,7 +68,7 @@ TEST(ClientOptions, SaysWhatIsWrong) {
   EXPECT_EQ(ErrorOf({"model", "--clean"}), "--clean belongs to the command run; remove it");
   EXPECT_EQ(ErrorOf({"--clean", "model"}), "--clean belongs to the command run; remove it");
   EXPECT_EQ(ErrorOf({"model", "--zero", "K"}),
-            "--zero belongs to the command run or sweep; remove it");
+            "--zero belongs to the command run or sweep or generate; remove it");
   EXPECT_EQ(ErrorOf({"run", "--over", "layers"}), "--over belongs to the command sweep; remove it");
   EXPECT_EQ(ErrorOf({"sweep", "--clean"}), "--clean belongs to the command run; remove it");
   EXPECT_EQ(ErrorOf({"sweep", "--over", "units"}),
@@ -85,6 +85,16 @@ TEST(ClientOptions, SaysWhatIsWrong) {
             "--deadline: `0` is not a time in seconds; write one up to 86400");
   EXPECT_EQ(ErrorOf({"run", "--top-k", "x"}),
             "--top-k: `x` is not an integer; write one such as 10");
+  EXPECT_EQ(ErrorOf({"run", "--stop", "x"}), "--stop belongs to the command generate; remove it");
+  EXPECT_EQ(ErrorOf({"generate", "--max-new-tokens", "x"}),
+            "--max-new-tokens: `x` is not an integer; write one such as 20");
+  EXPECT_EQ(ErrorOf({"generate", "--top-p", "x"}),
+            "--top-p: `x` is not a number; write one such as 0.9");
+  for (const char* mode : {"all", "unspecified", ""}) {
+    EXPECT_EQ(ErrorOf({"generate", "--reuse-kv", mode}),
+              absl::StrCat("--reuse-kv: `", mode,
+                           "` is none of intervened, clean_prompt, recompute_all"));
+  }
   EXPECT_EQ(ErrorOf({"run", "a\xff"}), "`a\\xff` is not UTF-8; convert it");
 }
 
@@ -171,6 +181,90 @@ TEST(ClientOptions, ReadsASweep) {
       reports: true seed: 3)",
                                                             &expected));
   EXPECT_EQ(request->DebugString(), expected.DebugString());
+}
+
+TEST(ClientOptions, HasAFlagForEveryWayToGenerate) {
+  const auto options = ParseOptions({"generate",
+                                     "one",
+                                     "--scale",
+                                     "resid_post:factor=2,steps=generated",
+                                     "--probe",
+                                     "z:std",
+                                     "--max-new-tokens",
+                                     "20",
+                                     "--min-new-tokens=0",
+                                     "--stop",
+                                     "\n",
+                                     "--stop",
+                                     "b",
+                                     "--stop-ids",
+                                     "13,30",
+                                     "--ignore-eos",
+                                     "--reuse-kv",
+                                     "clean_prompt",
+                                     "--unsteered",
+                                     "--continuations",
+                                     "3",
+                                     "--sample",
+                                     "--temperature",
+                                     "0.7",
+                                     "--top-k",
+                                     "50",
+                                     "--top-p",
+                                     "0.9",
+                                     "--min-p",
+                                     "0",
+                                     "--repetition-penalty",
+                                     "1.2",
+                                     "--seed",
+                                     "7",
+                                     "--allow-non-finite",
+                                     "--validate-only",
+                                     "--model",
+                                     "m"},
+                                    "");
+  ASSERT_TRUE(options.ok()) << options.status();
+  std::istringstream none;
+  const auto request = GenerateRequestOf(*options, none);
+  ASSERT_TRUE(request.ok()) << request.status();
+  v1::GenerateRequest expected;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
+      model: "m" prompts { text: "one" }
+      interventions { place { site: SITE_RESID_POST where { steps { start: 1 } } }
+                      scale { factor: 2 } }
+      probes { place { site: SITE_Z } statistics: STATISTIC_STD }
+      sampling { sample: true temperature: 0.7 top_k: 50 top_p: 0.9 min_p: 0
+                 repetition_penalty: 1.2 }
+      stop { max_new_tokens: 20 min_new_tokens: 0 ids: [13, 30] ignore_eos: true
+             strings: ["\n", "b"] }
+      continuations: 3 unsteered: true reuse_kv: KV_REUSE_CLEAN_PROMPT seed: 7
+      validate_only: true allow_non_finite: true)",
+                                                            &expected));
+  EXPECT_EQ(request->DebugString(), expected.DebugString());
+  for (const google::protobuf::Message* part :
+       {static_cast<const google::protobuf::Message*>(&request->sampling()),
+        static_cast<const google::protobuf::Message*>(&request->stop())}) {
+    std::vector<const google::protobuf::FieldDescriptor*> fields;
+    part->GetReflection()->ListFields(*part, &fields);
+    EXPECT_EQ(static_cast<int>(fields.size()), part->GetDescriptor()->field_count());
+  }
+}
+
+TEST(ClientRequestFile, AddsFlagsToAGeneration) {
+  const auto options = ParseOptions({"generate", "-", "second", "--max-new-tokens", "5"}, "");
+  std::istringstream in(R"({"prompts": [{"text": "first"}], "stop": {"maxNewTokens": 9, "ids": [3]},
+      "captures": [{"place": {"path": "z"}}], "unsteered": true})");
+  const auto request = GenerateRequestOf(*options, in);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->prompts_size(), 2);
+  EXPECT_EQ(request->stop().max_new_tokens(), 5);
+  EXPECT_EQ(request->stop().ids_size(), 1);
+  EXPECT_EQ(request->captures_size(), 1);
+  EXPECT_TRUE(request->unsteered());
+  EXPECT_FALSE(request->has_sampling());
+  std::istringstream sweep(R"({"grid": {}})");
+  EXPECT_NE(GenerateRequestOf(*options, sweep).status().message().find("not a GenerateRequest"),
+            std::string::npos);
 }
 
 TEST(ClientOptions, MeasuresKlInASweepByDefault) {

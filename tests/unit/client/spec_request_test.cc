@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
 namespace scalpel::client {
@@ -50,6 +52,24 @@ TEST(ClientSpecRequest, ReadsPlaces) {
       Intervention("zero", "embed:token=262,318"),
       "place { site: SITE_EMBED where { positions { tokens { ids: 262 ids: 318 } } } } zero {}");
   ExpectEqual(Intervention("zero", "resid_post"), "place { site: SITE_RESID_POST } zero {}");
+}
+
+TEST(ClientSpecRequest, ReadsStepsOfAGeneration) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"prompt", "end: 1"},
+      {"generated", "start: 1"},
+      {"3", "start: 3 end: 4"},
+      {"2:", "start: 2"},
+      {"1:9:2", "start: 1 end: 9 step: 2"},
+      {"0", "start: 0 end: 1"},
+  };
+  for (const auto& [text, range] : cases) {
+    ExpectEqual(Intervention("zero", absl::StrCat("z:steps=", text)),
+                absl::StrCat("place { site: SITE_Z where { steps { ", range, " } } } zero {}"));
+    ExpectEqual(ProbeOf(absl::StrCat("z:std,steps=", text)),
+                absl::StrCat("place { site: SITE_Z where { steps { ", range,
+                             " } } } statistics: STATISTIC_STD"));
+  }
 }
 
 TEST(ClientSpecRequest, ReadsEveryOperation) {
@@ -131,7 +151,12 @@ TEST(ClientSpecRequest, NamesTheRemedyAtTheCharacter) {
   EXPECT_EQ(error("zero", "K:haed=2"),
             "--zero K:haed=2\n         ^ unknown `haed`; known are layer=, head=, prompt=, unit=, "
             "position=, query=, "
-            "token=, key=, name=");
+            "token=, key=, steps=, name=");
+  EXPECT_EQ(error("zero", "K:steps=all"),
+            "--zero K:steps=all\n               ^ steps are prompt, generated, one such as 3, or "
+            "a range 1:4");
+  EXPECT_EQ(error("zero", "K:steps=1,2"),
+            "--zero K:steps=1,2\n                 ^ `steps` takes one value; remove this one");
   EXPECT_EQ(error("zero", "K:layer=x"),
             "--zero K:layer=x\n               ^ `x` is not an integer; write one such as 5");
   EXPECT_EQ(error("scale", "K:factor=2,3"),
