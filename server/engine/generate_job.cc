@@ -14,7 +14,8 @@ namespace scalpel::engine {
 // caller has been sent before are dropped.
 class GenerateJob::StepSink final : public TaskSink {
  public:
-  StepSink(EventStream& stream, StepOf step) : stream_(stream), step_(step) {}
+  StepSink(EventStream& stream, StepOf step, std::shared_ptr<const spec::Generation> generation)
+      : stream_(stream), step_(step), generation_(std::move(generation)) {}
 
   void Restart() override { pushed_ = 0; }
   void Push(Event event) override {
@@ -28,10 +29,13 @@ class GenerateJob::StepSink final : public TaskSink {
       v1::StepEvent& step = *out.generate.emplace().mutable_step();
       step.set_stream(step_.stream);
       step.set_step(step_.step);
-      if (event.message.has_logits())
+      if (event.message.has_logits()) {
         step.mutable_logits()->Swap(event.message.mutable_logits());
-      else
+      } else {
         step.mutable_layer_statistics()->Swap(event.message.mutable_layer_statistics());
+        for (v1::ProbeResult& result : *step.mutable_layer_statistics()->mutable_results())
+          result.set_index(generation_->ProbeIndex(result.name()));
+      }
     }
     stream_.Push(std::move(out));
   }
@@ -39,6 +43,7 @@ class GenerateJob::StepSink final : public TaskSink {
  private:
   EventStream& stream_;
   const StepOf step_;
+  const std::shared_ptr<const spec::Generation> generation_;
   int64_t pushed_ = 0;  // since the task began to run
   int64_t sent_ = 0;    // in all its runs
 };
@@ -80,7 +85,8 @@ std::optional<Task> GenerateJob::NextTask() {
     state.keys = std::make_shared<model::KeyCache>(config_, generation_->LengthMax(kind));
   const bool first = state.steps == 0 || state.keys == nullptr;
   const auto plan = generation_->StepPlan(kind, state.steps, state.tokens);
-  const auto sink = std::make_shared<StepSink>(stream(), StepOf{streams.front(), state.steps});
+  const auto sink =
+      std::make_shared<StepSink>(stream(), StepOf{streams.front(), state.steps}, generation_);
   return Task{
       .job = shared_from_this(),
       .plan = plan,

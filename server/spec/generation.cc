@@ -70,6 +70,12 @@ std::vector<std::string> Generation::intervention_names() const {
   return names;
 }
 
+int32_t Generation::ProbeIndex(const std::string& name) const {
+  const auto found = std::find_if(request_.probes().begin(), request_.probes().end(),
+                                  [&](const v1::Probe& probe) { return probe.name() == name; });
+  return static_cast<int32_t>(found - request_.probes().begin());
+}
+
 bool Generation::KeepsKeys(const GenerationStream& stream) const {
   return stream.unsteered || request_.reuse_kv() != v1::KV_REUSE_RECOMPUTE_ALL;
 }

@@ -51,6 +51,9 @@ class Generation {
   int32_t tokens_max() const { return request_.stop().max_new_tokens(); }
   // By intervention, in the order of the request.
   std::vector<std::string> intervention_names() const;
+  // The index of a probe in the request, by its name, which no other has. A step leaves out the
+  // probes of other steps, and so counts its own anew.
+  int32_t ProbeIndex(const std::string& name) const;
 
   // The most positions that a stream computes: those of its prompt, and of all new tokens but the
   // last.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -148,6 +149,22 @@ TEST(GenerateJob, KnockoutPairsActWhereTheirQueryIsComputed) {
         << step;
     tokens.push_back(ids[step]);
   }
+}
+
+TEST(GenerateJob, ProbesAreCountedAsInTheRequestInEveryStep) {
+  const Generated generated = Generate(GenerationOf(
+      "probes { place { site: SITE_RESID_POST where { layers: 0 steps { start: 1 } } } "
+      "         statistics: STATISTIC_STD } "
+      "probes { place { site: SITE_RESID_PRE where { layers: 0 steps { end: 1 } } } "
+      "         statistics: STATISTIC_STD } "
+      "stop { max_new_tokens: 2 ignore_eos: true }"));
+  std::vector<std::pair<int32_t, int32_t>> found;  // steps and probes of the first stream
+  for (const Event& event : generated.events) {
+    if (!event.generate || event.generate->step().stream() != 0) continue;
+    for (const v1::ProbeResult& result : event.generate->step().layer_statistics().results())
+      found.emplace_back(event.generate->step().step(), result.index());
+  }
+  EXPECT_THAT(found, ElementsAre(std::pair(0, 1), std::pair(1, 0)));
 }
 
 TEST(GenerateJob, CapturesAndProbesAreOfWhatEachStepComputes) {
