@@ -15,7 +15,7 @@ from tests.e2e import grpcurl
 from tests.support import environment
 from tests.support.client import Client, Event, SweepResult
 
-FILES = [path.stem for path in environment.examples(sweeps=True)]
+FILES = [path.stem for path in environment.examples("sweep")]
 N_LAYER, N_HEAD = 12, 12
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 OTHER = "When Mary and John went to the store, Mary gave a drink to"
