@@ -21,7 +21,7 @@ list_packages() {
 
 # Debian's names and versions and the wheels' need no escape in JSON; a purl wants some of their characters as %XX.
 print_document() {
-  awk -v digest="$1" -v created="$2" '
+  awk -v digest="$1" -v created="$2" -v release="$(. /etc/os-release; echo "$VERSION_ID")" '
     function purl_text(text) { gsub(/%/, "%25", text); gsub(/\+/, "%2B", text); gsub(/:/, "%3A", text); return text }
     BEGIN {
       printf "{\"spdxVersion\": \"SPDX-2.3\", \"dataLicense\": \"CC0-1.0\", \"SPDXID\": \"SPDXRef-DOCUMENT\",\n"
@@ -30,7 +30,7 @@ print_document() {
     }
     {
       if ($1 == "wheel") purl = "pkg:pypi/" $2 "@" purl_text($3)
-      else purl = "pkg:deb/debian/" purl_text($2) "@" purl_text($3) "?arch=" $4 "&distro=debian-12"
+      else purl = "pkg:deb/debian/" purl_text($2) "@" purl_text($3) "?arch=" $4 "&distro=debian-" release
       printf "%s\n  {\"SPDXID\": \"SPDXRef-%d\", \"name\": \"%s\", \"versionInfo\": \"%s\",", (NR > 1 ? "," : ""), NR, $2, $3
       printf " \"downloadLocation\": \"NOASSERTION\", \"filesAnalyzed\": false,"
       if ($1 == "wheel") printf " \"checksums\": [{\"algorithm\": \"SHA256\", \"checksumValue\": \"%s\"}],", $4

@@ -49,8 +49,57 @@ def test_the_default_settings_are_what_the_image_has():
     assert f"COPY deploy/demo-model {settings['model']}\n" in DOCKERFILE
 
 
+def lines_of(stage: str, kinds: str) -> list[str]:
+    """The instructions of a stage that are of these kinds, without its base's name."""
+    (text,) = re.findall(rf"^FROM \S+ AS {stage}\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.M | re.S)
+    joined = re.sub(r" *\\\n +", " ", text)
+    lines = re.findall(rf"^(?:{kinds}) .*$", joined, re.M)
+    return sorted(re.sub(r'base\.name="\S+"', "", line) for line in lines)
+
+
+def test_the_image_with_a_newer_grpc_is_built_and_run_as_the_other():
+    kinds = "ENV|LABEL|WORKDIR|EXPOSE|HEALTHCHECK|STOPSIGNAL|USER|ENTRYPOINT"
+    assert len(lines_of("current", kinds)) == 8
+    others = lines_of("libraries", kinds) + lines_of("runtime", kinds)
+    assert lines_of("current", kinds) == sorted(others)
+    assert len(lines_of("current-build", "ARG|RUN")) == 3
+    assert lines_of("current-build", "ARG|RUN") == lines_of("build", "ARG|RUN")
+    assert set(lines_of("build", "COPY")) < set(lines_of("current-build", "COPY"))
+
+
+def pinned(kind: str) -> dict[str, str]:
+    """The packages that the image with a newer gRPC takes by their digests, and their versions."""
+    text = (DEPLOY / f"packages-current-{kind}.sha256").read_text()
+    found = re.findall(r"^[0-9a-f]{64}  ([^_\n]+)_([^_\n]+)_amd64\.deb$", text, re.M)
+    assert len(dict(found)) == len(text.splitlines()) > 8
+    return dict(found)
+
+
+def test_what_is_of_newer_suites_is_pinned():
+    """All that is built with by that name, and of the same versions as what runs."""
+    build, runtime = pinned("build"), pinned("runtime")
+    newer = re.compile(r"lib(absl|grpc|proto|re2|upb|utf8)|protobuf-")
+    assert all(map(newer.match, [*build, *runtime]))
+    assert not set(build) & set(runtime)
+    assert set(build.values()) == set(runtime.values())
+    by_name = (DEPLOY / "packages-build.txt").read_text().split()
+    by_name += (DEPLOY / "packages-current-runtime.txt").read_text().split()
+    assert {name for name in by_name if newer.match(name)} <= set(build)
+
+
+def test_the_image_with_a_newer_grpc_has_the_libraries_of_the_other():
+    """Their names end in versions, and since Debian 13 in `t64` for a changed interface."""
+
+    def libraries(names: list[str]) -> set[str]:
+        return {re.sub(r"[\d.]+(t64)?$", "", name) for name in names}
+
+    current = (DEPLOY / "packages-current-runtime.txt").read_text().split()
+    others = libraries((DEPLOY / "packages-runtime.txt").read_text().split())
+    assert len(others) > 9 and others <= libraries([*current, *pinned("runtime")])
+
+
 def test_the_image_and_compose_ask_for_health_in_the_same_way():
-    (check,) = re.findall(r'^HEALTHCHECK .*CMD (\["scalpel-server".*\])$', DOCKERFILE, re.M)
+    (check,) = set(re.findall(r'^HEALTHCHECK .*CMD (\["scalpel-server".*\])$', DOCKERFILE, re.M))
     service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["scalpel"]
     assert service["healthcheck"]["test"] == ["CMD", *json.loads(check)]
     assert json.loads(check)[1].removeprefix("--") in known_flags()
