@@ -74,6 +74,8 @@ net::Acceptor::Hand HandToServer(std::shared_ptr<grpc::ServerCredentials> creden
   return [server](int fd) {
     ExternalConnectionAcceptor::NewConnectionParameters connection;
     connection.fd = fd;
+    // gRPC 1.83 drops a connection if this is negative, and makes no other use of it.
+    connection.listener_fd = fd;
     server->HandleNewConnection(&connection);
   };
 }

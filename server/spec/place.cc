@@ -92,12 +92,11 @@ std::optional<ResolvedPlace> ResolvePlace(Compilation& c, v1::Place* place,
   const SiteEntry* site = ResolveSite(c, place, field, observe_only);
   if (site == nullptr || !CheckAxes(c, *site, place->where(), field)) return std::nullopt;
   v1::Selection* where = place->mutable_where();
-  ResolvedPlace resolved{site, observe_only, {model::kNoLayer}, {}};
-  std::optional<std::vector<int32_t>> layers = resolved.layers;
-  if (site->facts.per_layer()) {
-    layers = ResolveList(where->layers(), c.facts.config.n_layer,
-                         absl::StrCat(field, ".where.layers"), c.violations);
-  }
+  ResolvedPlace resolved{site, observe_only, {}, {}};
+  std::optional<std::vector<int32_t>> layers =
+      site->facts.per_layer() ? ResolveList(where->layers(), c.facts.config.n_layer,
+                                            absl::StrCat(field, ".where.layers"), c.violations)
+                              : std::vector<int32_t>{model::kNoLayer};
   const auto prompts = ResolveList(where->prompts(), c.edited_prompts(),
                                    absl::StrCat(field, ".where.prompts"), c.violations);
   if (!layers || !prompts) {
