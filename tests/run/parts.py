@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import secrets
 from collections.abc import Callable, Mapping
 
@@ -70,20 +71,25 @@ def plain(*arguments: str) -> Callable[[Tools], list[Part]]:
     return lambda tools: [_pytest(tools, python_of(tools.tests_venv()), arguments)]
 
 
-def unit(tools: Tools) -> list[Part]:
-    program = str(places.BUILD / "tests" / "unit_tests")
-    return [Part((program, "--gtest_brief=1", "--gtest_output=xml:{xml}"))]
+def _unit_tests(build: pathlib.Path, **variables: str) -> list[Part]:
+    """The unit tests of one build. Their files are in a folder of the build's own: variants and
+    clones run beside each other."""
+    folder = build / "tests" / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = (str(build / "tests" / "unit_tests"), "--gtest_brief=1", "--gtest_output=xml:{xml}")
+    return [Part(command, {"TEST_TMPDIR": str(folder), **variables})]
 
 
-def sanitizer(tools: Tools) -> list[Part]:
-    program = str(places.ROOT / "build-sanitize" / "tests" / "unit_tests")
-    command = (program, "--gtest_brief=1", "--gtest_output=xml:{xml}")
-    return [Part(command, {"UBSAN_OPTIONS": "print_stacktrace=1"})]
+def unit(_: Tools) -> list[Part]:
+    return _unit_tests(places.BUILD)
+
+
+def sanitizer(_: Tools) -> list[Part]:
+    return _unit_tests(places.ROOT / "build-sanitize", UBSAN_OPTIONS="print_stacktrace=1")
 
 
 def tsan(_: Tools) -> list[Part]:
-    program = str(places.ROOT / "build-tsan" / "tests" / "unit_tests")
-    return [Part((program, "--gtest_brief=1", "--gtest_output=xml:{xml}"))]
+    return _unit_tests(places.ROOT / "build-tsan")
 
 
 def fuzz(tools: Tools) -> list[Part]:
