@@ -108,8 +108,8 @@ void GenerateJob::StepDone(const Group& streams, const spec::Plan& plan, int32_t
   const at::Tensor logits = result.logits.front().to(at::kCPU, at::kFloat).contiguous();
   const absl::Span<const float> values(logits.const_data_ptr<float>(), logits.size(1));
   if (!ShareKeys(streams, result)) return;
-  for (const int32_t index : streams) {
-    if (states_[index].steps == step) AddToken(index, values);
+  for (const int32_t index : streams) {  // each once, if this is called again
+    if (states_[index].steps == step && !states_[index].finished) AddToken(index, values);
   }
   AddReports(result.reports);
   began_ = std::min(began_, result.began);

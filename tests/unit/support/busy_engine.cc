@@ -4,9 +4,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/engine/generate_job.h"
 #include "server/engine/run_job.h"
 #include "server/engine/sweep_job.h"
 #include "tests/unit/support/tiny.h"
+#include "tests/unit/support/tiny_generate.h"
 #include "tests/unit/support/tiny_sweep.h"
 
 namespace scalpel::test {
@@ -28,6 +30,13 @@ Call MakeSweep(const std::string& text, absl::Time deadline) {
   const auto stream = std::make_shared<EventStream>("sweep", deadline);
   return {.stream = stream,
           .job = std::make_shared<engine::SweepJob>(stream, CompileSweepOrThrow(SweepOf(text)))};
+}
+
+Call MakeGeneration(const std::string& text) {
+  const auto stream = std::make_shared<EventStream>("generation");
+  return {.stream = stream,
+          .job = std::make_shared<engine::GenerateJob>(
+              stream, CompileGenerationOrThrow(GenerationOf(text)), TinyGpt2().config())};
 }
 
 absl::Status WaitForEnd(EventStream& stream, std::vector<Event>* events) {

@@ -38,6 +38,9 @@ Call MakeRun(std::shared_ptr<const spec::Plan> plan, const std::string& request_
 // A sweep of SweepOf(text).
 Call MakeSweep(const std::string& text, absl::Time deadline = absl::InfiniteFuture());
 
+// A generation of GenerationOf(text).
+Call MakeGeneration(const std::string& text);
+
 // Reads the stream to its end, which it returns.
 absl::Status WaitForEnd(engine::EventStream& stream, std::vector<engine::Event>* events = nullptr);
 

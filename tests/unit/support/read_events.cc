@@ -18,12 +18,19 @@ void ClearTimes(Finished* finished) {
 
 std::optional<std::string> ReadEvent(engine::Event event) {
   if (event.tensor) {
-    return absl::StrCat(event.tensor->header.SerializeAsString(), std::string(event.tensor->bytes));
+    const std::string step =
+        event.step ? absl::StrCat(event.step->stream, " ", event.step->step, " ") : "";
+    return absl::StrCat(step, event.tensor->header.SerializeAsString(),
+                        std::string(event.tensor->bytes));
   }
   if (event.sweep) {
     if (event.sweep->has_progress()) return std::nullopt;
     if (event.sweep->has_finished()) ClearTimes(event.sweep->mutable_finished());
     return event.sweep->SerializeAsString();
+  }
+  if (event.generate) {
+    if (event.generate->has_finished()) ClearTimes(event.generate->mutable_finished());
+    return event.generate->SerializeAsString();
   }
   if (event.message.has_finished()) ClearTimes(event.message.mutable_finished());
   return event.message.SerializeAsString();
