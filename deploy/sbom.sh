@@ -21,6 +21,7 @@ list_packages() {
 
 # Debian's names and versions and the wheels' need no escape in JSON; a purl wants some of their characters as %XX.
 print_document() {
+  # shellcheck source=/dev/null
   awk -v digest="$1" -v created="$2" -v release="$(. /etc/os-release; echo "$VERSION_ID")" '
     function purl_text(text) { gsub(/%/, "%25", text); gsub(/\+/, "%2B", text); gsub(/:/, "%3A", text); return text }
     BEGIN {
