@@ -25,6 +25,9 @@ LinearWeights RandomLinear(int64_t in, int64_t out) {
 }
 
 TEST(Linear, EqualsAddmm) {
+  // The difference is relative, and a sum that nearly vanishes has a large one: the numbers are the
+  // same whichever tests ran before.
+  at::manual_seed(0);
   for (const int64_t in : {15, 96, 288, 768}) {
     for (const int64_t out : {1, 37, 384, 3072}) {
       const LinearWeights weights = RandomLinear(in, out);
