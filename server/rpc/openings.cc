@@ -31,73 +31,67 @@ absl::Status Submit(const Opening& opening, int64_t tokens, std::shared_ptr<engi
   return status;
 }
 
+// Reads the request, compiles it by `compile`, sends what `started(compiled, event)` puts into the
+// first event, whose message it returns, and submits the job that `job(compiled)` makes.
+template <typename Request, typename Compile, typename Started, typename MakeJob>
+absl::Status Open(const Opening& opening, Compile compile, Started started, MakeJob job) {
+  Request request;
+  absl::Status status = Parse(opening.request, opening.limits, &request);
+  if (status.ok()) status = CheckEngine(opening, request.validate_only());
+  if (!status.ok()) return status;
+  auto compiled = compile(request, opening.backend.facts, opening.limits,
+                          [&opening] { return opening.stream->StillWanted(); });
+  if (!compiled.ok()) return compiled.status();
+
+  engine::Event first;
+  auto* message = started(**compiled, first);
+  const int64_t tokens = message->cost().tokens();
+  message->set_request_id(opening.stream->request_id());
+  opening.stream->Push(std::move(first));
+  if (request.validate_only()) {
+    opening.stream->Close(absl::OkStatus());
+    return absl::OkStatus();
+  }
+  return Submit(opening, tokens, job(*std::move(compiled)));
+}
+
 }  // namespace
 
 absl::Status OpenRun(const Opening& opening) {
-  v1::RunRequest request;
-  absl::Status status = Parse(opening.request, opening.limits, &request);
-  if (status.ok()) status = CheckEngine(opening, request.validate_only());
-  if (!status.ok()) return status;
-  auto plan = spec::Compile(request, opening.backend.facts, opening.limits,
-                            [&opening] { return opening.stream->StillWanted(); });
-  if (!plan.ok()) return plan.status();
-
-  engine::Event first;
-  *first.message.mutable_started() = (*plan)->started;
-  first.message.mutable_started()->set_request_id(opening.stream->request_id());
-  opening.stream->Push(std::move(first));
-  if (request.validate_only()) {
-    opening.stream->Close(absl::OkStatus());
-    return absl::OkStatus();
-  }
-  const int64_t tokens = (*plan)->started.cost().tokens();
-  return Submit(opening, tokens,
-                std::make_shared<engine::RunJob>(opening.stream, *std::move(plan)));
+  return Open<v1::RunRequest>(
+      opening, spec::Compile,
+      [](const spec::Plan& plan, engine::Event& event) {
+        *event.message.mutable_started() = plan.started;
+        return event.message.mutable_started();
+      },
+      [&](std::shared_ptr<const spec::Plan> plan) {
+        return std::make_shared<engine::RunJob>(opening.stream, std::move(plan));
+      });
 }
 
 absl::Status OpenSweep(const Opening& opening) {
-  v1::SweepRequest request;
-  absl::Status status = Parse(opening.request, opening.limits, &request);
-  if (status.ok()) status = CheckEngine(opening, request.validate_only());
-  if (!status.ok()) return status;
-  auto sweep = spec::CompileSweep(request, opening.backend.facts, opening.limits,
-                                  [&opening] { return opening.stream->StillWanted(); });
-  if (!sweep.ok()) return sweep.status();
-
-  engine::Event first;
-  *first.sweep.emplace().mutable_started() = (*sweep)->started();
-  first.sweep->mutable_started()->set_request_id(opening.stream->request_id());
-  opening.stream->Push(std::move(first));
-  if (request.validate_only()) {
-    opening.stream->Close(absl::OkStatus());
-    return absl::OkStatus();
-  }
-  const int64_t tokens = (*sweep)->started().cost().tokens();
-  return Submit(opening, tokens,
-                std::make_shared<engine::SweepJob>(opening.stream, *std::move(sweep)));
+  return Open<v1::SweepRequest>(
+      opening, spec::CompileSweep,
+      [](const spec::Sweep& sweep, engine::Event& event) {
+        *event.sweep.emplace().mutable_started() = sweep.started();
+        return event.sweep->mutable_started();
+      },
+      [&](std::shared_ptr<const spec::Sweep> sweep) {
+        return std::make_shared<engine::SweepJob>(opening.stream, std::move(sweep));
+      });
 }
 
 absl::Status OpenGenerate(const Opening& opening) {
-  v1::GenerateRequest request;
-  absl::Status status = Parse(opening.request, opening.limits, &request);
-  if (status.ok()) status = CheckEngine(opening, request.validate_only());
-  if (!status.ok()) return status;
-  auto generation = spec::CompileGeneration(request, opening.backend.facts, opening.limits,
-                                            [&opening] { return opening.stream->StillWanted(); });
-  if (!generation.ok()) return generation.status();
-
-  engine::Event first;
-  *first.generate.emplace().mutable_started() = (*generation)->started();
-  first.generate->mutable_started()->set_request_id(opening.stream->request_id());
-  opening.stream->Push(std::move(first));
-  if (request.validate_only()) {
-    opening.stream->Close(absl::OkStatus());
-    return absl::OkStatus();
-  }
-  const int64_t tokens = (*generation)->started().cost().tokens();
-  return Submit(opening, tokens,
-                std::make_shared<engine::GenerateJob>(opening.stream, *std::move(generation),
-                                                      opening.backend.facts.config));
+  return Open<v1::GenerateRequest>(
+      opening, spec::CompileGeneration,
+      [](const spec::Generation& generation, engine::Event& event) {
+        *event.generate.emplace().mutable_started() = generation.started();
+        return event.generate->mutable_started();
+      },
+      [&](std::shared_ptr<const spec::Generation> generation) {
+        return std::make_shared<engine::GenerateJob>(opening.stream, std::move(generation),
+                                                     opening.backend.facts.config);
+      });
 }
 
 }  // namespace scalpel::rpc

@@ -198,6 +198,20 @@ void Finish(engine::Job& job) {
   });
 }
 
+void RunToEnd(engine::Job& job, engine::BaselineCache& cache, size_t wave_tasks) {
+  while (!job.AllDone()) {
+    engine::Wave wave;
+    while (wave.size() < wave_tasks) {
+      std::optional<engine::Task> task = job.NextTask();
+      if (!task) break;
+      wave.push_back(*std::move(task));
+    }
+    if (wave.empty()) throw std::logic_error("nothing is left to do, and it is not finished");
+    RunOrThrow(wave, cache);
+  }
+  Finish(job);
+}
+
 std::vector<Answer> Ask(const std::vector<std::shared_ptr<const spec::Plan>>& plans,
                         engine::BaselineCache& cache) {
   std::vector<std::shared_ptr<engine::EventStream>> streams;

@@ -69,6 +69,8 @@ struct Answer {
 void RunOrThrow(engine::Wave& wave, engine::BaselineCache& cache);
 // After AllDone.
 void Finish(engine::Job& job);
+// Runs all tasks of a job, with at most so many in a wave, and finishes it.
+void RunToEnd(engine::Job& job, engine::BaselineCache& cache, size_t wave_tasks);
 
 // Runs them in one wave, on the calling thread. Throws what one of them fails with.
 std::vector<Answer> Ask(const std::vector<std::shared_ptr<const spec::Plan>>& plans,

@@ -100,17 +100,7 @@ Generated Generate(const v1::GenerateRequest& request, engine::BaselineCache& ca
   const auto stream = std::make_shared<engine::EventStream>();
   const auto job = std::make_shared<engine::GenerateJob>(stream, CompileGenerationOrThrow(request),
                                                          TinyGpt2().config());
-  while (!job->AllDone()) {
-    engine::Wave wave;
-    while (wave.size() < wave_tasks) {
-      std::optional<engine::Task> task = job->NextTask();
-      if (!task) break;
-      wave.push_back(*std::move(task));
-    }
-    if (wave.empty()) throw std::logic_error("nothing is left to do, and it is not finished");
-    RunOrThrow(wave, cache);
-  }
-  Finish(*job);
+  RunToEnd(*job, cache, wave_tasks);
   Generated generated;
   while (std::optional<engine::Event> event = stream->Pop())
     generated.events.push_back(*std::move(event));

@@ -54,17 +54,7 @@ SweepAnswer AskSweep(const v1::SweepRequest& request, engine::BaselineCache& cac
                      size_t wave_tasks) {
   const auto stream = std::make_shared<engine::EventStream>();
   const auto job = std::make_shared<engine::SweepJob>(stream, CompileSweepOrThrow(request));
-  while (!job->AllDone()) {
-    engine::Wave wave;
-    while (wave.size() < wave_tasks) {
-      std::optional<engine::Task> task = job->NextTask();
-      if (!task) break;
-      wave.push_back(*std::move(task));
-    }
-    if (wave.empty()) throw std::logic_error("nothing is left to do, and it is not finished");
-    RunOrThrow(wave, cache);
-  }
-  Finish(*job);
+  RunToEnd(*job, cache, wave_tasks);
   SweepAnswer answer;
   while (std::optional<engine::Event> event = stream->Pop())
     answer.events.push_back(*std::move(event->sweep));
